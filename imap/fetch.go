@@ -1,0 +1,52 @@
+package imap
+
+// FetchItems is what a FETCH asks for (RFC 9051 section 6.4.5). UIDs are
+// always told; sequence numbers belong to the session.
+type FetchItems struct {
+	Flags         bool
+	InternalDate  bool
+	Size          bool
+	Envelope      bool
+	Body          bool // BODY without a section: structure without extensions
+	BodyStructure bool
+	ModSeq        bool
+	Sections      []Section
+
+	// MarkSeen asks that each message be marked \Seen as by BODY[] without
+	// .PEEK, as far as the acting user may.
+	MarkSeen bool
+}
+
+// Section names a part of a message: BODY[...]<...>.
+type Section struct {
+	Part    []int // 1-based path; empty is the message itself
+	Kind    SectionKind
+	Fields  []string // of HEADER.FIELDS and HEADER.FIELDS.NOT
+	Partial bool
+	Offset  uint32 // of a partial fetch, in bytes
+	Count   uint32
+
+	// Item is how the response names the section; empty means by BODY[...].
+	// RFC822, RFC822.HEADER and RFC822.TEXT (RFC 3501 section 6.4.5) set it.
+	Item string
+}
+
+// SectionKind says what of a part is wanted.
+type SectionKind uint8
+
+// The section kinds, with their names in BODY[...].
+const (
+	SectionAll             SectionKind = iota // the part's content, or the whole message
+	SectionHeader                             // HEADER
+	SectionHeaderFields                       // HEADER.FIELDS
+	SectionHeaderFieldsNot                    // HEADER.FIELDS.NOT
+	SectionText                               // TEXT
+	SectionMIME                               // MIME
+)
+
+// Limits of what one FETCH may name.
+const (
+	MaxSections      = 100
+	MaxSectionFields = 500
+	MaxSectionDepth  = 100
+)

@@ -1,0 +1,53 @@
+package imap
+
+// Attr is a mailbox attribute of a LIST response (RFC 9051 section 7.3.1).
+type Attr string
+
+// The attributes Roost sends.
+const (
+	AttrNoSelect      Attr = `\Noselect`
+	AttrNonExistent   Attr = `\NonExistent`
+	AttrNoInferiors   Attr = `\Noinferiors`
+	AttrHasChildren   Attr = `\HasChildren`
+	AttrHasNoChildren Attr = `\HasNoChildren`
+	AttrSubscribed    Attr = `\Subscribed`
+)
+
+// StatusItems is a set of STATUS data items (RFC 9051 section 6.3.11).
+type StatusItems uint16
+
+// The items.
+const (
+	StatusMessages StatusItems = 1 << iota
+	StatusRecent
+	StatusUIDNext
+	StatusUIDValidity
+	StatusUnseen
+	StatusHighestModSeq
+)
+
+// Status holds the counters of a mailbox. Unseen is the acting user's own
+// count where \Seen is private.
+type Status struct {
+	Messages      uint32
+	Recent        uint32
+	UIDNext       UID
+	UIDValidity   uint32
+	Unseen        uint32
+	HighestModSeq ModSeq
+}
+
+// AppendData is the APPENDUID of an APPEND (RFC 9051 section 7.1). It is empty
+// (UIDValidity 0) where the acting user may not read the mailbox.
+type AppendData struct {
+	UIDValidity uint32
+	UIDs        UIDSet // ascending, one for each message, in order
+}
+
+// CopyData is the COPYUID of a COPY or MOVE: the n-th of Source became the
+// n-th of Dest. Empty (UIDValidity 0) where the acting user may not read the
+// destination.
+type CopyData struct {
+	UIDValidity  uint32
+	Source, Dest UIDSet
+}

@@ -1,0 +1,50 @@
+package imap
+
+import "time"
+
+// SearchOp is the kind of a node of a search program.
+type SearchOp uint8
+
+// The search keys of RFC 9051 section 6.4.4, folded to few kinds: NEW is
+// (RECENT UNSEEN), UNANSWERED is NOT(Flag \Answered), FROM x is Header From x.
+const (
+	SearchAll        SearchOp = iota
+	SearchAnd                 // all of Keys; without keys it is true
+	SearchOr                  // any of Keys; without keys it is false
+	SearchNot                 // not Keys[0]
+	SearchUIDs                // UID in UIDs; sequence sets are turned into UIDs by the session
+	SearchFlag                // Flag is set; \Seen is the acting user's, \Recent never reaches a mailbox
+	SearchHeader              // header Field holds Text; empty Text: the field exists
+	SearchBody                // a text part's body holds Text
+	SearchText                // header or body holds Text
+	SearchLarger              // size > Size
+	SearchSmaller             // size < Size
+	SearchBefore              // internal date's day < Date
+	SearchOn                  // internal date's day = Date
+	SearchSince               // internal date's day >= Date
+	SearchSentBefore          // Date: header's day < Date
+	SearchSentOn              // Date: header's day = Date
+	SearchSentSince           // Date: header's day >= Date
+)
+
+// Limits of a search program.
+const (
+	MaxSearchDepth = 50
+	MaxSearchKeys  = 2000
+	MaxSearchText  = 8 << 10
+)
+
+// SearchKey is a node of a search program. Only the fields of its Op count.
+type SearchKey struct {
+	Op    SearchOp
+	Keys  []SearchKey
+	UIDs  UIDSet
+	Flag  Flag
+	Field string
+	Text  string // UTF-8
+	Size  uint32
+	Date  time.Time // midnight UTC of the day the client named; time zones are disregarded
+}
+
+// Not is the negation of k.
+func (k SearchKey) Not() SearchKey { return SearchKey{Op: SearchNot, Keys: []SearchKey{k}} }

@@ -1,0 +1,150 @@
+package mailbox
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/roost-mail/roost/imap"
+)
+
+// Account is one user's mailboxes as one acting user sees them.
+//
+// Names are UTF-8 with imap.Delimiter between levels; INBOX is spelled in
+// capitals. A name that the acting user may not know of gets the same answer as
+// one that does not exist: NONEXISTENT, and TRYCREATE from Append and Copy.
+type Account interface {
+	// List returns the mailboxes whose names match one of the patterns, sorted
+	// by name, and the levels above them that are no mailboxes and match
+	// (as \NonExistent). Attributes are exact: \HasChildren counts only
+	// what the acting user may see. It waits for no other backend longer than
+	// a few seconds, and an owner who can't be reached is no error.
+	List(ctx context.Context, patterns []string) ([]ListEntry, error)
+
+	// Subscriptions returns the names the acting user has subscribed, sorted.
+	// They need not exist.
+	Subscriptions(ctx context.Context) ([]string, error)
+
+	// SetSubscribed adds or removes a subscription and returns when that is
+	// durable. Subscribing needs a mailbox that exists; removing needs nothing.
+	SetSubscribed(ctx context.Context, name string, subscribed bool) error
+
+	// Status returns the counters asked for; others may be zero.
+	Status(ctx context.Context, name string, items imap.StatusItems) (imap.Status, error)
+
+	// Open selects a mailbox. The Mailbox sees the state of that moment until
+	// its Sync. Where the acting user may only read, it is read-only even if
+	// readOnly is false. The caller closes it.
+	Open(ctx context.Context, name string, readOnly bool) (Mailbox, error)
+
+	// Create makes a mailbox and the missing levels above it. It takes over the
+	// ACL of the nearest existing level above, once, in the same transaction.
+	Create(ctx context.Context, name string) error
+
+	// Delete removes a mailbox and its messages, not those below it. INBOX
+	// can't be deleted. Open sessions learn of it (Changes.Gone).
+	Delete(ctx context.Context, name string) error
+
+	// Rename moves a mailbox and all below it, with flags, private flags, ACLs
+	// and UIDs. Renaming INBOX moves its messages and leaves it empty
+	// (RFC 9051 section 6.3.6).
+	Rename(ctx context.Context, from, to string) error
+
+	// Append adds the messages that next yields, all or none. It asks for the
+	// first only when it knows that the mailbox exists and takes mail; next
+	// returns io.EOF after the last. Once it returns nil the messages are durable.
+	Append(ctx context.Context, name string, next NextMessage) (imap.AppendData, error)
+
+	// Close frees what the Account holds. Mailboxes opened from it are closed first.
+	Close() error
+}
+
+// ListEntry is a line of LIST.
+type ListEntry struct {
+	Name  string
+	Attrs []imap.Attr
+}
+
+// NextMessage yields the messages to append, one by one. What it returns is
+// valid until it is called again. An error other than io.EOF ends the append
+// without effect and is returned by it.
+type NextMessage func() (*NewMessage, error)
+
+// NewMessage is a message on its way into a mailbox.
+type NewMessage struct {
+	Flags        []imap.Flag // without \Recent
+	InternalDate time.Time   // zero: now
+	Size         int64
+	Body         io.Reader // yields Size bytes, or an error
+}
+
+// One is a NextMessage of a single message.
+func One(m *NewMessage) NextMessage {
+	return func() (*NewMessage, error) {
+		if m == nil {
+			return nil, io.EOF
+		}
+		out := m
+		m = nil
+		return out, nil
+	}
+}
+
+// ACL is an Account whose rights can be asked for and changed (RFC 4314). Guard,
+// remote and namespace are; a bare store is not.
+//
+// Any of l r i k x a answers MyRights; the other four need a. Identifiers are
+// in IMAP's form: `bob`, `$team`, `anyone`, with `-` before a negative one.
+type ACL interface {
+	MyRights(ctx context.Context, name string) (imap.Rights, error)
+	GetACL(ctx context.Context, name string) ([]imap.ACLEntry, error)
+	SetACL(ctx context.Context, name, identifier string, change imap.ACLChange, rights imap.Rights) error
+	DeleteACL(ctx context.Context, name, identifier string) error
+	ListRights(ctx context.Context, name, identifier string) (imap.GrantableRights, error)
+}
+
+// Namespaces is an Account that knows its place in RFC 2342's reply.
+type Namespaces interface {
+	Namespaces() NamespaceList
+}
+
+// NamespaceList holds the prefixes of a NAMESPACE response, each ending with
+// the delimiter unless it is empty.
+type NamespaceList struct{ Personal, Others, Shared []string }
+
+// Entry is one line of a mailbox's ACL as a home keeps it. Identifier is in the
+// form of ACL files: `user=bob`, `group=team`, `group-override=team`, `owner`,
+// `authenticated`, `anyone`.
+type Entry struct {
+	Identifier string
+	Negative   bool
+	Rights     imap.Rights
+}
+
+// EntryKeeper is a home that keeps ACL entries without judging by them: store
+// and mailboxmem. acl.Guard judges.
+type EntryKeeper interface {
+	// Entries returns the entries of a mailbox: a shared slice that is never
+	// changed. It is cheap enough to be called at every command.
+	Entries(ctx context.Context, name string) ([]Entry, error)
+
+	// UpdateEntries replaces the entries of a mailbox by what change makes of
+	// them, in one durable transaction. change must not keep or alter its argument.
+	// Mailboxes open in any session hear of it (Watch).
+	UpdateEntries(ctx context.Context, name string, change func([]Entry) ([]Entry, error)) error
+
+	// Mailboxes returns the names of all mailboxes that exist.
+	Mailboxes(ctx context.Context) ([]string, error)
+}
+
+// ShareLog is a home that remembers which of its ACL changes the sharing index
+// has seen, so that none is forgotten in a crash.
+type ShareLog interface {
+	// ShareVersion grows, in the same transaction, with every change that
+	// matters to the sharing index: of entries, and CREATE, DELETE and RENAME.
+	// published is the last version that MarkShared recorded.
+	ShareVersion() (version, published uint64)
+
+	// MarkShared records that the index agrees with version.
+	MarkShared(ctx context.Context, version uint64) error
+}

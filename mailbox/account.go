@@ -16,8 +16,8 @@ import (
 type Account interface {
 	// List returns the mailboxes whose names match one of the patterns, sorted
 	// by name, and the levels above them that are no mailboxes and match
-	// (as \NonExistent). Attributes are exact: \HasChildren counts only
-	// what the acting user may see. It waits for no other backend longer than
+	// (as \Noselect). Attributes are exact: \HasChildren counts only what the
+	// acting user may see. It waits for no other backend longer than
 	// a few seconds, and an owner who can't be reached is no error.
 	List(ctx context.Context, patterns []string) ([]ListEntry, error)
 
@@ -135,6 +135,13 @@ type EntryKeeper interface {
 
 	// Mailboxes returns the names of all mailboxes that exist.
 	Mailboxes(ctx context.Context) ([]string, error)
+}
+
+// EntryHolder is a Mailbox of an EntryKeeper: it knows the entries of the
+// mailbox it has open, whatever that is called by now.
+type EntryHolder interface {
+	// Entries is like EntryKeeper.Entries; after deletion it answers NONEXISTENT.
+	Entries(ctx context.Context) ([]Entry, error)
 }
 
 // ShareLog is a home that remembers which of its ACL changes the sharing index

@@ -61,7 +61,7 @@ func withParents(all []ListEntry) map[string]*listNode {
 			name = name[:i]
 			parent := nodes[name]
 			if parent == nil {
-				parent = &listNode{attrs: []imap.Attr{imap.AttrNonExistent, imap.AttrNoSelect}}
+				parent = &listNode{attrs: []imap.Attr{imap.AttrNoSelect}}
 				nodes[name] = parent
 			}
 			if parent.hasChildren {

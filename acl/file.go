@@ -1,0 +1,163 @@
+package acl
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
+)
+
+// MaxFile bounds an ACL file, in bytes.
+const MaxFile = 1 << 20
+
+// fileOrder is the order in which Dovecot writes rights: by their long names.
+const fileOrder = "akxeilprwts"
+
+// ErrUnreadableNegative says that an entry which takes rights away could not
+// be read: nobody but the owner may then do anything.
+var ErrUnreadableNegative = errors.New("a negative entry can't be read")
+
+// ParseFile reads a dovecot-acl file. A line that can't be read is skipped and
+// reported in problems, with its number; if it may have been a negative entry,
+// nobody but the owner keeps any right. Several lines of one identifier are
+// united.
+func ParseFile(r io.Reader) (entries []mailbox.Entry, problems []error) {
+	text, err := io.ReadAll(io.LimitReader(r, MaxFile+1))
+	if err == nil && len(text) > MaxFile {
+		err = fmt.Errorf("ACL file is larger than %d bytes", MaxFile)
+	}
+	if err != nil {
+		return []mailbox.Entry{}, []error{err}
+	}
+	closed := false
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		n++
+		line = strings.TrimRight(line, "\r\n")
+		if strings.Trim(line, " ") == "" || line[0] == '#' {
+			continue
+		}
+		e, err := parseLine(line)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("line %d: %w", n, err))
+			closed = closed || errors.Is(err, ErrUnreadableNegative)
+			continue
+		}
+		entries = unite(entries, e)
+	}
+	if closed {
+		return closedToOthers(entries), problems
+	}
+	return entries, problems
+}
+
+// closedToOthers keeps what entries say of the owner only: everybody else has nothing.
+func closedToOthers(entries []mailbox.Entry) []mailbox.Entry {
+	return slices.DeleteFunc(entries, func(e mailbox.Entry) bool { return e.Identifier != idOwner })
+}
+
+func unite(entries []mailbox.Entry, e mailbox.Entry) []mailbox.Entry {
+	for i := range entries {
+		if entries[i].Identifier == e.Identifier && entries[i].Negative == e.Negative {
+			entries[i].Rights |= e.Rights
+			return entries
+		}
+	}
+	return append(entries, e)
+}
+
+func parseLine(line string) (mailbox.Entry, error) {
+	id, rest, err := cutIdentifier(line)
+	if err != nil {
+		return mailbox.Entry{}, err
+	}
+	e := mailbox.Entry{Identifier: id}
+	e.Identifier, e.Negative = strings.CutPrefix(id, "-")
+	if e.Identifier == idAnonymous {
+		e.Identifier = idAnyone
+	}
+	fail := func(format string, args ...any) (mailbox.Entry, error) {
+		err := fmt.Errorf(format, args...)
+		if e.Negative {
+			err = errors.Join(err, ErrUnreadableNegative)
+		}
+		return mailbox.Entry{}, err
+	}
+	if _, _, ok := split(e.Identifier); !ok || checkIdentifier(id) != nil {
+		return fail("unknown identifier %q", id)
+	}
+	words := strings.Fields(rest)
+	if len(words) > 0 && words[0][0] != ':' {
+		if e.Rights, err = parseFileRights(words[0]); err != nil {
+			return fail("%w", err)
+		}
+		words = words[1:]
+	}
+	if len(words) > 0 && words[0][0] != ':' { // after : come rights by name, of extensions
+		return fail("%q is neither rights nor a named right", words[0])
+	}
+	return e, nil
+}
+
+// parseFileRights knows no virtual letters: Dovecot's files have none.
+func parseFileRights(s string) (imap.Rights, error) {
+	if i := strings.IndexFunc(s, func(r rune) bool { return !strings.ContainsRune(fileOrder, r) }); i >= 0 {
+		return 0, fmt.Errorf("unknown right %q", s[i:i+1])
+	}
+	return imap.ParseRights(s)
+}
+
+// cutIdentifier takes the identifier off a line; in double quotes it may hold
+// spaces, with \ before a quote or a backslash.
+func cutIdentifier(line string) (id, rest string, err error) {
+	if line[0] != '"' {
+		id, rest, _ = strings.Cut(line, " ")
+		return id, rest, nil
+	}
+	var b strings.Builder
+	for i := 1; i < len(line); i++ {
+		switch c := line[i]; c {
+		case '"':
+			return b.String(), line[i+1:], nil
+		case '\\':
+			if i++; i < len(line) {
+				b.WriteByte(line[i])
+			}
+		default:
+			b.WriteByte(c)
+		}
+	}
+	err = errors.New("the quoted identifier does not end")
+	if strings.HasPrefix(line, `"-`) {
+		err = errors.Join(err, ErrUnreadableNegative)
+	}
+	return "", "", err
+}
+
+// FormatFile writes entries as a dovecot-acl file.
+func FormatFile(entries []mailbox.Entry) string {
+	var b strings.Builder
+	for _, e := range entries {
+		id := e.Identifier
+		if e.Negative {
+			id = "-" + id
+		}
+		if strings.ContainsAny(id, ` "\`) || id[0] == '#' {
+			id = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(id) + `"`
+		}
+		b.WriteString(id)
+		b.WriteByte(' ')
+		letters := e.Rights.Letters()
+		for _, c := range fileOrder {
+			if strings.ContainsRune(letters, c) {
+				b.WriteRune(c)
+			}
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}

@@ -1,0 +1,251 @@
+package acl
+
+import (
+	"context"
+	"strings"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
+)
+
+// Home is what a Guard can stand before.
+type Home interface {
+	mailbox.Account
+	mailbox.EntryKeeper
+}
+
+// Options say how rights are judged and granted on this server.
+type Options struct {
+	// DefaultsFromInbox has mailboxes without entries use those of INBOX.
+	DefaultsFromInbox bool
+
+	// AllowAnyone lets SETACL name anyone and authenticated.
+	AllowAnyone bool
+
+	// Normalize brings a user's name into its one form.
+	Normalize func(string) string
+}
+
+// Guard is an Account that lets the acting user do what the ACL allows, and
+// nothing else. It asks at every command, so a change of rights bites at once,
+// also in a mailbox that is open.
+type Guard struct {
+	home Home
+	who  Identity
+	opts Options
+}
+
+// NewGuard stands before home, which it closes when it is closed itself.
+func NewGuard(home Home, who Identity, opts Options) *Guard {
+	if opts.Normalize == nil {
+		opts.Normalize = func(s string) string { return s }
+	}
+	return &Guard{home: home, who: who, opts: opts}
+}
+
+// rights are the acting user's on a mailbox that exists, else NONEXISTENT.
+func (g *Guard) rights(ctx context.Context, name string) (imap.Rights, error) {
+	entries, err := g.home.Entries(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	return g.judge(ctx, entries)
+}
+
+func (g *Guard) judge(ctx context.Context, entries []mailbox.Entry) (imap.Rights, error) {
+	if len(entries) == 0 && g.opts.DefaultsFromInbox {
+		var err error
+		if entries, err = g.home.Entries(ctx, imap.Inbox); err != nil {
+			return 0, err
+		}
+	}
+	return Rights(entries, g.who), nil
+}
+
+// need is nil if the acting user has the right; otherwise it is NOPERM where
+// the mailbox may be known, and where it may not the same as if it were missing.
+func (g *Guard) need(ctx context.Context, name string, want imap.Rights) error {
+	have, err := g.rights(ctx, name)
+	if err != nil {
+		return err
+	}
+	return refusal(have, want)
+}
+
+func refusal(have, want imap.Rights) error {
+	switch {
+	case have.Has(want):
+		return nil
+	case have.Has(imap.RightLookup):
+		return imap.NoPermission()
+	default:
+		return imap.NoMailbox()
+	}
+}
+
+// needInsert is need for a mailbox that is to take mail: TRYCREATE if it is missing.
+func (g *Guard) needInsert(ctx context.Context, name string) (imap.Rights, error) {
+	have, err := g.rights(ctx, name)
+	if err == nil {
+		err = refusal(have, imap.RightInsert)
+	}
+	if imap.CodeOf(err) == imap.CodeNonExistent {
+		err = imap.NoMailboxTryCreate()
+	}
+	return have, err
+}
+
+// List shows the mailboxes on which the acting user has l.
+func (g *Guard) List(ctx context.Context, patterns []string) ([]mailbox.ListEntry, error) {
+	names, err := g.home.Mailboxes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	visible := make([]mailbox.ListEntry, 0, len(names))
+	for _, name := range names {
+		have, err := g.rights(ctx, name)
+		if err != nil && imap.CodeOf(err) != imap.CodeNonExistent {
+			return nil, err
+		}
+		if have.Has(imap.RightLookup) {
+			visible = append(visible, mailbox.ListEntry{Name: name})
+		}
+	}
+	return mailbox.Select(visible, patterns), nil
+}
+
+// Subscriptions are the owner's own affair: another acting user has none here.
+func (g *Guard) Subscriptions(ctx context.Context) ([]string, error) {
+	if !g.who.isOwner() {
+		return nil, nil
+	}
+	return g.home.Subscriptions(ctx)
+}
+
+// SetSubscribed changes the owner's list only when the owner asks.
+func (g *Guard) SetSubscribed(ctx context.Context, name string, subscribed bool) error {
+	if !g.who.isOwner() {
+		return imap.Errorf(imap.CodeNoPerm, "Subscriptions belong to the mailboxes' owner")
+	}
+	if subscribed {
+		if err := g.need(ctx, name, imap.RightLookup); err != nil {
+			return err
+		}
+	}
+	return g.home.SetSubscribed(ctx, name, subscribed)
+}
+
+// Status needs r.
+func (g *Guard) Status(ctx context.Context, name string, items imap.StatusItems) (imap.Status, error) {
+	if err := g.need(ctx, name, imap.RightRead); err != nil {
+		return imap.Status{}, err
+	}
+	return g.home.Status(ctx, name, items)
+}
+
+// writing is any right that makes SELECT answer READ-WRITE (RFC 4314 section 5.2).
+const writing = imap.RightWrite | imap.RightSeen | imap.RightDeleted | imap.RightExpunge | imap.RightInsert
+
+// Open needs r; without a right to change messages the mailbox is read-only.
+func (g *Guard) Open(ctx context.Context, name string, readOnly bool) (mailbox.Mailbox, error) {
+	have, err := g.rights(ctx, name)
+	if err == nil {
+		err = refusal(have, imap.RightRead)
+	}
+	if err != nil {
+		return nil, err
+	}
+	m, err := g.home.Open(ctx, name, readOnly || !have.HasAny(writing))
+	if err != nil {
+		return nil, err
+	}
+	return &guarded{Mailbox: m, guard: g, readOnly: readOnly, told: have}, nil
+}
+
+// Create needs k on the nearest existing level above; at the top only the
+// owner creates. Whether a hidden mailbox is in the way is not told.
+func (g *Guard) Create(ctx context.Context, name string) error {
+	if err := g.needCreate(ctx, name); err != nil {
+		return err
+	}
+	return g.home.Create(ctx, name)
+}
+
+func (g *Guard) needCreate(ctx context.Context, name string) error {
+	for {
+		i := strings.LastIndexByte(name, imap.Delimiter)
+		if i < 0 {
+			break
+		}
+		name = name[:i]
+		have, err := g.rights(ctx, name)
+		if imap.CodeOf(err) == imap.CodeNonExistent {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if !have.Has(imap.RightCreate) {
+			return imap.NoPermission()
+		}
+		return nil
+	}
+	if !g.who.isOwner() {
+		return imap.NoPermission()
+	}
+	return nil
+}
+
+// Delete needs x.
+func (g *Guard) Delete(ctx context.Context, name string) error {
+	if err := g.need(ctx, name, imap.RightDeleteMailbox); err != nil {
+		return err
+	}
+	return g.home.Delete(ctx, name)
+}
+
+// Rename needs x on the mailbox and k where it goes.
+func (g *Guard) Rename(ctx context.Context, from, to string) error {
+	if err := g.need(ctx, from, imap.RightDeleteMailbox); err != nil {
+		return err
+	}
+	if err := g.needCreate(ctx, to); err != nil {
+		return err
+	}
+	return g.home.Rename(ctx, from, to)
+}
+
+// Append needs i. Flags that the acting user may not set are left off, and
+// without r nothing is told of the message (RFC 4315 section 3).
+func (g *Guard) Append(ctx context.Context, name string, next mailbox.NextMessage) (imap.AppendData, error) {
+	have, err := g.needInsert(ctx, name)
+	if err != nil {
+		return imap.AppendData{}, err
+	}
+	data, err := g.home.Append(ctx, name, permitted(next, have.FlagClasses()))
+	if err != nil || !have.Has(imap.RightRead) {
+		return imap.AppendData{}, err
+	}
+	return data, nil
+}
+
+// permitted leaves off the flags of other classes.
+func permitted(next mailbox.NextMessage, classes imap.FlagClass) mailbox.NextMessage {
+	return func() (*mailbox.NewMessage, error) {
+		m, err := next()
+		if err != nil {
+			return nil, err
+		}
+		allowed := *m
+		allowed.Flags = classes.Only(m.Flags)
+		return &allowed, nil
+	}
+}
+
+// Close closes the home.
+func (g *Guard) Close() error { return g.home.Close() }
+
+var (
+	_ mailbox.Account = (*Guard)(nil)
+	_ mailbox.ACL     = (*Guard)(nil)
+)

@@ -1,0 +1,120 @@
+package acl
+
+import (
+	"context"
+
+	"github.com/roost-mail/roost/imap"
+)
+
+// grantable are the rights that LISTRIGHTS offers, each on its own, with the
+// virtual c and d tied to nothing (RFC 4314 sections 2.1.1 and 3.7).
+func grantable() []imap.Rights {
+	var out []imap.Rights
+	for r := imap.RightLookup; r <= imap.RightAdmin; r <<= 1 {
+		out = append(out, r)
+	}
+	return out
+}
+
+// knowing are the rights of which any answers MYRIGHTS (RFC 4314 section 4).
+const knowing = imap.RightLookup | imap.RightRead | imap.RightInsert |
+	imap.RightCreate | imap.RightDeleteMailbox | imap.RightAdmin
+
+// MyRights needs any right but p and those to change messages.
+func (g *Guard) MyRights(ctx context.Context, name string) (imap.Rights, error) {
+	have, err := g.rights(ctx, name)
+	if err == nil && !have.HasAny(knowing) {
+		err = imap.NoMailbox()
+	}
+	if err != nil {
+		return 0, err
+	}
+	return have, nil
+}
+
+// needAdmin is need for a, in the words that clients know.
+func (g *Guard) needAdmin(ctx context.Context, name string) error {
+	err := g.need(ctx, name, imap.RightAdmin)
+	if imap.CodeOf(err) == imap.CodeNoPerm {
+		return imap.Errorf(imap.CodeNoPerm, "You lack administrator privileges on this mailbox")
+	}
+	return err
+}
+
+// GetACL needs a.
+func (g *Guard) GetACL(ctx context.Context, name string) ([]imap.ACLEntry, error) {
+	if err := g.needAdmin(ctx, name); err != nil {
+		return nil, err
+	}
+	entries, err := g.home.Entries(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return Show(entries, g.who.Owner), nil
+}
+
+// ListRights needs a.
+func (g *Guard) ListRights(ctx context.Context, name, identifier string) (imap.GrantableRights, error) {
+	if err := g.needAdmin(ctx, name); err != nil {
+		return imap.GrantableRights{}, err
+	}
+	id, negative, err := FromIMAP(identifier, g.opts.Normalize)
+	if err != nil {
+		return imap.GrantableRights{}, err
+	}
+	out := imap.GrantableRights{Optional: grantable()}
+	if !negative && (id == idOwner || id == idUser+g.who.Owner) {
+		out.Required = imap.RightAdmin
+		out.Optional = out.Optional[:len(out.Optional)-1]
+	}
+	return out, nil
+}
+
+// SetACL needs a.
+func (g *Guard) SetACL(ctx context.Context, name, identifier string, change imap.ACLChange, rights imap.Rights) error {
+	if err := g.needAdmin(ctx, name); err != nil {
+		return err
+	}
+	id, negative, err := FromIMAP(identifier, g.opts.Normalize)
+	if err != nil {
+		return err
+	}
+	if (id == idAnyone || id == idAuthenticated) && !g.opts.AllowAnyone {
+		return imap.BadCommand("'%s' identifier is disallowed", id)
+	}
+	return g.home.UpdateEntries(ctx, name, func(entries []entry) ([]entry, error) {
+		if err := g.stillAdmin(ctx, entries); err != nil {
+			return nil, err
+		}
+		entries = Change(entries, id, negative, change, rights, g.who)
+		if len(entries) > MaxEntries {
+			return nil, imap.Errorf(imap.CodeLimit, "Too many ACL entries")
+		}
+		return entries, nil
+	})
+}
+
+// DeleteACL needs a.
+func (g *Guard) DeleteACL(ctx context.Context, name, identifier string) error {
+	if err := g.needAdmin(ctx, name); err != nil {
+		return err
+	}
+	id, negative, err := FromIMAP(identifier, g.opts.Normalize)
+	if err != nil {
+		return err
+	}
+	return g.home.UpdateEntries(ctx, name, func(entries []entry) ([]entry, error) {
+		if err := g.stillAdmin(ctx, entries); err != nil {
+			return nil, err
+		}
+		return Without(entries, id, negative), nil
+	})
+}
+
+// stillAdmin asks again inside the transaction: the right may just have gone.
+func (g *Guard) stillAdmin(ctx context.Context, entries []entry) error {
+	if !Rights(entries, g.who).Has(imap.RightAdmin) && !g.opts.DefaultsFromInbox {
+		return imap.NoMailbox()
+	}
+	return nil
+}

@@ -127,11 +127,6 @@ func (g *Guard) SetSubscribed(ctx context.Context, name string, subscribed bool)
 	if !g.who.isOwner() {
 		return imap.Errorf(imap.CodeNoPerm, "Subscriptions belong to the mailboxes' owner")
 	}
-	if subscribed {
-		if err := g.need(ctx, name, imap.RightLookup); err != nil {
-			return err
-		}
-	}
 	return g.home.SetSubscribed(ctx, name, subscribed)
 }
 

@@ -26,7 +26,8 @@ type Account interface {
 	Subscriptions(ctx context.Context) ([]string, error)
 
 	// SetSubscribed adds or removes a subscription and returns when that is
-	// durable. Subscribing needs a mailbox that exists; removing needs nothing.
+	// durable. A home takes any name: it may be that of another owner's
+	// mailbox. namespace.Tree looks whether there is such a mailbox.
 	SetSubscribed(ctx context.Context, name string, subscribed bool) error
 
 	// Status returns the counters asked for; others may be zero.

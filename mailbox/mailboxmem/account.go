@@ -1,0 +1,304 @@
+package mailboxmem
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
+)
+
+// account is Mail as one acting user sees it. It has no state of its own.
+type account struct {
+	mail   *Mail
+	acting string
+	reader reader
+}
+
+var (
+	_ mailbox.Account     = (*account)(nil)
+	_ mailbox.EntryKeeper = (*account)(nil)
+	_ mailbox.ShareLog    = (*account)(nil)
+)
+
+// ownsRecent reports whether sessions of a take away \Recent: only the owner's do.
+func (a *account) ownsRecent() bool { return a.acting == a.mail.owner }
+
+// lock takes the mutex and returns what lets it go.
+func (a *account) lock() (unlock func()) {
+	a.mail.mu.Lock()
+	return a.mail.mu.Unlock
+}
+
+func (a *account) List(_ context.Context, patterns []string) ([]mailbox.ListEntry, error) {
+	defer a.lock()()
+	var all []mailbox.ListEntry
+	for name := range a.mail.boxes {
+		all = append(all, mailbox.ListEntry{Name: name})
+	}
+	return mailbox.Select(all, patterns), nil
+}
+
+func (a *account) Subscriptions(context.Context) ([]string, error) {
+	defer a.lock()()
+	return slices.Sorted(maps.Keys(a.mail.subscribed[a.acting])), nil
+}
+
+func (a *account) SetSubscribed(_ context.Context, name string, subscribed bool) error {
+	defer a.lock()()
+	if !subscribed {
+		delete(a.mail.subscribed[a.acting], name)
+		return nil
+	}
+	if a.mail.boxes[name] == nil {
+		return imap.NoMailbox()
+	}
+	if a.mail.subscribed[a.acting] == nil {
+		a.mail.subscribed[a.acting] = map[string]bool{}
+	}
+	a.mail.subscribed[a.acting][name] = true
+	return nil
+}
+
+func (a *account) Status(_ context.Context, name string, _ imap.StatusItems) (imap.Status, error) {
+	defer a.lock()()
+	b := a.mail.boxes[name]
+	if b == nil {
+		return imap.Status{}, imap.NoMailbox()
+	}
+	status := imap.Status{
+		Messages:      uint32(len(b.messages)),
+		UIDNext:       b.uidNext,
+		UIDValidity:   b.uidValidity,
+		HighestModSeq: b.highestModSeq(a.reader),
+	}
+	for _, m := range b.messages {
+		if !m.seenBy(a.reader) {
+			status.Unseen++
+		}
+		if a.ownsRecent() && m.uid >= b.recentFrom {
+			status.Recent++
+		}
+	}
+	return status, nil
+}
+
+func (a *account) Open(_ context.Context, name string, readOnly bool) (mailbox.Mailbox, error) {
+	defer a.lock()()
+	b := a.mail.boxes[name]
+	if b == nil {
+		return nil, imap.NoMailbox()
+	}
+	return newHandle(a, b, readOnly), nil
+}
+
+func (a *account) Create(_ context.Context, name string) error {
+	defer a.lock()()
+	if err := imap.CheckName(name); err != nil {
+		return err
+	}
+	if a.mail.boxes[name] != nil {
+		return imap.Errorf(imap.CodeAlreadyExists, "Mailbox already exists")
+	}
+	a.mail.addWithParents(name)
+	a.mail.shareVersion++
+	return nil
+}
+
+func (a *account) Delete(_ context.Context, name string) error {
+	defer a.lock()()
+	b := a.mail.boxes[name]
+	switch {
+	case name == imap.Inbox:
+		return imap.Errorf(imap.CodeCannot, "INBOX can't be deleted")
+	case b == nil:
+		return imap.NoMailbox()
+	}
+	delete(a.mail.boxes, name)
+	b.gone = true
+	b.wake()
+	a.mail.shareVersion++
+	return nil
+}
+
+func (a *account) Rename(_ context.Context, from, to string) error {
+	defer a.lock()()
+	if a.mail.boxes[from] == nil {
+		return imap.NoMailbox()
+	}
+	moves, err := a.mail.renames(from, to)
+	if err != nil {
+		return err
+	}
+	a.mail.shareVersion++
+	if from == imap.Inbox {
+		a.mail.emptyInboxInto(to)
+		return nil
+	}
+	moved := map[string]*box{}
+	for old, name := range moves {
+		moved[name] = a.mail.boxes[old]
+		moved[name].name = name
+		delete(a.mail.boxes, old)
+	}
+	maps.Copy(a.mail.boxes, moved)
+	if above := parent(to); above != "" && a.mail.boxes[above] == nil {
+		a.mail.addWithParents(above)
+	}
+	return nil
+}
+
+// renames says what becomes of each name in RENAME from to, or why it can't be.
+// What is below INBOX stays where it is (RFC 9051 section 6.3.6).
+func (m *Mail) renames(from, to string) (map[string]string, error) {
+	below := from + string(imap.Delimiter)
+	if to != from && strings.HasPrefix(to, below) && from != imap.Inbox {
+		return nil, imap.Errorf(imap.CodeCannot, "A mailbox can't be moved below itself")
+	}
+	moves := map[string]string{from: to}
+	for name := range m.boxes {
+		if rest, is := strings.CutPrefix(name, below); is && from != imap.Inbox {
+			moves[name] = to + string(imap.Delimiter) + rest
+		}
+	}
+	for _, name := range moves {
+		if err := imap.CheckName(name); err != nil {
+			return nil, err
+		}
+		if m.boxes[name] != nil {
+			return nil, imap.Errorf(imap.CodeAlreadyExists, "Mailbox already exists")
+		}
+	}
+	return moves, nil
+}
+
+// emptyInboxInto is the RENAME of INBOX: its messages move as by MOVE.
+func (m *Mail) emptyInboxInto(to string) {
+	inbox, dest := m.boxes[imap.Inbox], m.addWithParents(to)
+	for _, msg := range inbox.messages {
+		dest.take(msg)
+	}
+	inbox.remove(func(*message) bool { return true })
+	inbox.wake()
+}
+
+func (a *account) Append(_ context.Context, name string, next mailbox.NextMessage) (imap.AppendData, error) {
+	if err := a.appendable(name); err != nil {
+		return imap.AppendData{}, err
+	}
+	// Clients may be slow to send; no lock is held meanwhile.
+	var fresh []*message
+	for {
+		m, err := next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return imap.AppendData{}, err
+		}
+		msg, err := a.readMessage(m)
+		if err != nil {
+			return imap.AppendData{}, err
+		}
+		fresh = append(fresh, msg)
+	}
+	defer a.lock()()
+	b := a.mail.boxes[name]
+	if b == nil || len(fresh) == 0 {
+		return imap.AppendData{}, missing(b)
+	}
+	var uids imap.UIDSet
+	for _, msg := range fresh {
+		uids = uids.Union(imap.UIDSetOf(b.take(msg)))
+	}
+	b.wake()
+	return imap.AppendData{UIDValidity: b.uidValidity, UIDs: uids}, nil
+}
+
+func (a *account) appendable(name string) error {
+	defer a.lock()()
+	return missing(a.mail.boxes[name])
+}
+
+// missing is the refusal of APPEND and COPY if the mailbox b does not exist.
+func missing(b *box) error {
+	if b == nil {
+		return imap.NoMailboxTryCreate()
+	}
+	return nil
+}
+
+// readMessage takes a new message in. Its \Seen is the acting user's own.
+func (a *account) readMessage(m *mailbox.NewMessage) (*message, error) {
+	body, err := io.ReadAll(io.LimitReader(m.Body, m.Size))
+	if err != nil {
+		return nil, fmt.Errorf("read message: %w", err)
+	}
+	if int64(len(body)) != m.Size {
+		return nil, fmt.Errorf("read message: %w", io.ErrUnexpectedEOF)
+	}
+	msg := &message{date: m.InternalDate, body: body}
+	if msg.date.IsZero() {
+		msg.date = time.Now()
+	}
+	msg.date = msg.date.Truncate(time.Second)
+	for _, f := range m.Flags {
+		switch {
+		case imap.EqualFlag(f, imap.FlagSeen):
+			msg.seen = map[reader]seenMark{a.reader: {set: true}}
+		case !imap.HasFlag(msg.flags, f):
+			msg.flags = append(msg.flags, f)
+		}
+	}
+	return msg, nil
+}
+
+// Close does nothing: an account holds nothing.
+func (a *account) Close() error { return nil }
+
+func (a *account) Entries(_ context.Context, name string) ([]mailbox.Entry, error) {
+	defer a.lock()()
+	b := a.mail.boxes[name]
+	if b == nil {
+		return nil, imap.NoMailbox()
+	}
+	return b.entries, nil
+}
+
+func (a *account) UpdateEntries(_ context.Context, name string, change func([]mailbox.Entry) ([]mailbox.Entry, error)) error {
+	defer a.lock()()
+	b := a.mail.boxes[name]
+	if b == nil {
+		return imap.NoMailbox()
+	}
+	entries, err := change(b.entries)
+	if err != nil {
+		return err
+	}
+	b.entries = slices.Clone(entries)
+	a.mail.shareVersion++
+	b.wakeAll()
+	return nil
+}
+
+func (a *account) Mailboxes(context.Context) ([]string, error) {
+	defer a.lock()()
+	return slices.Sorted(maps.Keys(a.mail.boxes)), nil
+}
+
+func (a *account) ShareVersion() (version, published uint64) {
+	defer a.lock()()
+	return a.mail.shareVersion, a.mail.published
+}
+
+func (a *account) MarkShared(_ context.Context, version uint64) error {
+	defer a.lock()()
+	a.mail.published = version
+	return nil
+}

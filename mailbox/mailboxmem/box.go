@@ -1,0 +1,162 @@
+package mailboxmem
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
+)
+
+// reader names whose \Seen is meant: a user with a private one, or "" for the
+// one that the owner and all others share.
+type reader string
+
+// box is a mailbox. Mail.mu guards it.
+type box struct {
+	name        string
+	uidValidity uint32
+	uidNext     imap.UID
+	recentFrom  imap.UID   // messages from here on are recent for the next owner's session
+	messages    []*message // in order of UID
+	entries     []mailbox.Entry
+	keywords    []imap.Flag // ever used here
+	handles     map[*handle]struct{}
+	gone        bool
+
+	lastModSeq imap.ModSeq            // given out last
+	shared     imap.ModSeq            // of the last change that everyone sees
+	private    map[reader]imap.ModSeq // of the last change of each \Seen
+}
+
+// message is a message of one box. A copy is a new message.
+type message struct {
+	uid    imap.UID
+	date   time.Time
+	body   []byte
+	flags  []imap.Flag // all but \Seen
+	modSeq imap.ModSeq // of flags
+	seen   map[reader]seenMark
+}
+
+type seenMark struct {
+	set    bool
+	modSeq imap.ModSeq
+}
+
+func newBox(name string, uidValidity uint32, entries []mailbox.Entry) *box {
+	return &box{
+		name: name, uidValidity: uidValidity, uidNext: 1, recentFrom: 1,
+		entries: entries, handles: map[*handle]struct{}{},
+		lastModSeq: 1, shared: 1, private: map[reader]imap.ModSeq{},
+	}
+}
+
+// take puts a copy of m at the end, with everyone's own \Seen.
+func (b *box) take(m *message) imap.UID {
+	b.lastModSeq++
+	b.shared = b.lastModSeq
+	c := &message{uid: b.uidNext, date: m.date, body: m.body, flags: m.flags, modSeq: b.shared, seen: maps.Clone(m.seen)}
+	b.uidNext++
+	b.messages = append(b.messages, c)
+	b.learnKeywords(c.flags)
+	return c.uid
+}
+
+// remove expunges the messages that gone names.
+func (b *box) remove(gone func(*message) bool) {
+	left := slices.DeleteFunc(slices.Clone(b.messages), gone)
+	if len(left) == len(b.messages) {
+		return
+	}
+	b.messages = left
+	b.lastModSeq++
+	b.shared = b.lastModSeq
+}
+
+// find is the message with that UID, nil if there is none.
+func (b *box) find(uid imap.UID) *message {
+	i, found := slices.BinarySearchFunc(b.messages, uid, func(m *message, uid imap.UID) int {
+		return int(int64(m.uid) - int64(uid))
+	})
+	if !found {
+		return nil
+	}
+	return b.messages[i]
+}
+
+func (b *box) uids() imap.UIDSet {
+	all := make([]imap.UID, len(b.messages))
+	for i, m := range b.messages {
+		all[i] = m.uid
+	}
+	return imap.UIDSetOf(all...)
+}
+
+// change sets m's flags, as r sees them, to flags. Only what differs gets the
+// modification sequence modSeq.
+func (b *box) change(m *message, r reader, flags []imap.Flag, modSeq imap.ModSeq) {
+	b.lastModSeq = modSeq
+	if seen := imap.HasFlag(flags, imap.FlagSeen); seen != m.seenBy(r) {
+		marks := maps.Clone(m.seen)
+		if marks == nil {
+			marks = map[reader]seenMark{}
+		}
+		marks[r] = seenMark{set: seen, modSeq: modSeq}
+		m.seen = marks
+		b.private[r] = modSeq
+	}
+	rest := (imap.ClassDeleted | imap.ClassOther).Only(flags)
+	if !sameFlags(rest, m.flags) {
+		m.flags, m.modSeq = rest, modSeq
+		b.shared = modSeq
+		b.learnKeywords(rest)
+	}
+}
+
+func (b *box) learnKeywords(flags []imap.Flag) {
+	for _, f := range flags {
+		if f[0] != '\\' && !imap.HasFlag(b.keywords, f) {
+			b.keywords = append(b.keywords, f)
+		}
+	}
+}
+
+// highestModSeq is that of the last change that r could see.
+func (b *box) highestModSeq(r reader) imap.ModSeq { return max(b.shared, b.private[r]) }
+
+// wake tells the watchers that have something to learn.
+func (b *box) wake() {
+	for h := range b.handles {
+		if h.notify != nil && h.pending() {
+			h.notify()
+		}
+	}
+}
+
+// wakeAll tells all watchers, as rights may have changed.
+func (b *box) wakeAll() {
+	for h := range b.handles {
+		if h.notify != nil {
+			h.notify()
+		}
+	}
+}
+
+func (m *message) seenBy(r reader) bool { return m.seen[r].set }
+
+// flagsFor are the flags as r sees them.
+func (m *message) flagsFor(r reader) []imap.Flag {
+	if !m.seenBy(r) {
+		return m.flags
+	}
+	return append(slices.Clip(m.flags), imap.FlagSeen)
+}
+
+// modSeqFor is the modification sequence of what r sees.
+func (m *message) modSeqFor(r reader) imap.ModSeq { return max(m.modSeq, m.seen[r].modSeq) }
+
+func sameFlags(a, b []imap.Flag) bool {
+	return len(a) == len(b) && !slices.ContainsFunc(a, func(f imap.Flag) bool { return !imap.HasFlag(b, f) })
+}

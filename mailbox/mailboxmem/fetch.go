@@ -1,0 +1,62 @@
+package mailboxmem
+
+import (
+	"context"
+	"slices"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
+)
+
+func (h *handle) Fetch(_ context.Context, uids imap.UIDSet, items *imap.FetchItems, emit func(*mailbox.Message) error) error {
+	present, err := h.present(uids)
+	if err != nil {
+		return err
+	}
+	for uid := range present.All() {
+		out, m := h.pick(uid, items)
+		if m == nil {
+			continue
+		}
+		if err := m.content(items, out); err != nil {
+			return err
+		}
+		if err := emit(out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// present are those of uids that exist.
+func (h *handle) present(uids imap.UIDSet) (imap.UIDSet, error) {
+	defer h.account.lock()()
+	return uids.Intersect(h.box.uids()), h.usable(false)
+}
+
+// pick marks a message \Seen if items ask for it, and tells what may change of
+// it. It returns no message if that was expunged meanwhile.
+func (h *handle) pick(uid imap.UID, items *imap.FetchItems) (*mailbox.Message, *message) {
+	defer h.account.lock()()
+	m := h.box.find(uid)
+	if m == nil {
+		return nil, nil
+	}
+	reader := h.account.reader
+	out := &mailbox.Message{UID: uid}
+	if items.MarkSeen && !h.readOnly && !m.seenBy(reader) {
+		h.box.change(m, reader, append(slices.Clip(m.flags), imap.FlagSeen), h.box.lastModSeq+1)
+		if _, told := h.told[uid]; told {
+			h.told[uid] = m.modSeqFor(reader)
+		}
+		out.FlagsChanged = true
+		h.box.wake()
+	}
+	if items.Flags || out.FlagsChanged {
+		out.Flags = m.flagsFor(reader)
+	}
+	if items.ModSeq || out.FlagsChanged {
+		out.ModSeq = m.modSeqFor(reader)
+	}
+	return out, m
+}

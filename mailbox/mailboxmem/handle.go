@@ -1,0 +1,242 @@
+package mailboxmem
+
+import (
+	"context"
+	"slices"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
+)
+
+// handle is a session's view of a box. Mail.mu guards it.
+type handle struct {
+	account  *account
+	box      *box
+	readOnly bool
+	info     mailbox.Info
+	goneTold bool
+	notify   func() // nil without a Watch
+
+	// told holds the messages that the session knows of, each with the
+	// modification sequence of the flags that it knows.
+	told map[imap.UID]imap.ModSeq
+}
+
+func newHandle(a *account, b *box, readOnly bool) *handle {
+	h := &handle{account: a, box: b, readOnly: readOnly, told: map[imap.UID]imap.ModSeq{}}
+	b.handles[h] = struct{}{}
+	h.info = mailbox.Info{Name: b.name, UIDValidity: b.uidValidity, ReadOnly: readOnly}
+	c := h.changes()
+	h.tell(c)
+	for _, m := range b.messages {
+		if !m.seenBy(a.reader) {
+			h.info.Unseen = m.uid
+			break
+		}
+	}
+	return h
+}
+
+func (h *handle) Info() mailbox.Info {
+	defer h.account.lock()()
+	return h.info
+}
+
+func (h *handle) Sync(context.Context, bool) (mailbox.Changes, error) {
+	defer h.account.lock()()
+	c := h.changes()
+	h.tell(c)
+	return c, nil
+}
+
+// changes compares what the session knows with what is.
+func (h *handle) changes() mailbox.Changes {
+	if h.box.gone {
+		return mailbox.Changes{Gone: !h.goneTold}
+	}
+	reader := h.account.reader
+	c := mailbox.Changes{UIDNext: h.box.uidNext, HighestModSeq: h.box.highestModSeq(reader)}
+	known := 0
+	var fresh, recent []imap.UID
+	for _, m := range h.box.messages {
+		modSeq, told := h.told[m.uid]
+		if told {
+			known++
+			if modSeq != m.modSeqFor(reader) {
+				c.Flags = append(c.Flags, m.flagsOnly(reader))
+			}
+			continue
+		}
+		fresh = append(fresh, m.uid)
+		if h.account.ownsRecent() && m.uid >= h.box.recentFrom {
+			recent = append(recent, m.uid)
+		}
+	}
+	c.New, c.Recent = imap.UIDSetOf(fresh...), imap.UIDSetOf(recent...)
+	if known < len(h.told) {
+		c.Vanished = h.info.UIDs.Minus(h.box.uids())
+	}
+	c.FlagsChanged = len(h.info.Flags) != len(h.flags())
+	return c
+}
+
+// tell moves the session's knowledge on by c.
+func (h *handle) tell(c mailbox.Changes) {
+	if h.box.gone {
+		h.goneTold = true
+		return
+	}
+	for uid := range c.Vanished.All() {
+		delete(h.told, uid)
+	}
+	for uid := range c.New.All() {
+		h.told[uid] = h.box.find(uid).modSeqFor(h.account.reader)
+	}
+	for _, m := range c.Flags {
+		h.told[m.UID] = m.ModSeq
+	}
+	h.info.UIDs = h.info.UIDs.Minus(c.Vanished).Union(c.New)
+	h.info.Recent = h.info.Recent.Minus(c.Vanished).Union(c.Recent)
+	h.info.UIDNext, h.info.HighestModSeq = c.UIDNext, c.HighestModSeq
+	h.info.Flags = h.flags()
+	if !h.readOnly {
+		h.info.PermanentFlags = append(h.flags(), imap.FlagWildcard)
+		if h.account.ownsRecent() {
+			h.box.recentFrom = h.box.uidNext
+		}
+	}
+}
+
+// flags are those known in the mailbox.
+func (h *handle) flags() []imap.Flag { return append(imap.SystemFlags(), h.box.keywords...) }
+
+// pending reports whether Sync would have something to tell.
+func (h *handle) pending() bool {
+	c := h.changes()
+	return !c.Empty()
+}
+
+func (h *handle) Watch(notify func()) (stop func()) {
+	defer h.account.lock()()
+	h.notify = notify
+	if h.pending() {
+		notify()
+	}
+	return func() {
+		defer h.account.lock()()
+		h.notify = nil
+	}
+}
+
+func (h *handle) Close() error {
+	defer h.account.lock()()
+	h.notify = nil
+	delete(h.box.handles, h)
+	return nil
+}
+
+// usable is the refusal of a command on a mailbox that is gone, or that it may not change.
+func (h *handle) usable(changing bool) error {
+	switch {
+	case h.box.gone:
+		return imap.NoMailbox()
+	case changing && h.readOnly:
+		return imap.Errorf(imap.CodeNoPerm, "Mailbox is read-only")
+	}
+	return nil
+}
+
+func (h *handle) Store(_ context.Context, uids imap.UIDSet, change mailbox.FlagChange, emit func(*mailbox.Message) error) error {
+	results, err := h.store(uids, change)
+	if err != nil || change.Silent {
+		return err
+	}
+	for i := range results {
+		if err := emit(&results[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// store changes flags and returns the result. The session is taken to know of
+// it, except for a silent change on top of one that it has not heard of.
+func (h *handle) store(uids imap.UIDSet, change mailbox.FlagChange) ([]mailbox.Message, error) {
+	defer h.account.lock()()
+	if err := h.usable(true); err != nil {
+		return nil, err
+	}
+	reader, modSeq := h.account.reader, h.box.lastModSeq+1
+	var results []mailbox.Message
+	for uid := range uids.Intersect(h.box.uids()).All() {
+		m := h.box.find(uid)
+		before, told := h.told[uid]
+		current := before == m.modSeqFor(reader)
+		if flags, changed := change.Apply(m.flagsFor(reader)); changed {
+			h.box.change(m, reader, flags, modSeq)
+		}
+		if told && (current || !change.Silent) {
+			h.told[uid] = m.modSeqFor(reader)
+		}
+		results = append(results, m.flagsOnly(reader))
+	}
+	h.box.wake()
+	return results, nil
+}
+
+func (h *handle) Expunge(_ context.Context, uids imap.UIDSet, all bool) error {
+	defer h.account.lock()()
+	if err := h.usable(true); err != nil {
+		return err
+	}
+	h.box.remove(func(m *message) bool {
+		return imap.HasFlag(m.flags, imap.FlagDeleted) && (all || uids.Contains(m.uid))
+	})
+	h.box.wake()
+	return nil
+}
+
+func (h *handle) Copy(_ context.Context, uids imap.UIDSet, dest string) (imap.CopyData, error) {
+	defer h.account.lock()()
+	if err := h.usable(false); err != nil {
+		return imap.CopyData{}, err
+	}
+	return h.copy(uids, dest)
+}
+
+func (h *handle) Move(_ context.Context, uids imap.UIDSet, dest string) (imap.CopyData, error) {
+	defer h.account.lock()()
+	if err := h.usable(true); err != nil {
+		return imap.CopyData{}, err
+	}
+	data, err := h.copy(uids, dest)
+	if err != nil {
+		return imap.CopyData{}, err
+	}
+	h.box.remove(func(m *message) bool { return data.Source.Contains(m.uid) })
+	h.box.wake()
+	return data, nil
+}
+
+// copy puts copies into dest. Those of a message that is gone are left out.
+func (h *handle) copy(uids imap.UIDSet, dest string) (imap.CopyData, error) {
+	to := h.account.mail.boxes[dest]
+	if to == nil {
+		return imap.CopyData{}, imap.NoMailboxTryCreate()
+	}
+	source := uids.Intersect(h.box.uids())
+	if source.Empty() {
+		return imap.CopyData{}, nil
+	}
+	first := to.uidNext
+	for uid := range source.All() {
+		to.take(h.box.find(uid))
+	}
+	to.wake()
+	return imap.CopyData{UIDValidity: to.uidValidity, Source: source, Dest: imap.UIDRange(first, to.uidNext-1)}, nil
+}
+
+// flagsOnly is m as Store and Sync tell of it.
+func (m *message) flagsOnly(r reader) mailbox.Message {
+	return mailbox.Message{UID: m.uid, Flags: slices.Clip(m.flagsFor(r)), ModSeq: m.modSeqFor(r)}
+}

@@ -1,0 +1,86 @@
+// Package mailboxmem is a user's mail in memory: the home that is so plain that
+// it is obviously right. It is the model that other homes are compared with,
+// and what the server's tests serve.
+//
+// One mutex, in Mail, guards everything; Accounts and Mailboxes are views that
+// take it for each step. Bodies and flag lists are never changed in place, so
+// they may be read after it was let go. Nothing survives the process, rights
+// are kept (mailbox.EntryKeeper) but not judged, and nothing is made fast.
+package mailboxmem
+
+import (
+	"strings"
+	"sync"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
+)
+
+// Mail is one owner's mail. Its methods and those of different Accounts may be
+// called from many goroutines at once.
+type Mail struct {
+	owner string
+
+	mu           sync.Mutex // guards what follows and all that it refers to
+	boxes        map[string]*box
+	subscribed   map[string]map[string]bool // names, by acting user
+	lastValidity uint32
+	shareVersion uint64
+	published    uint64
+}
+
+// New makes the mail of owner: an empty INBOX.
+func New(owner string) *Mail {
+	m := &Mail{
+		owner:      owner,
+		boxes:      map[string]*box{},
+		subscribed: map[string]map[string]bool{},
+	}
+	m.add(imap.Inbox, nil)
+	return m
+}
+
+// As is the mail as acting sees it. With privateSeen an acting user who is not
+// the owner has a \Seen of their own on every message, unset at first; everyone
+// else shares the owner's.
+//
+// The Account is a mailbox.EntryKeeper and a mailbox.ShareLog.
+func (m *Mail) As(acting string, privateSeen bool) mailbox.Account {
+	a := &account{mail: m, acting: acting}
+	if privateSeen && acting != m.owner {
+		a.reader = reader(acting)
+	}
+	return a
+}
+
+// add makes an empty mailbox. No mailbox ever gets the UIDVALIDITY of another.
+func (m *Mail) add(name string, entries []mailbox.Entry) *box {
+	m.lastValidity++
+	b := newBox(name, m.lastValidity, entries)
+	m.boxes[name] = b
+	return b
+}
+
+// addWithParents makes a mailbox and the missing levels above it, all with the
+// ACL of the nearest level that exists.
+func (m *Mail) addWithParents(name string) *box {
+	var entries []mailbox.Entry
+	missing := []string{name}
+	for above := parent(name); above != ""; above = parent(above) {
+		if b := m.boxes[above]; b != nil {
+			entries = b.entries
+			break
+		}
+		missing = append(missing, above)
+	}
+	for _, level := range missing {
+		m.add(level, entries)
+	}
+	return m.boxes[name]
+}
+
+// parent is the level above name, "" if there is none.
+func parent(name string) string {
+	i := strings.LastIndexByte(name, imap.Delimiter)
+	return name[:max(i, 0)]
+}

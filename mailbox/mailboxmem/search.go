@@ -1,0 +1,72 @@
+package mailboxmem
+
+import (
+	"context"
+	"time"
+
+	"github.com/roost-mail/roost/imap"
+)
+
+func (h *handle) Search(_ context.Context, program *imap.SearchKey) (imap.UIDSet, error) {
+	defer h.account.lock()()
+	if err := h.usable(false); err != nil {
+		return nil, err
+	}
+	var found []imap.UID
+	for _, m := range h.box.messages {
+		match, err := m.matches(program, h.account.reader)
+		if err != nil {
+			return nil, err
+		}
+		if match {
+			found = append(found, m.uid)
+		}
+	}
+	return imap.UIDSetOf(found...), nil
+}
+
+// matches is RFC 9051 section 6.4.4, read literally.
+func (m *message) matches(k *imap.SearchKey, r reader) (bool, error) {
+	switch k.Op {
+	case imap.SearchAll:
+		return true, nil
+	case imap.SearchAnd, imap.SearchOr:
+		return m.matchesList(k, r)
+	case imap.SearchNot:
+		match, err := m.matches(&k.Keys[0], r)
+		return !match, err
+	case imap.SearchUIDs:
+		return k.UIDs.Contains(m.uid), nil
+	case imap.SearchFlag:
+		return imap.HasFlag(m.flagsFor(r), k.Flag), nil
+	case imap.SearchLarger:
+		return len(m.body) > int(k.Size), nil
+	case imap.SearchSmaller:
+		return len(m.body) < int(k.Size), nil
+	case imap.SearchBefore:
+		return dayOf(m.date).Before(k.Date), nil
+	case imap.SearchOn:
+		return dayOf(m.date).Equal(k.Date), nil
+	case imap.SearchSince:
+		return !dayOf(m.date).Before(k.Date), nil
+	}
+	return m.matchesContent(k)
+}
+
+// matchesList is AND and OR.
+func (m *message) matchesList(k *imap.SearchKey, r reader) (bool, error) {
+	decisive := k.Op == imap.SearchOr // one such result decides
+	for i := range k.Keys {
+		match, err := m.matches(&k.Keys[i], r)
+		if err != nil || match == decisive {
+			return match, err
+		}
+	}
+	return !decisive, nil
+}
+
+// dayOf is the day that t names in its own zone.
+func dayOf(t time.Time) time.Time {
+	return time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, time.UTC)
+}
+

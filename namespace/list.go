@@ -1,0 +1,128 @@
+package namespace
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
+)
+
+// everything is the pattern that an account's whole list matches.
+var everything = []string{"*"}
+
+// List answers from the own account and the sharing index. Only owners of whom
+// the index says no more than that they share something are asked, all at
+// once and for a bounded time; what such an owner answered last is kept for
+// when no answer comes. Nothing about others' mail is an error.
+func (t *Tree) List(ctx context.Context, patterns []string) ([]mailbox.ListEntry, error) {
+	all, err := t.cfg.Own.List(ctx, everything)
+	if err != nil {
+		return nil, err
+	}
+	// Levels above mailboxes are worked out anew, over the whole tree.
+	all = slices.DeleteFunc(all, func(e mailbox.ListEntry) bool { return slices.Contains(e.Attrs, imap.AttrNoSelect) })
+	for i := range t.cfg.Shared {
+		s := &t.cfg.Shared[i]
+		if s.List == ListNo || !reaches(patterns, s.Root) {
+			continue
+		}
+		all = append(all, t.listShared(ctx, s)...)
+		root := strings.TrimSuffix(s.Root, string(imap.Delimiter))
+		if s.List == ListYes && root != "" {
+			all = append(all, mailbox.ListEntry{Name: root, Attrs: []imap.Attr{imap.AttrNoSelect}})
+		}
+	}
+	return mailbox.Select(all, patterns), nil
+}
+
+// reaches reports whether a pattern could match root or something below it.
+func reaches(patterns []string, root string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool {
+		fixed := imap.PatternPrefix(p)
+		return strings.HasPrefix(root, fixed) || strings.HasPrefix(fixed, root)
+	})
+}
+
+func (t *Tree) listShared(ctx context.Context, s *Shared) []mailbox.ListEntry {
+	listing, err := s.Index.Visible(ctx, t.cfg.User, t.cfg.Groups)
+	if err != nil {
+		t.cfg.Log.Error("sharing index can't be read, others' mailboxes are not listed", "user", t.cfg.User, "err", err)
+		return nil
+	}
+	var out []mailbox.ListEntry
+	for owner, names := range listing.Mailboxes {
+		out = append(out, t.entries(s, owner, names)...)
+	}
+	for owner, names := range t.ask(ctx, s, listing.Vague) {
+		out = append(out, t.entries(s, owner, names)...)
+	}
+	return out
+}
+
+// entries puts an owner's mailboxes at their place in the tree; INBOX is the
+// owner's node itself.
+func (t *Tree) entries(s *Shared, owner string, names []string) []mailbox.ListEntry {
+	if owner == t.cfg.User {
+		return nil
+	}
+	prefix := s.Prefix(owner)
+	out := make([]mailbox.ListEntry, 0, len(names))
+	for _, name := range names {
+		full := prefix + name
+		if name == imap.Inbox {
+			full = strings.TrimSuffix(prefix, string(imap.Delimiter))
+		}
+		out = append(out, mailbox.ListEntry{Name: full})
+	}
+	return out
+}
+
+// ask lists the mailboxes of owners by connecting to them.
+func (t *Tree) ask(ctx context.Context, s *Shared, owners []string) map[string][]string {
+	ctx, cancel := context.WithTimeout(ctx, t.cfg.ListTimeout)
+	defer cancel()
+	var (
+		wg     sync.WaitGroup
+		mu     sync.Mutex // guards answer
+		answer = map[string][]string{}
+	)
+	for _, owner := range owners {
+		if owner == t.cfg.User {
+			continue
+		}
+		account := t.owner(s, owner)
+		wg.Go(func() {
+			entries, err := account.List(ctx, everything)
+			if err != nil {
+				t.cfg.Log.Warn("owner's mailboxes can't be listed", "user", t.cfg.User, "owner", owner, "err", err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			answer[owner] = selectable(entries)
+		})
+	}
+	wg.Wait()
+	for _, owner := range owners {
+		key := s.Root + "\x00" + owner
+		if names, ok := answer[owner]; ok {
+			t.listed[key] = names
+		} else if names, ok := t.listed[key]; ok {
+			answer[owner] = names
+		}
+	}
+	return answer
+}
+
+func selectable(entries []mailbox.ListEntry) []string {
+	var names []string
+	for _, e := range entries {
+		if !slices.Contains(e.Attrs, imap.AttrNoSelect) && !slices.Contains(e.Attrs, imap.AttrNonExistent) {
+			names = append(names, e.Name)
+		}
+	}
+	return names
+}

@@ -1,0 +1,285 @@
+// Package namespace is one user's tree of mailboxes: one's own mail at the
+// root, and under prefixes the mail that other users share, wherever it lives.
+//
+// A Tree is an Account that finds the Account a name belongs to and passes the
+// command on under the name it has there. It judges nothing: rights are
+// decided where the mailbox lives. It adds three things that only the tree can
+// know: which owners share something with its user, copying between two
+// accounts, and that subscriptions are kept with the reader.
+//
+// A Tree belongs to one session. Accounts of other owners are opened when a
+// name first leads to them and closed with the Tree.
+package namespace
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
+)
+
+// Config says what a Tree is made of.
+type Config struct {
+	User   string
+	Groups []string
+	Own    mailbox.Account // closed with the Tree
+	Shared []Shared
+	Log    *slog.Logger
+
+	// ListTimeout bounds the wait for owners that the index does not know in
+	// detail. 0 means 2 seconds.
+	ListTimeout time.Duration
+}
+
+// Shared is a namespace of type shared: other users' mail under a prefix that
+// names the owner.
+type Shared struct {
+	// Root is the prefix up to its first variable, with the delimiter: `shared/`.
+	Root string
+
+	// Match takes a name below Root apart: the owner, and the name within the
+	// owner's mail, which is empty for the owner's own node. ok is false where
+	// no owner is named. Prefix is its inverse and ends with the delimiter.
+	Match  func(name string) (owner, rest string, ok bool)
+	Prefix func(owner string) string
+
+	List   ListMode
+	Hidden bool // not in the NAMESPACE reply
+
+	// Open returns the owner's Account with the user as acting user. It does
+	// not wait: what can't be reached answers so at its first use.
+	Open func(owner string) mailbox.Account
+
+	Index Index
+}
+
+// ListMode says whether a namespace shows in LIST.
+type ListMode uint8
+
+// The values of the setting `list`.
+const (
+	ListChildren ListMode = iota // the root only if something is below it
+	ListYes                      // the root always
+	ListNo                       // nothing
+)
+
+// Index knows who shares what. share.Index is one.
+type Index interface {
+	// Visible returns the mailboxes that the user may list, without asking any owner.
+	Visible(ctx context.Context, user string, groups []string) (Listing, error)
+}
+
+// Listing is what an Index knows.
+type Listing struct {
+	// Mailboxes are names in the owners' own terms, by owner.
+	Mailboxes map[string][]string
+
+	// Vague are owners who are known to share something, but not what: they
+	// are asked.
+	Vague []string
+}
+
+// Tree is the Account of a session.
+type Tree struct {
+	cfg    Config
+	owners map[string]mailbox.Account // by owner, of all shared namespaces
+	listed map[string][]string        // what vague owners answered last
+}
+
+// New makes a Tree.
+func New(cfg Config) *Tree {
+	if cfg.ListTimeout == 0 {
+		cfg.ListTimeout = 2 * time.Second
+	}
+	return &Tree{cfg: cfg, owners: map[string]mailbox.Account{}, listed: map[string][]string{}}
+}
+
+// place is where a name leads.
+type place struct {
+	account mailbox.Account
+	name    string // in account's terms
+	prefix  string // of account in the tree, with the delimiter; "" for one's own
+}
+
+// find resolves a name of the tree. One's own name under a shared prefix is
+// one's own mail. A name that lies in a shared namespace but names no owner,
+// the root itself for instance, is no mailbox.
+func (t *Tree) find(name string) (place, error) {
+	for i := range t.cfg.Shared {
+		s := &t.cfg.Shared[i]
+		if name+string(imap.Delimiter) == s.Root {
+			return place{}, imap.NoMailbox()
+		}
+		if !strings.HasPrefix(name, s.Root) {
+			continue
+		}
+		owner, rest, ok := s.Match(name)
+		if !ok {
+			return place{}, imap.NoMailbox()
+		}
+		if rest == "" {
+			rest = imap.Inbox // mail_shared_explicit_inbox = no
+		}
+		p := place{account: t.cfg.Own, name: imap.CanonicalName(rest), prefix: s.Prefix(owner)}
+		if owner != t.cfg.User {
+			p.account = t.owner(s, owner)
+		}
+		return p, nil
+	}
+	return place{account: t.cfg.Own, name: imap.CanonicalName(name)}, nil
+}
+
+func (t *Tree) owner(s *Shared, owner string) mailbox.Account {
+	key := s.Root + "\x00" + owner
+	a := t.owners[key]
+	if a == nil {
+		a = s.Open(owner)
+		t.owners[key] = a
+	}
+	return a
+}
+
+// Namespaces is RFC 2342's reply.
+func (t *Tree) Namespaces() mailbox.NamespaceList {
+	list := mailbox.NamespaceList{Personal: []string{""}}
+	for _, s := range t.cfg.Shared {
+		if !s.Hidden {
+			list.Others = append(list.Others, s.Root)
+		}
+	}
+	return list
+}
+
+// Subscriptions are the reader's own, of whosever mailboxes.
+func (t *Tree) Subscriptions(ctx context.Context) ([]string, error) {
+	return t.cfg.Own.Subscriptions(ctx)
+}
+
+// SetSubscribed keeps the whole name with the reader. Subscribing needs l.
+func (t *Tree) SetSubscribed(ctx context.Context, name string, subscribed bool) error {
+	p, err := t.find(name)
+	if subscribed {
+		if err == nil {
+			err = canLookup(ctx, p)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if p.prefix == "" {
+		name = imap.CanonicalName(name)
+	}
+	return t.cfg.Own.SetSubscribed(ctx, name, subscribed)
+}
+
+// canLookup is nil where the user may know of the mailbox.
+func canLookup(ctx context.Context, p place) error {
+	rights, ok := p.account.(mailbox.ACL)
+	if !ok {
+		return nil
+	}
+	have, err := rights.MyRights(ctx, p.name)
+	if err == nil && !have.Has(imap.RightLookup) {
+		err = imap.NoMailbox()
+	}
+	return err
+}
+
+// Status passes on.
+func (t *Tree) Status(ctx context.Context, name string, items imap.StatusItems) (imap.Status, error) {
+	p, err := t.find(name)
+	if err != nil {
+		return imap.Status{}, err
+	}
+	return p.account.Status(ctx, p.name, items)
+}
+
+// Create passes on; a namespace's root and an owner's node are not made.
+func (t *Tree) Create(ctx context.Context, name string) error {
+	p, err := t.find(name)
+	if err != nil {
+		return imap.NoPermission()
+	}
+	return p.account.Create(ctx, p.name)
+}
+
+// Delete passes on.
+func (t *Tree) Delete(ctx context.Context, name string) error {
+	p, err := t.find(name)
+	if err != nil {
+		return err
+	}
+	return p.account.Delete(ctx, p.name)
+}
+
+// Rename works within one account only.
+func (t *Tree) Rename(ctx context.Context, from, to string) error {
+	src, err := t.find(from)
+	if err != nil {
+		return err
+	}
+	dst, err := t.find(to)
+	if err != nil {
+		return imap.NoPermission()
+	}
+	if src.account != dst.account {
+		return t.refuseRename(ctx, src)
+	}
+	return src.account.Rename(ctx, src.name, dst.name)
+}
+
+// refuseRename tells of a mailbox only who may know of it.
+func (t *Tree) refuseRename(ctx context.Context, src place) error {
+	if err := canLookup(ctx, src); err != nil {
+		return err
+	}
+	return imap.Errorf(imap.CodeCannot, "A mailbox can't be renamed into another user's mail")
+}
+
+// Append passes on.
+func (t *Tree) Append(ctx context.Context, name string, next mailbox.NextMessage) (imap.AppendData, error) {
+	p, err := t.find(name)
+	if err != nil {
+		return imap.AppendData{}, tryCreate(err)
+	}
+	return p.account.Append(ctx, p.name, next)
+}
+
+func tryCreate(err error) error {
+	if imap.CodeOf(err) == imap.CodeNonExistent {
+		return imap.NoMailboxTryCreate()
+	}
+	return err
+}
+
+// Open passes on, and teaches the mailbox to copy into other accounts.
+func (t *Tree) Open(ctx context.Context, name string, readOnly bool) (mailbox.Mailbox, error) {
+	p, err := t.find(name)
+	if err != nil {
+		return nil, err
+	}
+	m, err := p.account.Open(ctx, p.name, readOnly)
+	if err != nil {
+		return nil, err
+	}
+	return &selected{Mailbox: m, tree: t, at: p, readOnly: readOnly}, nil
+}
+
+// Close closes the accounts of others, then one's own.
+func (t *Tree) Close() error {
+	var errs []error
+	for _, a := range t.owners {
+		errs = append(errs, a.Close())
+	}
+	return errors.Join(append(errs, t.cfg.Own.Close())...)
+}
+
+var (
+	_ mailbox.Account    = (*Tree)(nil)
+	_ mailbox.ACL        = (*Tree)(nil)
+	_ mailbox.Namespaces = (*Tree)(nil)
+)

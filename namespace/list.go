@@ -47,16 +47,16 @@ func reaches(patterns []string, root string) bool {
 }
 
 func (t *Tree) listShared(ctx context.Context, s *Shared) []mailbox.ListEntry {
-	listing, err := s.Index.Visible(ctx, t.cfg.User, t.cfg.Groups)
+	mailboxes, vague, err := s.Index.Visible(ctx, t.cfg.User, t.cfg.Groups)
 	if err != nil {
 		t.cfg.Log.Error("sharing index can't be read, others' mailboxes are not listed", "user", t.cfg.User, "err", err)
 		return nil
 	}
 	var out []mailbox.ListEntry
-	for owner, names := range listing.Mailboxes {
+	for owner, names := range mailboxes {
 		out = append(out, t.entries(s, owner, names)...)
 	}
-	for owner, names := range t.ask(ctx, s, listing.Vague) {
+	for owner, names := range t.ask(ctx, s, vague) {
 		out = append(out, t.entries(s, owner, names)...)
 	}
 	return out

@@ -69,18 +69,10 @@ const (
 
 // Index knows who shares what. share.Index is one.
 type Index interface {
-	// Visible returns the mailboxes that the user may list, without asking any owner.
-	Visible(ctx context.Context, user string, groups []string) (Listing, error)
-}
-
-// Listing is what an Index knows.
-type Listing struct {
-	// Mailboxes are names in the owners' own terms, by owner.
-	Mailboxes map[string][]string
-
-	// Vague are owners who are known to share something, but not what: they
-	// are asked.
-	Vague []string
+	// Visible returns the mailboxes that the user may list, in the owners' own
+	// terms and by owner, without asking any of them. Vague are owners who are
+	// known to share something, but not what: they are asked.
+	Visible(ctx context.Context, user string, groups []string) (mailboxes map[string][]string, vague []string, err error)
 }
 
 // Tree is the Account of a session.

@@ -13,8 +13,13 @@ var ErrDate = errors.New("not a date")
 const monthNames = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
 // AppendDateTime appends t, in its own zone and without quotes, as in
-// " 1-Jan-2024 10:00:00 +0000". The year is brought into 0 to 9999.
+// " 1-Jan-2024 10:00:00 +0000". A zone that cannot be written so becomes UTC,
+// and the year is brought into 0 to 9999.
 func AppendDateTime(b []byte, t time.Time) []byte {
+	_, offset := t.Zone()
+	if offset%60 != 0 || offset <= -24*3600 || offset >= 24*3600 {
+		t, offset = t.UTC(), 0
+	}
 	if t.Day() < 10 {
 		b = append(b, ' ')
 	}
@@ -22,12 +27,11 @@ func AppendDateTime(b []byte, t time.Time) []byte {
 	b = appendTwo(append(b, ' '), t.Hour())
 	b = appendTwo(append(b, ':'), t.Minute())
 	b = appendTwo(append(b, ':'), t.Second())
-	_, offset := t.Zone()
 	sign := byte('+')
 	if offset < 0 {
 		sign, offset = '-', -offset
 	}
-	b = appendTwo(append(b, ' ', sign), offset/3600%100)
+	b = appendTwo(append(b, ' ', sign), offset/3600)
 	return appendTwo(b, offset/60%60)
 }
 
@@ -58,11 +62,10 @@ func ParseDateTime(s string) (time.Time, error) {
 	minute, ok2 := digits(rest[3:5], 59)
 	second, ok3 := digits(rest[6:8], 60)
 	zone, ok4 := parseZone(rest[9:])
-	t := time.Date(year, month, day, hour, minute, second, 0, zone)
 	if !ok1 || !ok2 || !ok3 || !ok4 {
 		return time.Time{}, ErrDate
 	}
-	return t, nil
+	return time.Date(year, month, day, hour, minute, second, 0, zone), nil
 }
 
 // ParseDate parses a date; the result is its midnight in UTC.

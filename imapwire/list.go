@@ -63,12 +63,12 @@ func (d *Decoder) RawValue() ([]byte, error) {
 			out = d.rawQuoted(out)
 		case b == '{':
 			out = d.rawLiteral(out)
+		case b == '~' && d.need(2) && d.buf[d.pos+1] == '{':
+			out = d.rawLiteral(d.copyByte(out))
 		case depth > 0 && classOf[b]&classPlain != 0:
 			out = append(out, d.span(classPlain)...)
 		case depth == 0 && classOf[b]&classBare != 0:
-			if out = append(out, d.span(classBare)...); string(out) == "~" {
-				continue
-			}
+			out = append(out, d.span(classBare)...)
 		default:
 			d.failSyntax("Expected value")
 		}

@@ -30,15 +30,19 @@ func (d *Decoder) CRLF() bool {
 }
 
 // newline consumes CRLF or LF, without ending the line: a literal may follow.
+// It does not count as part of the line, so that no limit fails behind it,
+// where SkipLine would take the next line for the rest of this one.
 func (d *Decoder) newline() bool {
-	b, ok := d.PeekByte()
-	switch {
-	case ok && b == '\n':
-		return d.advance(1)
-	case ok && b == '\r' && d.need(2) && d.buf[d.pos+1] == '\n':
-		return d.advance(2)
+	n := 1
+	if b, ok := d.PeekByte(); ok && b == '\r' {
+		n = 2
 	}
-	return false
+	if !d.need(n) || d.buf[d.pos+n-1] != '\n' {
+		return false
+	}
+	d.pos += n
+	d.begun = true
+	return true
 }
 
 // word consumes one or more bytes in c.

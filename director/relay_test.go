@@ -1,0 +1,102 @@
+package director
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"testing"
+	"time"
+)
+
+// tcpPair is the two ends of a connection.
+func tcpPair(t testing.TB) (a, b net.Conn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	a, err = net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err = ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.Close(); b.Close() })
+	return a, b
+}
+
+type joined struct {
+	in, out int64
+	reason  string
+}
+
+func startJoin(ctx context.Context, t testing.TB) (client, backend net.Conn, done chan joined) {
+	client, front := tcpPair(t)
+	back, backend := tcpPair(t)
+	done = make(chan joined, 1)
+	go func() {
+		in, out, reason := newPool().join(ctx, front, back, time.Minute)
+		done <- joined{in, out, reason}
+	}()
+	return client, backend, done
+}
+
+func TestJoinCopiesBothWays(t *testing.T) {
+	client, backend, done := startJoin(context.Background(), t)
+	big := bytes.Repeat([]byte("0123456789abcdef"), 100_000)
+	go func() {
+		_, _ = client.Write(big)
+	}()
+	got := make([]byte, len(big))
+	if _, err := io.ReadFull(backend, got); err != nil || !bytes.Equal(got, big) {
+		t.Fatalf("client to backend: %v, equal %v", err, bytes.Equal(got, big))
+	}
+	_, _ = backend.Write([]byte("* BYE\r\n"))
+	backend.Close()
+	answer, err := io.ReadAll(client)
+	if err != nil || string(answer) != "* BYE\r\n" {
+		t.Fatalf("what was on its way when the backend closed: %q, %v", answer, err)
+	}
+	r := <-done
+	if r.in != int64(len(big)) || r.out != 7 || r.reason != "backend disconnected" {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestJoinEndsWithClientAndContext(t *testing.T) {
+	client, _, done := startJoin(context.Background(), t)
+	client.Close()
+	if r := <-done; r.reason != "client disconnected" {
+		t.Errorf("reason %q", r.reason)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	_, _, done = startJoin(ctx, t)
+	cancel()
+	if r := <-done; r.reason != "shutdown" {
+		t.Errorf("reason %q", r.reason)
+	}
+}
+
+func BenchmarkJoin(b *testing.B) {
+	client, backend, _ := startJoin(context.Background(), b)
+	chunk := make([]byte, 16<<10)
+	go func() {
+		for {
+			if _, err := client.Write(chunk); err != nil {
+				return
+			}
+		}
+	}()
+	b.SetBytes(int64(len(chunk)))
+	b.ReportAllocs()
+	buf := make([]byte, len(chunk))
+	for b.Loop() {
+		if _, err := io.ReadFull(backend, buf); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,170 @@
+package share
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/roost-mail/roost/dict"
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
+	"github.com/roost-mail/roost/mailbox/mailboxmem"
+)
+
+var quiet = slog.New(slog.DiscardHandler)
+
+func allow(identifier, rights string) func([]mailbox.Entry) ([]mailbox.Entry, error) {
+	r, err := imap.ParseRights(rights)
+	return func(old []mailbox.Entry) ([]mailbox.Entry, error) {
+		return append(slices.Clone(old), mailbox.Entry{Identifier: identifier, Rights: r}), err
+	}
+}
+
+// keys is the dict as lines, for comparing.
+func keys(t *testing.T, d dict.Dict) string {
+	t.Helper()
+	var b strings.Builder
+	err := d.Iterate(context.Background(), "shared/", func(key, value string) error {
+		fmt.Fprintf(&b, "%s = %s\n", key, strings.ReplaceAll(value, "\n", ";"))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func openHome(t *testing.T, owner string) Home {
+	t.Helper()
+	home, ok := mailboxmem.New(owner).As(owner, false).(Home)
+	if !ok {
+		t.Fatal("mailboxmem is no share.Home")
+	}
+	return home
+}
+
+func TestChangesReachTheIndexBeforeTheyAreAnswered(t *testing.T) {
+	ctx := context.Background()
+	d := dict.NewMemory()
+	if err := d.Commit(ctx, []dict.Change{
+		dict.Set("shared/shared-boxes/user/eve/alice", "1"), // stale
+		dict.Set("shared/shared-boxes/user/bob/carol", "1"), // of another owner
+	}); err != nil {
+		t.Fatal(err)
+	}
+	p := NewPublisher(PublisherConfig{Dict: d, Log: quiet})
+	defer p.Close()
+	a := NewPublishing(p, "alice", openHome(t, "alice"))
+	steps := []struct {
+		name string
+		do   func() error
+		want string
+	}{
+		{"grants", func() error {
+			return errors.Join(a.Create(ctx, "Work"), a.UpdateEntries(ctx, "Work", allow("user=bob", "lr")),
+				a.UpdateEntries(ctx, "Work", allow("group=team", "l")), a.UpdateEntries(ctx, "Work", allow("user=dan", "r")))
+		}, `shared/roost/box/alice/Work = user=bob lr;group=team l;user=dan r;
+shared/roost/owner/alice = 1
+shared/shared-boxes/group/team/alice = 1
+shared/shared-boxes/user/bob/alice = 1
+shared/shared-boxes/user/bob/carol = 1
+`},
+		{"a name with a slash", func() error { return a.Rename(ctx, "Work", "Old/Work") }, `shared/roost/box/alice/Old%2FWork = user=bob lr;group=team l;user=dan r;
+shared/roost/owner/alice = 1
+shared/shared-boxes/group/team/alice = 1
+shared/shared-boxes/user/bob/alice = 1
+shared/shared-boxes/user/bob/carol = 1
+`},
+		{"deletion", func() error { return a.Delete(ctx, "Old/Work") }, "shared/shared-boxes/user/bob/carol = 1\n"},
+	}
+	for _, step := range steps {
+		if err := step.do(); err != nil {
+			t.Fatalf("%s: %v", step.name, err)
+		}
+		if got := keys(t, d); got != step.want {
+			t.Errorf("after %s:\n%s\nwant:\n%s", step.name, got, step.want)
+		}
+		if version, published := a.ShareVersion(); version != published {
+			t.Errorf("after %s: version %d, published %d", step.name, version, published)
+		}
+	}
+}
+
+func TestVisible(t *testing.T) {
+	ctx := context.Background()
+	d := dict.NewMemory()
+	p := NewPublisher(PublisherConfig{Dict: d, Log: quiet})
+	defer p.Close()
+	a := NewPublishing(p, "alice", openHome(t, "alice"))
+	for _, box := range []struct{ name, id, rights string }{
+		{"A", "user=bob", "lr"}, {"B", "group=team", "l"}, {"C", "anyone", "lr"}, {"D", "user=bob", "r"}, {"E", "user=eve", "lr"},
+	} {
+		if err := errors.Join(a.Create(ctx, box.name), a.UpdateEntries(ctx, box.name, allow(box.id, box.rights))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Commit(ctx, []dict.Change{dict.Set("shared/shared-boxes/user/bob/elsewhere", "1")}); err != nil {
+		t.Fatal(err)
+	}
+	x := NewIndex(d, quiet)
+	for _, row := range []struct{ user, groups, boxes, vague string }{
+		{"bob", "", "A C", "elsewhere"},
+		{"bob", "team", "A B C", "elsewhere"},
+		{"zoe", "", "C", ""},
+		{"alice", "", "", ""},
+	} {
+		boxes, vague, err := x.Visible(ctx, row.user, strings.Fields(row.groups))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(boxes["alice"], " "); got != row.boxes || strings.Join(vague, " ") != row.vague {
+			t.Errorf("%s in %q sees %q, vague %q; want %q, %q", row.user, row.groups, got, vague, row.boxes, row.vague)
+		}
+	}
+}
+
+// failing is a dict whose commits fail until it is mended.
+type failing struct {
+	dict.Dict
+	broken atomic.Bool
+}
+
+func (f *failing) Commit(ctx context.Context, changes []dict.Change, conditions ...dict.Condition) error {
+	if f.broken.Load() {
+		return errors.New("dict server is gone")
+	}
+	return f.Dict.Commit(ctx, changes, conditions...)
+}
+
+func TestDictAwayIsMadeUpFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		d := &failing{Dict: dict.NewMemory()}
+		mail := mailboxmem.New("alice")
+		open := func(context.Context, string) (Home, error) { return mail.As("alice", false).(Home), nil }
+		p := NewPublisher(PublisherConfig{Dict: d, Log: quiet, Open: open})
+		defer p.Close()
+		home, _ := open(ctx, "alice")
+		a := NewPublishing(p, "alice", home)
+		d.broken.Store(true)
+		if err := errors.Join(a.Create(ctx, "Work"), a.UpdateEntries(ctx, "Work", allow("user=bob", "lr"))); err != nil {
+			t.Fatalf("the change itself must succeed: %v", err)
+		}
+		time.Sleep(10 * time.Minute)
+		if got := keys(t, d); got != "" {
+			t.Fatalf("a broken dict holds %s", got)
+		}
+		d.broken.Store(false)
+		time.Sleep(2 * time.Minute)
+		if got := keys(t, d); !strings.Contains(got, "user/bob/alice") {
+			t.Errorf("not made up for: %q", got)
+		}
+	})
+}

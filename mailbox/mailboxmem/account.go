@@ -12,6 +12,7 @@ import (
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
+	"github.com/roost-mail/roost/message"
 )
 
 // account is Mail as one acting user sees it. It has no state of its own.
@@ -55,9 +56,6 @@ func (a *account) SetSubscribed(_ context.Context, name string, subscribed bool)
 	if !subscribed {
 		delete(a.mail.subscribed[a.acting], name)
 		return nil
-	}
-	if a.mail.boxes[name] == nil {
-		return imap.NoMailbox()
 	}
 	if a.mail.subscribed[a.acting] == nil {
 		a.mail.subscribed[a.acting] = map[string]bool{}
@@ -184,7 +182,7 @@ func (m *Mail) emptyInboxInto(to string) {
 	for _, msg := range inbox.messages {
 		dest.take(msg)
 	}
-	inbox.remove(func(*message) bool { return true })
+	inbox.remove(func(*msg) bool { return true })
 	inbox.wake()
 }
 
@@ -193,7 +191,7 @@ func (a *account) Append(_ context.Context, name string, next mailbox.NextMessag
 		return imap.AppendData{}, err
 	}
 	// Clients may be slow to send; no lock is held meanwhile.
-	var fresh []*message
+	var fresh []*msg
 	for {
 		m, err := next()
 		if errors.Is(err, io.EOF) {
@@ -235,7 +233,7 @@ func missing(b *box) error {
 }
 
 // readMessage takes a new message in. Its \Seen is the acting user's own.
-func (a *account) readMessage(m *mailbox.NewMessage) (*message, error) {
+func (a *account) readMessage(m *mailbox.NewMessage) (*msg, error) {
 	body, err := io.ReadAll(io.LimitReader(m.Body, m.Size))
 	if err != nil {
 		return nil, fmt.Errorf("read message: %w", err)
@@ -243,7 +241,7 @@ func (a *account) readMessage(m *mailbox.NewMessage) (*message, error) {
 	if int64(len(body)) != m.Size {
 		return nil, fmt.Errorf("read message: %w", io.ErrUnexpectedEOF)
 	}
-	msg := &message{date: m.InternalDate, body: body}
+	msg := &msg{date: m.InternalDate, body: body, digest: message.ScanBytes(body)}
 	if msg.date.IsZero() {
 		msg.date = time.Now()
 	}

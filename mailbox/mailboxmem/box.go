@@ -7,6 +7,7 @@ import (
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
+	"github.com/roost-mail/roost/message"
 )
 
 // reader names whose \Seen is meant: a user with a private one, or "" for the
@@ -18,8 +19,8 @@ type box struct {
 	name        string
 	uidValidity uint32
 	uidNext     imap.UID
-	recentFrom  imap.UID   // messages from here on are recent for the next owner's session
-	messages    []*message // in order of UID
+	recentFrom  imap.UID // messages from here on are recent for the next owner's session
+	messages    []*msg   // in order of UID
 	entries     []mailbox.Entry
 	keywords    []imap.Flag // ever used here
 	handles     map[*handle]struct{}
@@ -30,11 +31,12 @@ type box struct {
 	private    map[reader]imap.ModSeq // of the last change of each \Seen
 }
 
-// message is a message of one box. A copy is a new message.
-type message struct {
+// msg is a message of one box. A copy is a new message.
+type msg struct {
 	uid    imap.UID
 	date   time.Time
 	body   []byte
+	digest *message.Digest
 	flags  []imap.Flag // all but \Seen
 	modSeq imap.ModSeq // of flags
 	seen   map[reader]seenMark
@@ -54,10 +56,10 @@ func newBox(name string, uidValidity uint32, entries []mailbox.Entry) *box {
 }
 
 // take puts a copy of m at the end, with everyone's own \Seen.
-func (b *box) take(m *message) imap.UID {
+func (b *box) take(m *msg) imap.UID {
 	b.lastModSeq++
 	b.shared = b.lastModSeq
-	c := &message{uid: b.uidNext, date: m.date, body: m.body, flags: m.flags, modSeq: b.shared, seen: maps.Clone(m.seen)}
+	c := &msg{uid: b.uidNext, date: m.date, body: m.body, digest: m.digest, flags: m.flags, modSeq: b.shared, seen: maps.Clone(m.seen)}
 	b.uidNext++
 	b.messages = append(b.messages, c)
 	b.learnKeywords(c.flags)
@@ -65,7 +67,7 @@ func (b *box) take(m *message) imap.UID {
 }
 
 // remove expunges the messages that gone names.
-func (b *box) remove(gone func(*message) bool) {
+func (b *box) remove(gone func(*msg) bool) {
 	left := slices.DeleteFunc(slices.Clone(b.messages), gone)
 	if len(left) == len(b.messages) {
 		return
@@ -76,8 +78,8 @@ func (b *box) remove(gone func(*message) bool) {
 }
 
 // find is the message with that UID, nil if there is none.
-func (b *box) find(uid imap.UID) *message {
-	i, found := slices.BinarySearchFunc(b.messages, uid, func(m *message, uid imap.UID) int {
+func (b *box) find(uid imap.UID) *msg {
+	i, found := slices.BinarySearchFunc(b.messages, uid, func(m *msg, uid imap.UID) int {
 		return int(int64(m.uid) - int64(uid))
 	})
 	if !found {
@@ -96,7 +98,7 @@ func (b *box) uids() imap.UIDSet {
 
 // change sets m's flags, as r sees them, to flags. Only what differs gets the
 // modification sequence modSeq.
-func (b *box) change(m *message, r reader, flags []imap.Flag, modSeq imap.ModSeq) {
+func (b *box) change(m *msg, r reader, flags []imap.Flag, modSeq imap.ModSeq) {
 	b.lastModSeq = modSeq
 	if seen := imap.HasFlag(flags, imap.FlagSeen); seen != m.seenBy(r) {
 		marks := maps.Clone(m.seen)
@@ -144,10 +146,10 @@ func (b *box) wakeAll() {
 	}
 }
 
-func (m *message) seenBy(r reader) bool { return m.seen[r].set }
+func (m *msg) seenBy(r reader) bool { return m.seen[r].set }
 
 // flagsFor are the flags as r sees them.
-func (m *message) flagsFor(r reader) []imap.Flag {
+func (m *msg) flagsFor(r reader) []imap.Flag {
 	if !m.seenBy(r) {
 		return m.flags
 	}
@@ -155,7 +157,7 @@ func (m *message) flagsFor(r reader) []imap.Flag {
 }
 
 // modSeqFor is the modification sequence of what r sees.
-func (m *message) modSeqFor(r reader) imap.ModSeq { return max(m.modSeq, m.seen[r].modSeq) }
+func (m *msg) modSeqFor(r reader) imap.ModSeq { return max(m.modSeq, m.seen[r].modSeq) }
 
 func sameFlags(a, b []imap.Flag) bool {
 	return len(a) == len(b) && !slices.ContainsFunc(a, func(f imap.Flag) bool { return !imap.HasFlag(b, f) })

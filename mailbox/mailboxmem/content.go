@@ -2,60 +2,89 @@ package mailboxmem
 
 import (
 	"bytes"
-	"strings"
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
+	"github.com/roost-mail/roost/message"
 )
 
-// content adds to out what items ask of the message itself.
-func (m *message) content(items *imap.FetchItems, out *mailbox.Message) error {
+// content adds to out what items ask of the message itself. It needs no lock.
+func (m *msg) content(items *imap.FetchItems, out *mailbox.Message) {
 	if items.InternalDate {
 		out.InternalDate = m.date
 	}
 	if items.Size {
 		out.Size = int64(len(m.body))
 	}
-	if items.Envelope || items.Body || items.BodyStructure {
-		return imap.Errorf(imap.CodeCannot, "ENVELOPE and BODYSTRUCTURE are not kept here")
+	if items.Envelope {
+		out.Envelope = m.digest.Envelope
+	}
+	if items.Body {
+		out.Body = m.digest.AppendBody(nil)
+	}
+	if items.BodyStructure {
+		out.BodyStructure = m.digest.BodyStructure
 	}
 	for i := range items.Sections {
 		out.Sections = append(out.Sections, m.section(&items.Sections[i]))
 	}
-	return nil
 }
 
-func (m *message) section(s *imap.Section) mailbox.SectionData {
-	if len(s.Part) > 0 {
+// specifiers are the names of package message for the kinds of sections.
+var specifiers = [...]message.Specifier{
+	imap.SectionAll:             message.SectionBody,
+	imap.SectionHeader:          message.SectionHeader,
+	imap.SectionHeaderFields:    message.SectionHeader,
+	imap.SectionHeaderFieldsNot: message.SectionHeader,
+	imap.SectionText:            message.SectionText,
+	imap.SectionMIME:            message.SectionMIME,
+}
+
+func (m *msg) section(s *imap.Section) mailbox.SectionData {
+	off, length, ok := m.digest.Section(s.Part, specifiers[s.Kind])
+	if !ok {
 		return mailbox.SectionData{Missing: true}
 	}
-	header, text, _ := bytes.Cut(m.body, []byte("\r\n\r\n"))
-	data := m.body
-	switch s.Kind {
-	case imap.SectionHeader:
-		data = m.body[:min(len(header)+4, len(m.body))]
-	case imap.SectionText:
-		data = text
+	data := m.body[off : off+length]
+	if s.Kind == imap.SectionHeaderFields || s.Kind == imap.SectionHeaderFieldsNot {
+		data = message.FilterFields(nil, data, s.Fields, s.Kind == imap.SectionHeaderFieldsNot)
 	}
 	if s.Partial {
-		data = data[min(int(s.Offset), len(data)):]
-		data = data[:min(int(s.Count), len(data))]
+		from := min(int64(s.Offset), int64(len(data)))
+		data = data[from:min(from+int64(s.Count), int64(len(data)))]
 	}
 	return mailbox.SectionData{Size: int64(len(data)), Body: bytes.NewReader(data)}
 }
 
 // matchesContent decides the search keys that look into the message.
-func (m *message) matchesContent(k *imap.SearchKey) (bool, error) {
+func (m *msg) matchesContent(k *imap.SearchKey) (bool, error) {
+	var matcher message.Matcher
+	needle := message.NewNeedle(k.Text)
 	switch k.Op {
-	case imap.SearchText, imap.SearchBody:
-		return strings.Contains(strings.ToLower(string(m.body)), strings.ToLower(k.Text)), nil
+	case imap.SearchBody:
+		return matcher.Body(bytes.NewReader(m.body), m.digest, needle)
+	case imap.SearchText:
+		return matcher.Text(bytes.NewReader(m.body), m.digest, needle)
 	case imap.SearchHeader:
-		needle := strings.ToLower(k.Field + ": ")
-		for line := range strings.SplitSeq(strings.ToLower(string(m.body)), "\r\n") {
-			if rest, is := strings.CutPrefix(line, needle); is && strings.Contains(rest, strings.ToLower(k.Text)) {
-				return true, nil
-			}
-		}
+		off, length, _ := m.digest.Section(nil, message.SectionHeader)
+		return matcher.Header(m.body[off:off+length], k.Field, needle), nil
 	}
-	return false, nil
+	return m.matchesSent(k), nil
+}
+
+// matchesSent compares the day of the Date field. A message without one never matches.
+func (m *msg) matchesSent(k *imap.SearchKey) bool {
+	if !m.digest.SentDate.Valid {
+		return false
+	}
+	day := dayOf(m.digest.SentDate.Time())
+	switch k.Op {
+	case imap.SearchSentBefore:
+		return day.Before(k.Date)
+	case imap.SearchSentOn:
+		return day.Equal(k.Date)
+	case imap.SearchSentSince:
+		return !day.Before(k.Date)
+	}
+	return false
 }

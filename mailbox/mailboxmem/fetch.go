@@ -18,9 +18,7 @@ func (h *handle) Fetch(_ context.Context, uids imap.UIDSet, items *imap.FetchIte
 		if m == nil {
 			continue
 		}
-		if err := m.content(items, out); err != nil {
-			return err
-		}
+		m.content(items, out)
 		if err := emit(out); err != nil {
 			return err
 		}
@@ -36,7 +34,7 @@ func (h *handle) present(uids imap.UIDSet) (imap.UIDSet, error) {
 
 // pick marks a message \Seen if items ask for it, and tells what may change of
 // it. It returns no message if that was expunged meanwhile.
-func (h *handle) pick(uid imap.UID, items *imap.FetchItems) (*mailbox.Message, *message) {
+func (h *handle) pick(uid imap.UID, items *imap.FetchItems) (*mailbox.Message, *msg) {
 	defer h.account.lock()()
 	m := h.box.find(uid)
 	if m == nil {

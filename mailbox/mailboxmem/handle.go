@@ -8,6 +8,11 @@ import (
 	"github.com/roost-mail/roost/mailbox"
 )
 
+var (
+	_ mailbox.Mailbox     = (*handle)(nil)
+	_ mailbox.EntryHolder = (*handle)(nil)
+)
+
 // handle is a session's view of a box. Mail.mu guards it.
 type handle struct {
 	account  *account
@@ -189,7 +194,7 @@ func (h *handle) Expunge(_ context.Context, uids imap.UIDSet, all bool) error {
 	if err := h.usable(true); err != nil {
 		return err
 	}
-	h.box.remove(func(m *message) bool {
+	h.box.remove(func(m *msg) bool {
 		return imap.HasFlag(m.flags, imap.FlagDeleted) && (all || uids.Contains(m.uid))
 	})
 	h.box.wake()
@@ -213,7 +218,7 @@ func (h *handle) Move(_ context.Context, uids imap.UIDSet, dest string) (imap.Co
 	if err != nil {
 		return imap.CopyData{}, err
 	}
-	h.box.remove(func(m *message) bool { return data.Source.Contains(m.uid) })
+	h.box.remove(func(m *msg) bool { return data.Source.Contains(m.uid) })
 	h.box.wake()
 	return data, nil
 }
@@ -237,6 +242,12 @@ func (h *handle) copy(uids imap.UIDSet, dest string) (imap.CopyData, error) {
 }
 
 // flagsOnly is m as Store and Sync tell of it.
-func (m *message) flagsOnly(r reader) mailbox.Message {
+func (m *msg) flagsOnly(r reader) mailbox.Message {
 	return mailbox.Message{UID: m.uid, Flags: slices.Clip(m.flagsFor(r)), ModSeq: m.modSeqFor(r)}
+}
+
+// Entries makes the handle a mailbox.EntryHolder.
+func (h *handle) Entries(context.Context) ([]mailbox.Entry, error) {
+	defer h.account.lock()()
+	return h.box.entries, h.usable(false)
 }

@@ -26,7 +26,7 @@ func (h *handle) Search(_ context.Context, program *imap.SearchKey) (imap.UIDSet
 }
 
 // matches is RFC 9051 section 6.4.4, read literally.
-func (m *message) matches(k *imap.SearchKey, r reader) (bool, error) {
+func (m *msg) matches(k *imap.SearchKey, r reader) (bool, error) {
 	switch k.Op {
 	case imap.SearchAll:
 		return true, nil
@@ -54,7 +54,7 @@ func (m *message) matches(k *imap.SearchKey, r reader) (bool, error) {
 }
 
 // matchesList is AND and OR.
-func (m *message) matchesList(k *imap.SearchKey, r reader) (bool, error) {
+func (m *msg) matchesList(k *imap.SearchKey, r reader) (bool, error) {
 	decisive := k.Op == imap.SearchOr // one such result decides
 	for i := range k.Keys {
 		match, err := m.matches(&k.Keys[i], r)
@@ -69,4 +69,3 @@ func (m *message) matchesList(k *imap.SearchKey, r reader) (bool, error) {
 func dayOf(t time.Time) time.Time {
 	return time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, time.UTC)
 }
-

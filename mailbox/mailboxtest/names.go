@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
 )
 
 func nameTests() []test {
@@ -62,7 +63,7 @@ func nameTests() []test {
 			h.must(o.Delete(h.Context(), "a"), "delete a")
 			list, err := o.List(h.Context(), []string{"a"})
 			h.must(err, "list")
-			if len(list) != 1 || !slices.Contains(list[0].Attrs, imap.AttrNonExistent) {
+			if len(list) != 1 || !slices.Contains(list[0].Attrs, imap.AttrNoSelect) {
 				h.Fatalf("list a: got %v, want a level that is no mailbox", list)
 			}
 			if got := o.status("a/b"); got.Messages != 0 {
@@ -225,7 +226,7 @@ func renameTests() []test {
 			o, b := h.withMail(1)
 			h.must(o.Rename(h.Context(), "Work", "Play"), "rename")
 			b.wantQuiet()
-			b.store(uids(1), addFlags, imap.FlagFlagged)
+			b.store(uids(1), mailbox.FlagsAdd, imap.FlagFlagged)
 			o.open("Play").wantFlags(1, imap.FlagFlagged)
 		}},
 	}
@@ -245,10 +246,10 @@ func subscriptionTests() []test {
 			o.wantSubscribed("b")
 			h.owner().wantSubscribed("b")
 		}},
-		{"NeedAMailbox", func(h *home) {
+		{"NeedNoMailbox", func(h *home) {
 			o := h.owner()
-			h.wantCode(o.SetSubscribed(h.Context(), "nowhere", true), imap.CodeNonExistent, "subscribe")
-			o.wantSubscribed()
+			o.subscribe("shared/bob/Work", true)
+			o.wantSubscribed("shared/bob/Work")
 		}},
 		{"OutliveTheMailbox", func(h *home) {
 			o := h.owner()

@@ -90,7 +90,7 @@ func (u *user) names() []string {
 	u.must(err, "list")
 	var names []string
 	for _, e := range list {
-		if !slices.Contains(e.Attrs, imap.AttrNonExistent) {
+		if !slices.Contains(e.Attrs, imap.AttrNoSelect) {
 			names = append(names, e.Name)
 		}
 	}

@@ -1,0 +1,19 @@
+package mailboxmem_test
+
+import (
+	"testing"
+
+	"github.com/roost-mail/roost/mailbox"
+	"github.com/roost-mail/roost/mailbox/mailboxmem"
+	"github.com/roost-mail/roost/mailbox/mailboxtest"
+)
+
+func TestMail(t *testing.T) { mailboxtest.Test(t, open) }
+
+func open(*testing.T) mailboxtest.Fixture {
+	mail := mailboxmem.New("ann")
+	return mailboxtest.Fixture{
+		Owner:  func() mailbox.Account { return mail.As("ann", false) },
+		Reader: func(name string) mailbox.Account { return mail.As(name, true) },
+	}
+}

@@ -1,0 +1,82 @@
+// Package cluster says which backend serves a user.
+//
+// It has static placement: the list of backends comes from the configuration,
+// and each user belongs to one point of a ring made of the list, exactly as
+// Dovecot's director would place the user, so that a director of either kind
+// can be exchanged for the other without moving anyone. The answer is a pure
+// function of the list and the name; there is no state, and nobody has to
+// agree on anything but the configuration. Directors with equal
+// configurations give equal answers.
+//
+// Nothing moves by itself here. A user of a backend that is dead, but not
+// marked down by the administrator, is still sent to it: without leases nobody
+// can know that it is really gone, and two backends must never open one user.
+//
+// With a coordinator, placement works differently: backends hold slots of users
+// by leases, directors route by who holds the slot, and a slot is taken over
+// when its lease ends. That will be another Locator beside Static. Callers see
+// no difference but a longer wait while a user moves.
+package cluster
+
+import (
+	"context"
+	"net/netip"
+
+	"github.com/roost-mail/roost/imap"
+)
+
+// Locator tells which backend serves a user.
+type Locator interface {
+	// Locate returns the backend of user among those with the tag ("" is a
+	// tag like any other). The user is the one whose mail is wanted: of
+	// "alice*master" it is alice. If no backend can be named now, the error is
+	// an *imap.Error with UNAVAILABLE. Locate may wait, until ctx ends, and
+	// may be called by any number of goroutines at once.
+	Locate(ctx context.Context, user, tag string) (Backend, error)
+}
+
+// Backend is a server that holds mail.
+type Backend struct {
+	Name string     // as the administrator wrote it, for logs
+	IP   netip.Addr // where it is
+	Port uint16     // 0 means the usual port of the protocol at hand
+}
+
+// Addr is where to connect to, given the usual port of the protocol.
+func (b Backend) Addr(usual uint16) netip.AddrPort {
+	if b.Port != 0 {
+		usual = b.Port
+	}
+	return netip.AddrPortFrom(b.IP, usual)
+}
+
+// Static is the Locator for a list of backends that does not change. It is
+// immutable.
+type Static struct {
+	template Template
+	ring     *Ring
+}
+
+// NewStatic returns a Locator for members. The template, Dovecot's
+// director_username_hash, yields from a user's name what is hashed.
+func NewStatic(template Template, members []Member) (*Static, error) {
+	ring, err := NewRing(members)
+	if err != nil {
+		return nil, err
+	}
+	return &Static{template, ring}, nil
+}
+
+var _ Locator = (*Static)(nil)
+
+// Locate implements Locator. It never waits.
+func (s *Static) Locate(ctx context.Context, user, tag string) (Backend, error) {
+	if err := ctx.Err(); err != nil {
+		return Backend{}, imap.Wrap(imap.CodeUnavailable, "No server for this user now", err)
+	}
+	m, ok := s.ring.Locate(UserHash(s.template.Expand(user)), tag)
+	if !ok {
+		return Backend{}, imap.Errorf(imap.CodeUnavailable, "No server for this user now")
+	}
+	return m.Backend, nil
+}

@@ -1,0 +1,165 @@
+package message
+
+import (
+	"bytes"
+	"errors"
+	"io"
+)
+
+const (
+	// chunkSize is how much of a message is read and decoded at a time.
+	chunkSize = 32 << 10
+	// maxSearchedHeader is how much of one header is searched.
+	maxSearchedHeader = 1 << 20
+)
+
+// Matcher searches messages. The zero value is ready; it keeps its buffers, so
+// use one for many messages. It is for one goroutine at a time.
+type Matcher struct {
+	raw     []byte // as read
+	decoded []byte // without transfer encoding
+	text    []byte // UTF-8
+	window  []byte // folded text, as far as a match can reach back
+
+	transfer transferDecoder
+	charset  charsetDecoder
+	words    wordDecoder
+	folder   folder
+}
+
+// Header says whether a field of that name in a raw header contains the
+// needle, with encoded words decoded. With an empty needle the field need
+// only be there. SEARCH HEADER, SUBJECT, FROM …: RFC 9051 section 6.4.4.
+func (m *Matcher) Header(header []byte, field string, n *Needle) bool {
+	for f := range Fields(header) {
+		if equalFold(f.Name, field) && (n.Empty() || m.value(f.Value, n)) {
+			return true
+		}
+	}
+	return false
+}
+
+// value searches one value on its own.
+func (m *Matcher) value(value []byte, n *Needle) bool {
+	m.text = m.words.append(m.text[:0], value)
+	m.window = m.window[:0]
+	return m.feed(m.text, n)
+}
+
+// Body says whether the body of the message contains the needle: its text
+// parts, and the headers of messages inside it. Of parts that are no text,
+// nothing is searched. A match does not reach from one part or field into the
+// next. SEARCH BODY.
+func (m *Matcher) Body(r io.ReaderAt, d *Digest, n *Needle) (bool, error) {
+	return m.parts(r, d, n, func(i int32) bool { return i > 0 && d.isMessage(i) })
+}
+
+// Text is Body, and the headers of the message and of all its parts as well.
+// SEARCH TEXT.
+func (m *Matcher) Text(r io.ReaderAt, d *Digest, n *Needle) (bool, error) {
+	return m.parts(r, d, n, func(int32) bool { return true })
+}
+
+func (m *Matcher) parts(r io.ReaderAt, d *Digest, n *Needle, withHeader func(int32) bool) (bool, error) {
+	if n.Empty() {
+		return true, nil
+	}
+	for i := range d.Parts {
+		p := &d.Parts[i]
+		if withHeader(int32(i)) {
+			if found, err := m.header(r, p, n); found || err != nil {
+				return found, err
+			}
+		}
+		if p.Kind == KindLeaf && p.IsText() {
+			if found, err := m.part(r, p, n); found || err != nil {
+				return found, err
+			}
+		}
+	}
+	return false, nil
+}
+
+// header searches the fields of a header, each as "Name: value".
+func (m *Matcher) header(r io.ReaderAt, p *Part, n *Needle) (bool, error) {
+	size := int(min(p.HeaderLen, maxSearchedHeader))
+	m.raw = grow(m.raw[:0], size)[:size]
+	if err := readFull(r, m.raw, p.HeaderOff); err != nil {
+		return false, err
+	}
+	for f := range Fields(m.raw) {
+		m.text = append(append(m.text[:0], f.Name...), ": "...)
+		m.text = m.words.append(m.text, f.Value)
+		m.window = m.window[:0]
+		if m.feed(m.text, n) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// part searches the decoded text of a part.
+func (m *Matcher) part(r io.ReaderAt, p *Part, n *Needle) (found bool, err error) {
+	m.window = m.window[:0]
+	err = m.decode(r, p, func(text []byte) bool {
+		found = m.feed(text, n)
+		return !found
+	})
+	return found, err
+}
+
+// decode yields the body of a part as UTF-8, in pieces.
+func (m *Matcher) decode(r io.ReaderAt, p *Part, yield func([]byte) bool) error {
+	m.transfer = transferDecoder{encoding: p.Encoding}
+	m.charset.reset(p.Charset)
+	off, end := p.BodyOff(), p.BodyOff()+p.BodyLen
+	for off < end {
+		n := int(min(chunkSize, end-off))
+		m.raw = grow(m.raw[:0], n)[:n]
+		if err := readFull(r, m.raw, off); err != nil {
+			return err
+		}
+		off += int64(n)
+		m.decoded = m.transfer.decode(m.decoded[:0], m.raw, off == end)
+		m.text = m.charset.decode(m.text[:0], m.decoded, off == end)
+		if !yield(m.text) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// feed folds the next piece of text and searches it together with the end of
+// what came before.
+func (m *Matcher) feed(text []byte, n *Needle) bool {
+	m.window = m.folder.append(m.window, text)
+	if bytes.Contains(m.window, n.folded) {
+		return true
+	}
+	keep := min(len(n.folded)-1, len(m.window))
+	m.window = append(m.window[:0], m.window[len(m.window)-keep:]...)
+	return false
+}
+
+// AppendText appends the body of a part as UTF-8 text, without its transfer
+// encoding, up to about limit bytes of it.
+func (m *Matcher) AppendText(dst []byte, r io.ReaderAt, p *Part, limit int) ([]byte, error) {
+	from := len(dst)
+	err := m.decode(r, p, func(text []byte) bool {
+		dst = append(dst, text...)
+		return len(dst)-from < limit
+	})
+	return dst, err
+}
+
+// readFull reads len(b) bytes at off.
+func readFull(r io.ReaderAt, b []byte, off int64) error {
+	n, err := r.ReadAt(b, off)
+	switch {
+	case n == len(b):
+		return nil
+	case err == nil || errors.Is(err, io.EOF):
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

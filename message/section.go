@@ -1,0 +1,80 @@
+package message
+
+// Specifier is what follows the part numbers in BODY[section].
+// RFC 9051 section 6.4.5.1.
+type Specifier uint8
+
+const (
+	// SectionBody is no specifier: BODY[] or BODY[1.2].
+	SectionBody Specifier = iota
+	// SectionHeader also finds the header for HEADER.FIELDS.
+	SectionHeader
+	SectionText
+	SectionMIME
+)
+
+// Section finds the bytes of BODY[path.spec] in the raw message. It is not ok
+// if there is no such part, or if the part has no such section; a server then
+// answers with NIL or an empty string.
+func (d *Digest) Section(path []int, spec Specifier) (off, length int64, ok bool) {
+	if len(path) == 0 {
+		root := &d.Parts[0]
+		switch spec {
+		case SectionBody:
+			return 0, d.Size, true
+		case SectionHeader:
+			return root.HeaderOff, root.HeaderLen, true
+		case SectionText:
+			return root.BodyOff(), root.BodyLen, true
+		}
+		return 0, 0, false
+	}
+	i, ok := d.Find(path)
+	if !ok {
+		return 0, 0, false
+	}
+	return d.partSection(i, spec)
+}
+
+func (d *Digest) partSection(i int32, spec Specifier) (off, length int64, ok bool) {
+	p := &d.Parts[i]
+	switch spec {
+	case SectionBody:
+		return p.BodyOff(), p.BodyLen, true
+	case SectionMIME:
+		return p.HeaderOff, p.HeaderLen, true
+	}
+	if p.Kind != KindMessage {
+		return 0, 0, false
+	}
+	inner := &d.Parts[i+1]
+	switch spec {
+	case SectionHeader:
+		return inner.HeaderOff, inner.HeaderLen, true
+	case SectionText:
+		return inner.BodyOff(), inner.BodyLen, true
+	}
+	return 0, 0, false
+}
+
+// Find is the index in Parts of the part that a section number names. The
+// empty path is the message itself. Every message has at least a part 1: one
+// that is no multipart is itself its only part.
+func (d *Digest) Find(path []int) (i int32, ok bool) {
+	whole := true // part i is a message of which no part was chosen yet
+	for _, n := range path {
+		if d.Parts[i].Kind == KindMessage && !whole {
+			i, whole = i+1, true
+		}
+		switch {
+		case d.Parts[i].Kind == KindMultipart:
+			if i, ok = d.child(i, n); !ok {
+				return 0, false
+			}
+		case !whole || n != 1:
+			return 0, false
+		}
+		whole = false
+	}
+	return i, true
+}

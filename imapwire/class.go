@@ -16,6 +16,8 @@ const (
 	classAString
 	// classTag is ASTRING-CHAR without "+".
 	classTag
+	// classDigit is 0 to 9.
+	classDigit
 	// classSet is what a sequence set is made of, with "$" of RFC 5182.
 	classSet
 	// classText is TEXT-CHAR with 8-bit bytes.
@@ -51,13 +53,15 @@ func classesOf(b byte) (c class) {
 			c |= bit
 		}
 	}
+	digit := b >= '0' && b <= '9'
 	visible := b > ' ' && b < 0x7f
 	not := func(specials string) bool { return strings.IndexByte(specials, b) < 0 }
 	add(visible && not(`(){%*"\][`), classAtom)
 	add(visible && not(`(){%*"\]`), classKeyword)
 	add(visible && not(`(){"`), classAString)
 	add(visible && not(`(){%*"\+`), classTag)
-	add(b >= '0' && b <= '9' || !not(":,*$"), classSet)
+	add(digit, classDigit)
+	add(digit || !not(":,*$"), classSet)
 	add(not("\x00\r\n"), classText)
 	add(not("\x00\r\n\"\\"), classQuoted)
 	add(not("\x00\r\n\"(){"), classPlain)

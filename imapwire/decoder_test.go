@@ -125,6 +125,7 @@ func TestDecoderTokens(t *testing.T) {
 		{"string", "{0+}\r\n x", "", " x"},
 		{"string", "{0005+}\r\n(\r\n){)", "(\r\n){", ")"},
 		{"string", "{3+}\na\nb x", "a\nb", " x"},
+		{"quoted", `"a" x`, "a", " x"},
 		{"nstring", "NIL)", "<NIL>", ")"},
 		{"nstring", "nil", "<NIL>", ""},
 		{"nstring", `"NIL"`, "NIL", ""},
@@ -216,10 +217,14 @@ func TestDecoderSyntaxErrors(t *testing.T) {
 		{"string", "{}", "Invalid literal size"},
 		{"string", "{+}\r", "Invalid literal size"},
 		{"string", "{-1}", "Invalid literal size"},
+		{"string", "{000000000000000000000} x", "Invalid literal size"},
 		{"string", "{5+", `Expected "}"`},
 		{"string", "{5} x", "Expected line end after literal size"},
 		{"string", "~x", `Expected "{"`},
 		{"string", "{1+}\r\n\x00", "NUL in literal"},
+		{"quoted", "{1+}\r\nx", "Expected quoted string"},
+		{"nstring", "NILL", "Expected string or NIL"},
+		{"nstring", "NI", "Expected string or NIL"},
 		{"set", "x", "Expected sequence set"},
 		{"flag", `\`, "Invalid flag"},
 		{"flag", `\\Seen`, "Invalid flag"},
@@ -315,7 +320,7 @@ func TestDecoderLimits(t *testing.T) {
 		{"long literal", "{11+}\r\n0123456789a", two, false},
 		{"long literal with line ends", "{12+}\r\n0123\r\n{9+}\r\n", two, false},
 		{"long literal that is not sent", "{999999999999}", two, false},
-		{"overflow that is not sent", "{99999999999999999999999}", two, false},
+		{"overflow that is not sent", "{99999999999999999999}", two, false},
 		{"literals together", "{10+}\r\n0123456789 {6+}\r\n012345", two, false},
 		{"depth", "(((x)))", deep, true},
 		{"too deep", "((((x))))", deep, false},
@@ -411,6 +416,20 @@ func TestDecoderFail(t *testing.T) {
 	d.Fail(errors.New("second"))
 	if d.Err() != want || d.Text(&s) {
 		t.Errorf("error is %v", d.Err())
+	}
+	wantNext(t, d)
+}
+
+// RFC 6855 section 3: names are then what they look like.
+func TestDecoderUTF8Names(t *testing.T) {
+	d := NewDecoder(strings.NewReader("\"Entwürfe\" Entw&APw-rfe \"\xff\"\r\nnext\r\n"), Limits{})
+	d.UTF8 = true
+	var a, b string
+	if !d.ExpectMailbox(&a) || !d.ExpectSP() || !d.ExpectMailbox(&b) || !d.ExpectSP() || a != "Entwürfe" || b != "Entw&APw-rfe" {
+		t.Errorf("names %q, %q, error %v", a, b, d.Err())
+	}
+	if d.ExpectMailbox(&a) || imap.CodeOf(d.Err()) != imap.CodeCannot {
+		t.Errorf("name %q, error %v", a, d.Err())
 	}
 	wantNext(t, d)
 }

@@ -204,7 +204,7 @@ func (e *Encoder) Literal8(size int64, r io.Reader) *Encoder {
 
 // copyLiteral reads into the buffer what is missing from the literal.
 func (e *Encoder) copyLiteral(r io.Reader, binary bool) *Encoder {
-	for e.writable() {
+	for empty := 0; e.writable(); {
 		if len(e.buf) == cap(e.buf) && !e.roomForLiteral(1) {
 			return e
 		}
@@ -215,6 +215,11 @@ func (e *Encoder) copyLiteral(r io.Reader, binary bool) *Encoder {
 		}
 		e.buf = e.buf[:len(e.buf)+n]
 		e.count(n)
+		if n > 0 {
+			empty = 0
+		} else if empty++; empty > 100 && err == nil {
+			err = io.ErrNoProgress
+		}
 		if err != nil && e.writable() {
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF

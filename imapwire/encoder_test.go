@@ -113,6 +113,7 @@ func TestEncoderBreaks(t *testing.T) {
 	}{
 		{"bad atom behind flushed part", func(e *Encoder) { _ = e.Atom("x").Flush(); e.Atom("\r") }, ErrNotSendable},
 		{"short reader", func(e *Encoder) { e.Literal(5, strings.NewReader("abc")) }, io.ErrUnexpectedEOF},
+		{"reader without progress", func(e *Encoder) { e.Literal(5, idleReader{}) }, io.ErrNoProgress},
 		{"token inside of literal", func(e *Encoder) { e.LiteralHeader(5).Atom("abcde") }, errCounting},
 		{"line end inside of literal", func(e *Encoder) { e.LiteralHeader(5).CRLF() }, errCounting},
 		{"too much", func(e *Encoder) { _, _ = e.LiteralHeader(2).Write([]byte("abc")) }, ErrNotSendable},
@@ -135,6 +136,50 @@ func TestEncoderBreaks(t *testing.T) {
 		})
 	}
 }
+
+func TestAppendStrings(t *testing.T) {
+	tests := []struct {
+		name string
+		do   func([]byte, string) []byte
+		in   string
+		want string
+	}{
+		{"string", AppendString, `a "b"`, `"a \"b\""`},
+		{"string with line end", AppendString, "a\r\nb", "{4}\r\na\r\nb"},
+		{"string with 8 bit", AppendString, "é", "{2}\r\né"},
+		{"string with NUL", AppendString, "a\x00", "{2}\r\na?"},
+		{"long string", AppendString, strings.Repeat("x", 1025), "{1025}\r\n" + strings.Repeat("x", 1025)},
+		{"nstring", AppendNString, "x", `"x"`},
+		{"NIL", AppendNString, "", "NIL"},
+		{"astring", AppendAString, "x", "x"},
+		{"astring that is no atom", AppendAString, "x y", `"x y"`},
+		{"astring NIL", AppendAString, "NIL", `"NIL"`},
+	}
+	for _, tt := range tests {
+		if got := string(tt.do([]byte("* "), tt.in)); got != "* "+tt.want {
+			t.Errorf("%s: %q", tt.name, got)
+		}
+	}
+}
+
+// After STARTTLS nothing that was meant for the old connection goes on the new.
+func TestEncoderReset(t *testing.T) {
+	var out bytes.Buffer
+	e := NewEncoder(failingWriter{errors.New("gone")})
+	_ = e.Atom("x").Flush()
+	e.Atom("old").CRLF()
+	e.Reset(&out)
+	if e.Buffered() != 0 {
+		t.Error("kept what was buffered")
+	}
+	if err := e.Atom("new").CRLF().Flush(); err != nil || out.String() != "new\r\n" {
+		t.Errorf("sent %q, %v", out.String(), err)
+	}
+}
+
+type idleReader struct{}
+
+func (idleReader) Read([]byte) (int, error) { return 0, nil }
 
 type failingWriter struct{ err error }
 

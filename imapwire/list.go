@@ -2,7 +2,6 @@ package imapwire
 
 import (
 	"bytes"
-	"unicode/utf8"
 
 	"github.com/roost-mail/roost/imap"
 )
@@ -132,14 +131,4 @@ func (d *Decoder) Code(name, args *string) bool {
 		return d.failSyntax("Invalid response code")
 	}
 	return d.ExpectSpecial(']')
-}
-
-func (d *Decoder) decodeName(wire string) (string, error) {
-	if !d.UTF8 {
-		return DecodeName(wire)
-	}
-	if !utf8.ValidString(wire) {
-		return "", ErrName
-	}
-	return wire, nil
 }

@@ -10,6 +10,9 @@ import (
 // directRead is the least size of a Read that goes around the buffer.
 const directRead = 1024
 
+// maxSizeDigits leaves room for ~{+} and CR in lookBack.
+const maxSizeDigits = 20
+
 // LiteralReader is the content of one literal. It has to be read to its end
 // before parsing goes on; SkipLine also ends it, and refuses it if it was not
 // accepted. At its end Read gives io.EOF.
@@ -132,15 +135,15 @@ func (d *Decoder) beginLiteral() bool {
 	if !d.ExpectSpecial('{') {
 		return false
 	}
-	if b, ok := d.PeekByte(); !ok || b < '0' || b > '9' {
+	if !d.next(classDigit) {
 		return d.failSyntax("Invalid literal size")
 	}
-	for {
-		b, ok := d.PeekByte()
-		if !ok || b < '0' || b > '9' {
-			break
+	// More digits than this would not be seen by SkipLine.
+	for n := 0; d.next(classDigit); n++ {
+		if n == maxSizeDigits {
+			return d.failSyntax("Invalid literal size")
 		}
-		h.size = appendDigit(h.size, b)
+		h.size = appendDigit(h.size, d.buf[d.pos])
 		d.advance(1)
 	}
 	h.nonSync = d.Special('+')

@@ -77,6 +77,24 @@ func TestSyncLiteralOfNothingIsAskedFor(t *testing.T) {
 	}
 }
 
+// A server that cannot ask has lost its connection.
+func TestSyncLiteralCannotBeAskedFor(t *testing.T) {
+	gone := errors.New("gone")
+	d := NewDecoder(strings.NewReader("{3}\r\n"), Limits{})
+	d.ContinueFunc = func() error { return gone }
+	if d.ExpectAString(new(string)) || d.Err() != gone || d.SkipLine() != gone {
+		t.Errorf("error is %v", d.Err())
+	}
+}
+
+func TestLiteralReaderNeedsLiteral(t *testing.T) {
+	d := NewDecoder(strings.NewReader("x\r\nnext\r\n"), Limits{})
+	if l, err := d.LiteralReader(); l != nil || err == nil || err.Error() != "Expected literal" {
+		t.Errorf("%v, %v", l, err)
+	}
+	wantNext(t, d)
+}
+
 // A literal that is not accepted is not sent: the next line follows its header.
 func TestSyncLiteralRefused(t *testing.T) {
 	tests := map[string]func(d *Decoder) error{

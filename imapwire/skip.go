@@ -50,37 +50,30 @@ func (d *Decoder) dropLiteral(budget int64) int64 {
 // dropToLineEnd drops bytes to the next line feed. If a literal header stands
 // before it, the literal is open afterwards and the line goes on behind it.
 func (d *Decoder) dropToLineEnd(budget int64) int64 {
-	for {
-		i := bytes.IndexByte(d.unread(), '\n')
-		if i >= 0 {
-			d.pos += i + 1
-			budget -= int64(i + 1)
-			break
+	for ended := false; !ended; {
+		if d.pos == d.end {
+			if err := d.more(); err != nil {
+				d.failBroken(noEOF(err))
+				return 0
+			}
 		}
-		budget -= int64(d.end - d.pos)
-		d.pos = d.end
-		if budget < 0 {
+		n := d.end - d.pos
+		if i := bytes.IndexByte(d.buf[d.pos:d.end], '\n'); i >= 0 {
+			n, ended = i+1, true
+		}
+		d.pos += n
+		if budget -= int64(n); budget < 0 {
 			d.failBroken(fmt.Errorf("skip line: %w", ErrTooLong))
 			return 0
 		}
-		if err := d.more(); err != nil {
-			d.failBroken(noEOF(err))
-			return 0
-		}
 	}
-	if h, ok := headerAtEnd(d.buf[d.seg : d.pos-1]); ok {
+	line := d.buf[d.seg : d.pos-1]
+	if h, ok := headerAtEnd(line[max(0, len(line)-lookBack):]); ok {
 		d.openLiteral(h)
 		return budget
 	}
 	d.lineEnd()
 	return budget
-}
-
-func (d *Decoder) unread() []byte {
-	if d.buf == nil {
-		return nil
-	}
-	return d.buf[d.pos:d.end]
 }
 
 // literalHeader is what {n}, {n+} and ~{n} say.

@@ -2,8 +2,6 @@ package imapwire
 
 import (
 	"math"
-	"strings"
-	"time"
 
 	"github.com/roost-mail/roost/imap"
 )
@@ -69,7 +67,8 @@ func (d *Decoder) Atom(s *string) bool { return d.word(s, classAtom) }
 // is a set is for imap.ParseNumSet to say.
 func (d *Decoder) SeqSet(s *string) bool { return d.word(s, classSet) }
 
-// Text consumes the rest of the line, without its end. It may be empty.
+// Text consumes the rest of the line, without its end. It may be empty. What
+// looks like a literal header is text: commands need other tokens than this.
 func (d *Decoder) Text(s *string) bool {
 	tok := d.span(classText)
 	if d.err != nil {
@@ -172,156 +171,4 @@ func (d *Decoder) number(n *uint64, limit uint64) bool {
 			return false
 		}
 	}
-}
-
-// NIL consumes the atom NIL, in any case of letters.
-func (d *Decoder) NIL() bool {
-	for i := range 3 {
-		if !d.need(i+1) || d.buf[d.pos+i]&^0x20 != "NIL"[i] {
-			return false
-		}
-	}
-	if !d.need(4) || classOf[d.buf[d.pos+3]]&classKeyword != 0 {
-		return false
-	}
-	return d.advance(3)
-}
-
-// QuotedString consumes a string in quotes. 8-bit bytes are given as they are.
-func (d *Decoder) QuotedString(s *string) bool {
-	if !d.Special('"') {
-		return false
-	}
-	var long []byte
-	for {
-		part := d.span(classQuoted)
-		switch {
-		case d.err != nil:
-			return false
-		case d.buf[d.pos] == '"' && long == nil:
-			*s = string(part)
-			return d.advance(1)
-		case d.buf[d.pos] == '"':
-			*s = string(append(long, part...))
-			return d.advance(1)
-		case d.buf[d.pos] != '\\':
-			return d.failSyntax("Missing closing quote")
-		}
-		long = append(long, part...)
-		if !d.advance(1) || !d.need(1) {
-			return false
-		}
-		if !d.next(classText) {
-			return d.failSyntax("Invalid quoted string")
-		}
-		long = append(long, d.buf[d.pos])
-		if !d.advance(1) {
-			return false
-		}
-	}
-}
-
-// String consumes a string: quoted, or a literal, which is read into memory.
-func (d *Decoder) String(s *string) bool {
-	b, ok := d.PeekByte()
-	switch {
-	case !ok:
-		return false
-	case b == '"':
-		return d.QuotedString(s)
-	case !d.beginHeld():
-		return false
-	}
-	content, ok := d.readHeld(nil)
-	if !ok {
-		return false
-	}
-	*s = string(content)
-	return true
-}
-
-// AString consumes an atom or a string.
-func (d *Decoder) AString(s *string) bool {
-	if d.next(classAString) && d.buf[d.pos] != '~' {
-		return d.word(s, classAString)
-	}
-	return d.tildeString(s)
-}
-
-// tildeString is String, where "~" may begin a literal8 or an atom.
-func (d *Decoder) tildeString(s *string) bool {
-	if !d.next(classAString) {
-		return d.String(s)
-	}
-	if d.need(2) && d.buf[d.pos+1] == '{' {
-		return d.String(s)
-	}
-	return d.word(s, classAString)
-}
-
-// NString consumes a string or NIL. For NIL, *s becomes empty; null, which may
-// be nil, is set to whether it was NIL.
-func (d *Decoder) NString(s *string, null *bool) bool {
-	isNIL := d.NIL()
-	if isNIL {
-		*s = ""
-	} else if !d.String(s) {
-		return false
-	}
-	if null != nil {
-		*null = isNIL
-	}
-	return true
-}
-
-// Mailbox consumes a mailbox name and makes it UTF-8, and canonical as in
-// imap.CanonicalName. A name that cannot be one fails with the code CANNOT.
-func (d *Decoder) Mailbox(name *string) bool {
-	var wire string
-	if !d.AString(&wire) {
-		return false
-	}
-	decoded, err := d.decodeName(wire)
-	if err != nil {
-		d.Fail(&imap.Error{Code: imap.CodeCannot, Text: "Invalid mailbox name", Err: err})
-		return false
-	}
-	*name = imap.CanonicalName(decoded)
-	return true
-}
-
-// ListMailbox consumes a pattern of LIST and makes it UTF-8. A pattern that is
-// not modified UTF-7 is given as it is: a wildcard may cut an encoded run.
-func (d *Decoder) ListMailbox(pattern *string) bool {
-	var wire string
-	if !d.AString(&wire) {
-		return false
-	}
-	decoded, err := d.decodeName(wire)
-	if err != nil {
-		decoded = strings.ToValidUTF8(wire, "\uFFFD")
-	}
-	*pattern = decoded
-	return true
-}
-
-// DateTime consumes a date-time, which is always quoted.
-func (d *Decoder) DateTime(t *time.Time) bool {
-	var s string
-	return d.QuotedString(&s) && d.setTime(t, s, ParseDateTime)
-}
-
-// Date consumes a date, with quotes or without. Its time is midnight in UTC.
-func (d *Decoder) Date(t *time.Time) bool {
-	var s string
-	return (d.QuotedString(&s) || d.Atom(&s)) && d.setTime(t, s, ParseDate)
-}
-
-func (d *Decoder) setTime(t *time.Time, s string, parse func(string) (time.Time, error)) bool {
-	parsed, err := parse(s)
-	if err != nil {
-		return d.failSyntax("Invalid date")
-	}
-	*t = parsed
-	return true
 }

@@ -59,7 +59,7 @@ func token[T any](f func(*Decoder, *T) bool) func(*Decoder) (string, bool) {
 
 func nstring(d *Decoder, s *string) bool {
 	var null bool
-	ok := d.NString(s, &null)
+	ok := d.ExpectNString(s, &null)
 	if null {
 		*s = "<NIL>"
 	}

@@ -23,8 +23,9 @@ type Limits struct {
 	// ListItems is the most items of one list. 100,000.
 	ListItems int
 
-	// Drain is the most bytes that SkipLine reads and drops for one line, with
-	// literals; a connection that would need more has to be closed. 64 MiB.
+	// Drain is the most bytes that a line may have which is skipped, with the
+	// literals that SkipLine drops; a connection that would need more has to
+	// be closed. It should be above Line. 64 MiB.
 	Drain int64
 }
 

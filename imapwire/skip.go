@@ -16,7 +16,7 @@ import (
 // An error says that the connection cannot go on: from the reader, or
 // ErrTooLong if the rest is more than Limits.Drain.
 func (d *Decoder) SkipLine() error {
-	budget := d.lim.Drain
+	budget := d.lim.Drain - int64(d.line)
 	for d.broken == nil {
 		switch {
 		case d.lit != nil && !d.lit.accepted:

@@ -54,8 +54,12 @@ func parseVariable(s string) (p part, rest string, ok bool) {
 		text   string
 		letter byte
 	}{
-		{"u", 'u'}, {"n", 'n'}, {"d", 'd'},
-		{"{user}", 'u'}, {"{username}", 'n'}, {"{domain}", 'd'},
+		{"u", 'u'},
+		{"n", 'n'},
+		{"d", 'd'},
+		{"{user}", 'u'},
+		{"{username}", 'n'},
+		{"{domain}", 'd'},
 	} {
 		if rest, ok = strings.CutPrefix(name, v.text); ok {
 			p.letter = v.letter

@@ -28,9 +28,10 @@ func Escape(component string) string {
 	return b.String()
 }
 
-// Unescape is the inverse of Escape. A percent sign that Escape would not have
-// written stands for itself, so a name in one of Dovecot's keys is left alone
-// as far as possible.
+// Unescape is the inverse of Escape. Only the escapes of bytes that Escape may
+// replace are undone; any other percent sign stands for itself, so names in
+// Dovecot's keys are left alone as far as possible. The result may hold slashes
+// and control characters.
 func Unescape(component string) string {
 	i := strings.IndexByte(component, '%')
 	if i < 0 {

@@ -53,8 +53,8 @@ func (d *Dict) replace(ctx context.Context, next *successor, changes []dict.Chan
 		return err
 	}
 	c.table = table
-	if n := c.size(); n > MaxFile {
-		return fmt.Errorf("dictionary file %s: %d bytes would be more than the limit of %d", d.path, n, MaxFile)
+	if n := c.size(); n > d.limit {
+		return fmt.Errorf("dictionary file %s: %d bytes would be more than the limit of %d", d.path, n, d.limit)
 	}
 	if err := d.write(next, c); err != nil {
 		return fmt.Errorf("dictionary file %s: %w", d.path, err)

@@ -68,6 +68,7 @@ type Dict struct {
 	closed    chan struct{}
 	closeOnce sync.Once
 
+	limit int64                   // MaxFile, less in tests
 	fault func(step string) error // set by tests only: the error of a step of a commit
 }
 
@@ -93,7 +94,7 @@ func Open(path string, opt Options) (*Dict, error) {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
 	d := &Dict{
-		path: filepath.Clean(path), opt: opt,
+		path: filepath.Clean(path), opt: opt, limit: MaxFile,
 		reading: make(turn, 1), writing: make(turn, 1), closed: make(chan struct{}),
 	}
 	return d, nil

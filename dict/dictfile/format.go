@@ -79,12 +79,12 @@ func writeLine(b *strings.Builder, lines string) {
 }
 
 // size is the number of bytes that write writes.
-func (c contents) size() int {
+func (c contents) size() int64 {
 	n := len(c.foreign) + len(c.junk)
 	for _, e := range c.table.Below("") {
 		n += len(e.Key) + escapes(e.Key) + len(e.Value) + escapes(e.Value) + 2
 	}
-	return n
+	return int64(n)
 }
 
 // write writes a file, sorted by key, so that equal contents are equal files.

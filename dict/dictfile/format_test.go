@@ -58,7 +58,7 @@ func FuzzDictFile(f *testing.F) {
 			}
 		}
 		var b strings.Builder
-		if err := c.write(&b); err != nil || b.Len() != c.size() {
+		if err := c.write(&b); err != nil || int64(b.Len()) != c.size() {
 			t.Fatalf("%v; wrote %d bytes, expected %d", err, b.Len(), c.size())
 		}
 		again := parse(b.String())

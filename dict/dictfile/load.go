@@ -76,7 +76,7 @@ func (d *Dict) load(ctx context.Context) (*snapshot, error) {
 	if s := d.current.Load(); err == nil && s != nil && s.id == idOf(st) {
 		return s, f.Close()
 	}
-	text, id, err := readStable(f)
+	text, id, err := d.readStable(f)
 	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("dictionary file %s: %w", d.path, err)
@@ -117,13 +117,13 @@ func (d *Dict) report(c contents) {
 
 // readStable reads all of f. Users of the file never change it in place, but
 // an editor may; then it reads again.
-func readStable(f *os.File) (string, fileID, error) {
+func (d *Dict) readStable(f *os.File) (string, fileID, error) {
 	for range 5 {
 		before, err := f.Stat()
 		if err != nil {
 			return "", fileID{}, err
 		}
-		text, err := readAll(f, before)
+		text, err := d.readAll(f, before)
 		if err != nil {
 			return "", fileID{}, err
 		}
@@ -138,12 +138,12 @@ func readStable(f *os.File) (string, fileID, error) {
 	return "", fileID{}, errors.New("keeps changing while it is read")
 }
 
-func readAll(f *os.File, st fs.FileInfo) (string, error) {
+func (d *Dict) readAll(f *os.File, st fs.FileInfo) (string, error) {
 	if !st.Mode().IsRegular() {
 		return "", errors.New("not a regular file")
 	}
-	if st.Size() > MaxFile {
-		return "", fmt.Errorf("%d bytes are more than the limit of %d", st.Size(), MaxFile)
+	if st.Size() > d.limit {
+		return "", fmt.Errorf("%d bytes are more than the limit of %d", st.Size(), d.limit)
 	}
 	var b strings.Builder
 	b.Grow(int(st.Size()))

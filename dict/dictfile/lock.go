@@ -8,11 +8,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/roost-mail/roost/dict"
 )
 
 // staleAge is the age at which a dotlock counts as left behind. Dovecot's is
@@ -86,7 +85,7 @@ func (d *Dict) dotlock(ctx context.Context, path string) (*os.File, error) {
 func (d *Dict) breakStale(name string) (bool, error) {
 	st, err := os.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return true, nil
+		return false, nil // just released
 	}
 	if err != nil || !st.Mode().IsRegular() || age(st) < staleAge {
 		return false, err
@@ -120,6 +119,9 @@ func age(st fs.FileInfo) time.Duration {
 // prepareKernel locks the file itself, which therefore has to exist.
 func (d *Dict) prepareKernel(ctx context.Context) (*successor, error) {
 	for try := 0; ; {
+		if err := d.waited(ctx); err != nil {
+			return nil, fmt.Errorf("lock %s: %w", d.path, err)
+		}
 		target, err := resolve(d.path)
 		if err != nil {
 			return nil, err
@@ -140,7 +142,7 @@ func (d *Dict) prepareKernel(ctx context.Context) (*successor, error) {
 		}
 		f.Close()
 		if err := d.pause(ctx, try); err != nil {
-			return nil, fmt.Errorf("lock %s: %w", target, err)
+			return nil, fmt.Errorf("lock %s: %w", d.path, err)
 		}
 		try++
 	}
@@ -185,15 +187,18 @@ func (d *Dict) pause(ctx context.Context, try int) error {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return nil
 	case <-d.closed:
-		return dict.ErrClosed
 	case <-ctx.Done():
-		if context.Cause(ctx) == ErrLocked {
-			return ErrLocked
-		}
-		return ctx.Err()
 	}
+	return d.waited(ctx)
+}
+
+// waited tells why waiting for a lock has to end, if it has to.
+func (d *Dict) waited(ctx context.Context) error {
+	if context.Cause(ctx) == ErrLocked {
+		return ErrLocked
+	}
+	return d.usable(ctx)
 }
 
 // confirm makes sure that the next version is still under its name: a lock that
@@ -207,12 +212,13 @@ func (s *successor) confirm() error {
 	return nil
 }
 
-// close gives up the lock, and the next version unless it was installed.
+// close gives up the next version, unless it was installed, and then the locks
+// in reverse order: each protects what was made after it.
 func (s *successor) close() {
 	if s.file != nil {
 		s.locks = append(s.locks, s.file)
 	}
-	for _, f := range s.locks {
+	for _, f := range slices.Backward(s.locks) {
 		if f.Name() != s.target && isNamed(f, f.Name()) {
 			os.Remove(f.Name()) // what stays is found stale later
 		}

@@ -25,7 +25,7 @@ const (
 func ParseURI(uri string) (path string, opt Options, err error) {
 	rest, ok := strings.CutPrefix(uri, "file:")
 	if !ok {
-		return "", opt, fmt.Errorf("dictionary %q: does not start with file:", uri)
+		return "", opt, fmt.Errorf("dictionary %q is not a file: URI", uri)
 	}
 	path, param, more := strings.Cut(rest, ":")
 	if !filepath.IsAbs(path) || strings.IndexByte(path, 0) >= 0 {

@@ -23,8 +23,7 @@ type Member struct {
 	Down   bool   // the administrator wants it to get no users
 }
 
-// Ring places hashes on members. It is immutable; its memory is 32 bytes a
-// point.
+// Ring places hashes on members. It is immutable and takes 16 bytes a point.
 type Ring struct {
 	members []Member
 	points  map[string][]point // by tag; sorted by hash, then address

@@ -1,0 +1,256 @@
+// Package auth is who a user is: user names and their one normal form, passdbs
+// and userdbs, master users, groups, and delays for those who guess.
+//
+// It answers one question, Authenticate (whose mail may this client open, and as
+// whom?), and Lookup, the same without a password. A login names an owner, whose
+// mail is opened, and an acting user, whose rights apply; they differ in a master
+// login only, and are compared only after normalisation (Names).
+//
+// State is owned here and bounded: the contents of passwd-files (passwdFile), the
+// failures of recent logins (penalties), and the turns at expensive password
+// hashes (hasher). An Authenticator is otherwise immutable and safe for
+// concurrent use. Every wait ends with the caller's context.
+//
+// What it does not do: it opens no mail, decides no rights, and does not judge
+// whether a connection is secured; it never logs or returns a stored password.
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/roost-mail/roost/imap"
+)
+
+// Authenticator answers who a user is. It is safe for concurrent use.
+type Authenticator struct {
+	names        *Names
+	masters      []*passdb
+	passdbs      []*passdb
+	userdbs      []*userdb
+	hasher       *hasher
+	penalties    *penalties
+	failureDelay time.Duration
+	expand       Expand
+	log          *slog.Logger
+}
+
+// Request is one attempt to log in. Fields that a client or a proxy may forward
+// have no place in it: they can never be taken for fields of a passdb.
+type Request struct {
+	Mechanism string // "PLAIN", "LOGIN"
+	AuthzID   string // SASL authorization identity; empty if none was sent
+	AuthID    string // SASL authentication identity, or the name of LOGIN
+	Password  string
+
+	// RemoteAddr is the client that began the chain of proxies, as far as the
+	// peers that told it are trusted; PeerAddr is the other end of the connection.
+	RemoteAddr netip.Addr
+	PeerAddr   netip.Addr
+	LocalAddr  netip.Addr
+	Service    string // "imap", "lmtp"
+	SessionID  string
+	Secured    bool
+}
+
+// Result is a user who may log in, or exists.
+type Result struct {
+	// User is the owner, whose mail is opened. Acting is whose rights apply;
+	// it equals User in a normal login. Both are normalised. A field acl_user
+	// in UserFields names another user for the rights: whoever honours it takes
+	// the groups from a Lookup of that user.
+	User, Acting string
+	// Groups are the acting user's own (acl_groups), never the owner's in a
+	// master login. A master passdb may give others by userdb_acl_groups.
+	Groups []string
+	// Fields are the passdbs' extra fields: proxy, host, port, pass, destuser,
+	// master, reason … If pass is missing, a proxy sends what the client sent.
+	Fields Fields
+	// UserFields are the userdb's: uid, gid, home, mail and settings of the
+	// user. A master passdb's userdb_ fields override the user's own. It never
+	// has acl_groups: that is Groups.
+	UserFields Fields
+	// OriginalUser is the owner's name as it was typed, for logs only.
+	OriginalUser string
+}
+
+// Master says whether one user acts on another's mail.
+func (r *Result) Master() bool { return r.User != r.Acting }
+
+// New checks the settings. Files are read at the first login.
+func New(config Config) (*Authenticator, error) {
+	a := &Authenticator{
+		hasher:       newHasher(config.HashWorkers),
+		penalties:    newPenalties(config.MaxPenalty),
+		failureDelay: config.FailureDelay,
+		expand:       config.Expand,
+		log:          config.Log,
+	}
+	if a.expand == nil {
+		a.expand = expandVariables
+	}
+	if a.log == nil {
+		a.log = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	if a.names, err = NewNames(config.Names, a.expand); err != nil {
+		return nil, err
+	}
+	b := &builder{expand: a.expand, log: a.log}
+	for i, c := range config.Passdbs {
+		db, err := b.passdb(c)
+		if err != nil {
+			return nil, fmt.Errorf("passdb %d (%s): %w", i+1, label(c.Name, c.Driver), err)
+		}
+		if db.master {
+			a.masters = append(a.masters, db)
+		} else {
+			a.passdbs = append(a.passdbs, db)
+		}
+	}
+	for i, c := range config.Userdbs {
+		db, err := b.userdb(c)
+		if err != nil {
+			return nil, fmt.Errorf("userdb %d (%s): %w", i+1, label(c.Name, c.Driver), err)
+		}
+		a.userdbs = append(a.userdbs, db)
+	}
+	return a, nil
+}
+
+// Names is the normal form of user names, for all who compare them.
+func (a *Authenticator) Names() *Names { return a.names }
+
+// Authenticate checks a login. Its errors are *imap.Error: AUTHENTICATIONFAILED;
+// AUTHORIZATIONFAILED where the password was right but the login is not allowed;
+// UNAVAILABLE if no answer can be given now. Their cause names database, user and
+// reason for the log, never a password. A refusal takes FailureDelay at least,
+// and an attempt after failures of the same login from the same client waits
+// before it is looked at; ctx ends both.
+func (a *Authenticator) Authenticate(ctx context.Context, req Request) (*Result, error) {
+	login, err := a.names.Login(req.AuthzID, req.AuthID)
+	if err != nil {
+		return nil, a.refuse(ctx, imap.Wrap(imap.CodeAuthenticationFailed, textFailed, err))
+	}
+	key := newPenaltyKey(req.RemoteAddr, login)
+	if err := a.penalties.wait(ctx, key); err != nil {
+		return nil, a.refuse(ctx, wrap(err, login))
+	}
+	result, err := a.login(ctx, login, req)
+	if err != nil {
+		if refusal := wrap(err, login); refusal.Code == imap.CodeAuthenticationFailed {
+			a.penalties.failed(key, a.hasher.sum(req.Password))
+		}
+		return nil, a.refuse(ctx, wrap(err, login))
+	}
+	a.penalties.succeeded(key)
+	return result, nil
+}
+
+// Lookup is what is known of a user, without a password: deny passdbs, nologin
+// and allow_nets, which concern logins, are not applied. An unknown user is
+// NONEXISTENT; UNAVAILABLE means that nothing is known now.
+func (a *Authenticator) Lookup(ctx context.Context, user string) (*Result, error) {
+	name, err := a.names.Normalize(user)
+	if err != nil {
+		return nil, imap.Wrap(imap.CodeNonExistent, textUnknown, err)
+	}
+	login := Login{User: name, Acting: name, Original: user}
+	s := a.newAttempt(login, Request{})
+	s.lookup = true
+	found, err := a.resolve(ctx, s)
+	if errors.Is(err, errUnknown) {
+		return nil, imap.Wrap(imap.CodeNonExistent, textUnknown, fmt.Errorf("user %q: %w", name, err))
+	}
+	if err != nil {
+		return nil, wrap(err, login)
+	}
+	return a.result(s, found, groups(found)), nil
+}
+
+// The texts that clients see. They are the same whatever the reason.
+const (
+	textFailed      = "Authentication failed."
+	textUnavailable = "Temporary authentication failure."
+	textRefused     = "Login is not allowed."
+	textUnknown     = "User doesn't exist."
+)
+
+// Causes of refusals, beside errUnknown.
+var (
+	errMismatch   = errors.New("password mismatch")
+	errDenied     = errors.New("user is in a deny passdb")
+	errNets       = errors.New("client address is not in allow_nets")
+	errNoMaster   = errors.New("no passdb accepts master logins")
+	errState      = errors.New("passdbs ended without success")
+	errActing     = errors.New("acting user does not exist")
+	errAlias      = errors.New("passdb made owner and acting user the same")
+	errNotAllowed = errors.New("login is not allowed") // the password was right
+)
+
+// wrap is the answer to the client for the cause of a failed login.
+func wrap(err error, login Login) *imap.Error {
+	if refusal, ok := errors.AsType[*imap.Error](err); ok {
+		return refusal
+	}
+	cause := fmt.Errorf("user %q: %w", login.User, err)
+	if login.Master() {
+		cause = fmt.Errorf("user %q, acting %q: %w", login.User, login.Acting, err)
+	}
+	switch {
+	case errors.Is(err, errNotAllowed):
+		return imap.Wrap(imap.CodeAuthorizationFailed, textRefused, cause)
+	case refused(err):
+		return imap.Wrap(imap.CodeAuthenticationFailed, textFailed, cause)
+	}
+	return imap.Wrap(imap.CodeUnavailable, textUnavailable, cause)
+}
+
+// refused says whether err is an answer, and not the lack of one.
+func refused(err error) bool {
+	for _, cause := range []error{
+		errUnknown, errMismatch, errDenied, errNets, errNoMaster, errState, errActing, errAlias,
+	} {
+		if errors.Is(err, cause) {
+			return true
+		}
+	}
+	return false
+}
+
+// refuse holds the answer back for FailureDelay.
+func (a *Authenticator) refuse(ctx context.Context, refusal *imap.Error) error {
+	_ = sleep(ctx, a.failureDelay) // the refusal stands, however the wait ends
+	return refusal
+}
+
+// Warnings says what an administrator should know about settings that are valid
+// but dangerous.
+func (a *Authenticator) Warnings() []string {
+	var list []string
+	for _, db := range a.masters {
+		if !db.source.listsNames() && !db.deny && !db.limited() {
+			list = append(list, fmt.Sprintf("%s: one shared password opens every mailbox from any address; set allow_nets", db.label))
+		}
+	}
+	return list
+}
+
+// limited says whether allow_nets stands in the settings.
+func (db *passdb) limited() bool {
+	fields := append(append([]field{}, db.defaults...), db.override...)
+	if s, ok := db.source.(*staticSource); ok {
+		fields = append(fields, s.fields...)
+	}
+	for _, f := range fields {
+		if f.name == "allow_nets" && strings.TrimSpace(f.template) != "" {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,159 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// statInterval is how old the answer of stat(2) may be.
+	statInterval = time.Second
+	// settled is the age from which on a file's time tells every change: two
+	// changes within one tick of the file system's clock have the same time.
+	settled = 2 * time.Second
+	// maxPasswdFiles bounds the files of one database whose path has variables.
+	maxPasswdFiles = 1024
+)
+
+// passwdFiles is the files of one database: one, or several where the path has
+// variables. It is shared by all attempts and safe for concurrent use.
+type passwdFiles struct {
+	log *slog.Logger
+
+	mu    sync.Mutex
+	files *lru[string, *passwdFile]
+}
+
+func newPasswdFiles(log *slog.Logger) *passwdFiles {
+	return &passwdFiles{log: log, files: newLRU[string, *passwdFile](maxPasswdFiles)}
+}
+
+// table is the present contents of the file, at most statInterval old. A file
+// that does not exist is fs.ErrNotExist.
+func (p *passwdFiles) table(ctx context.Context, path string) (*passwdTable, error) {
+	p.mu.Lock()
+	var file *passwdFile
+	if known := p.files.get(path); known != nil {
+		file = *known
+	} else {
+		file = *p.files.put(path, &passwdFile{path: path, log: p.log})
+	}
+	p.mu.Unlock()
+	return file.get(ctx)
+}
+
+// passwdFile is one file and its last reading.
+type passwdFile struct {
+	path string
+	log  *slog.Logger
+
+	last atomic.Pointer[reading]
+
+	mu     sync.Mutex
+	flight chan struct{} // closed when the reading under way ends; nil if none is
+}
+
+// reading is the outcome of one look at the file.
+type reading struct {
+	table   *passwdTable
+	info    os.FileInfo
+	err     error
+	checked time.Time
+	// racy says that the file was changed so short before it was read that a
+	// further change need not show in its times.
+	racy bool
+}
+
+func (f *passwdFile) get(ctx context.Context) (*passwdTable, error) {
+	if r := f.last.Load(); r != nil && time.Since(r.checked) < statInterval {
+		return r.table, r.err
+	}
+	select {
+	case <-f.refresh():
+		r := f.last.Load()
+		return r.table, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// refresh starts a look at the file unless one is under way, and returns what is
+// closed at its end. The goroutine ends with the file system's answer; waiting
+// for it ends with each caller's context.
+func (f *passwdFile) refresh() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.flight == nil {
+		done := make(chan struct{})
+		f.flight = done
+		go func() {
+			f.last.Store(f.look(f.last.Load()))
+			f.mu.Lock()
+			f.flight = nil
+			f.mu.Unlock()
+			close(done)
+		}()
+	}
+	return f.flight
+}
+
+// look reads the file if stat(2) shows a change since the last reading.
+func (f *passwdFile) look(last *reading) *reading {
+	now := time.Now()
+	info, err := os.Stat(f.path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "read", Path: f.path, Err: errors.New("not a regular file")}
+	}
+	if err != nil {
+		return &reading{err: fmt.Errorf("passwd-file: %w", err), checked: now}
+	}
+	if last != nil && last.err == nil && !last.racy && same(last.info, info) {
+		next := *last
+		next.checked = now
+		return &next
+	}
+	next := &reading{info: info, checked: now, racy: now.Sub(info.ModTime()).Abs() < settled}
+	text, err := readPasswd(f.path)
+	if err != nil {
+		next.err = fmt.Errorf("passwd-file: %w", err)
+		return next
+	}
+	if next.table = parsePasswd(text); last == nil || last.err != nil || !same(last.info, info) {
+		f.report(next.table)
+	}
+	return next
+}
+
+func same(a, b os.FileInfo) bool {
+	return a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) && os.SameFile(a, b)
+}
+
+func readPasswd(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxPasswdFile+1))
+	if len(text) > maxPasswdFile {
+		return "", fmt.Errorf("%s is longer than %d bytes", path, maxPasswdFile)
+	}
+	return string(text), err
+}
+
+func (f *passwdFile) report(t *passwdTable) {
+	for _, bad := range t.bad {
+		f.log.Warn("line of passwd-file skipped", "file", f.path, "line", bad.number, "reason", bad.err)
+	}
+	if more := t.badAll - len(t.bad); more > 0 {
+		f.log.Warn("further lines of passwd-file skipped", "file", f.path, "lines", more)
+	}
+}

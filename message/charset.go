@@ -1,6 +1,7 @@
 package message
 
 import (
+	"encoding/binary"
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding"
@@ -144,10 +145,12 @@ func appendUTF8(dst, src []byte, last bool) ([]byte, int) {
 
 // asciiLen is how many bytes at the start of b are ASCII.
 func asciiLen(b []byte) int {
-	for i, c := range b {
-		if c >= utf8.RuneSelf {
-			return i
-		}
+	n := 0
+	for len(b)-n >= 8 && binary.NativeEndian.Uint64(b[n:])&0x8080808080808080 == 0 {
+		n += 8
 	}
-	return len(b)
+	for n < len(b) && b[n] < utf8.RuneSelf {
+		n++
+	}
+	return n
 }

@@ -88,7 +88,7 @@ func (p *dateParser) digitsOf() (value, n int) {
 
 func (p *dateParser) number() bool {
 	v, n := p.digitsOf()
-	if len(p.in) > 1 && p.in[0] == ':' && isDigit(p.in[1]) && p.hour < 0 {
+	if p.hour < 0 && p.colon() {
 		p.hour = v
 		return p.clock() && n <= 2
 	}
@@ -100,12 +100,25 @@ func (p *dateParser) number() bool {
 	return n <= 4
 }
 
+// colon goes to the number behind a colon, if that follows. RFC 5322 section
+// 4.3 allows space and comments around it.
+func (p *dateParser) colon() bool {
+	rest := skipSpace(p.in)
+	if len(rest) == 0 || rest[0] != ':' {
+		return false
+	}
+	rest = skipSpace(rest[1:])
+	if len(rest) == 0 || !isDigit(rest[0]) {
+		return false
+	}
+	p.in = rest
+	return true
+}
+
 // clock reads what follows the hour.
 func (p *dateParser) clock() bool {
-	p.in = p.in[1:]
 	p.minute, _ = p.digitsOf()
-	if len(p.in) > 1 && p.in[0] == ':' && isDigit(p.in[1]) {
-		p.in = p.in[1:]
+	if p.colon() {
 		p.second, _ = p.digitsOf()
 	}
 	if len(p.in) > 1 && (p.in[0] == '.' || p.in[0] == ',') && isDigit(p.in[1]) {

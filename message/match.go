@@ -32,7 +32,7 @@ type Matcher struct {
 // only be there. SEARCH HEADER, SUBJECT, FROM …: RFC 9051 section 6.4.4.
 func (m *Matcher) Header(header []byte, field string, n *Needle) bool {
 	for f := range Fields(header) {
-		if equalFold(f.Name, field) && (n.Empty() || m.value(f.Value, n)) {
+		if len(f.Name) > 0 && equalFold(f.Name, field) && (n.Empty() || m.value(f.Value, n)) {
 			return true
 		}
 	}
@@ -120,8 +120,12 @@ func (m *Matcher) decode(r io.ReaderAt, p *Part, yield func([]byte) bool) error 
 			return err
 		}
 		off += int64(n)
-		m.decoded = m.transfer.decode(m.decoded[:0], m.raw, off == end)
-		m.text = m.charset.decode(m.text[:0], m.decoded, off == end)
+		decoded := m.raw
+		if p.Encoding != EncodingIdentity {
+			m.decoded = m.transfer.decode(m.decoded[:0], m.raw, off == end)
+			decoded = m.decoded
+		}
+		m.text = m.charset.decode(m.text[:0], decoded, off == end)
 		if !yield(m.text) {
 			return nil
 		}

@@ -35,8 +35,14 @@ func (n *Needle) MatchString(text string) bool {
 
 // folder brings UTF-8 text into the form that is compared.
 type folder struct {
-	// cache holds the folded form of letters beyond ASCII; 0 is unknown.
-	cache [0x600]rune
+	// cache holds the folded form of the letters of Europe and the Near East.
+	cache [0x600]foldedRune
+}
+
+// foldedRune is UTF-8: a letter and its marks. n is 0 if it is not known yet.
+type foldedRune struct {
+	n    uint8
+	utf8 [7]byte
 }
 
 // append appends the folded form of text, which is valid UTF-8.
@@ -47,10 +53,14 @@ func (f *folder) append(dst, text []byte) []byte {
 		text = text[n:]
 		for len(text) > 0 && text[0] >= utf8.RuneSelf {
 			r, size := utf8.DecodeRune(text)
-			if parts := norm.NFD.Properties(text).Decomposition(); parts != nil {
-				dst = f.appendRunes(dst, parts)
+			if int(r) < len(f.cache) {
+				c := &f.cache[r]
+				if c.n == 0 {
+					c.n = uint8(copy(c.utf8[:], appendFolded(nil, r)))
+				}
+				dst = append(dst, c.utf8[:c.n]...)
 			} else {
-				dst = utf8.AppendRune(dst, f.rune(r))
+				dst = appendFolded(dst, r)
 			}
 			text = text[size:]
 		}
@@ -58,13 +68,28 @@ func (f *folder) append(dst, text []byte) []byte {
 	return dst
 }
 
-func (f *folder) appendRunes(dst, text []byte) []byte {
-	for len(text) > 0 {
-		r, size := utf8.DecodeRune(text)
-		dst = utf8.AppendRune(dst, f.rune(r))
-		text = text[size:]
+// appendFolded appends r without case and with its marks apart.
+func appendFolded(dst []byte, r rune) []byte {
+	if isIdeograph(r) {
+		return utf8.AppendRune(dst, r)
+	}
+	var buf [utf8.UTFMax]byte
+	one := utf8.AppendRune(buf[:0], r)
+	parts := norm.NFD.Properties(one).Decomposition()
+	if parts == nil {
+		return utf8.AppendRune(dst, foldRune(r))
+	}
+	for len(parts) > 0 {
+		r, size := utf8.DecodeRune(parts)
+		dst = utf8.AppendRune(dst, foldRune(r))
+		parts = parts[size:]
 	}
 	return dst
+}
+
+// isIdeograph is true of the many characters that have neither case nor marks.
+func isIdeograph(r rune) bool {
+	return r >= 0x3400 && r < 0xa000 || r >= 0xac00 && r <= 0xd7a3
 }
 
 // appendUpper appends ASCII text with its letters in upper case.
@@ -77,16 +102,6 @@ func appendUpper(dst, text []byte) []byte {
 		}
 	}
 	return dst
-}
-
-func (f *folder) rune(r rune) rune {
-	if int(r) >= len(f.cache) {
-		return foldRune(r)
-	}
-	if f.cache[r] == 0 {
-		f.cache[r] = foldRune(r)
-	}
-	return f.cache[r]
 }
 
 // foldRune is the smallest of the characters that differ from r in case only.

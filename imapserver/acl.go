@@ -1,0 +1,164 @@
+package imapserver
+
+import (
+	"context"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
+)
+
+// maxIdentifier bounds an identifier of an ACL, in bytes.
+const maxIdentifier = 1024
+
+// acl is the account's ACL side.
+func (s *session) acl() (mailbox.ACL, error) {
+	acl, ok := s.account().(mailbox.ACL)
+	if !ok {
+		return nil, imap.Errorf(imap.CodeCannot, "ACLs disabled.")
+	}
+	return acl, nil
+}
+
+// setACL is SETACL. RFC 4314 section 3.1.
+func (s *session) setACL(ctx context.Context, cmd *command) error {
+	var identifier, letters string
+	if err := s.parseACL(cmd, &identifier, &letters); err != nil {
+		return err
+	}
+	change := imap.ACLReplace
+	if letters != "" && (letters[0] == '+' || letters[0] == '-') {
+		change, letters = imap.ACLChange(letters[0]), letters[1:]
+	}
+	rights, err := imap.ParseRights(letters)
+	if err != nil {
+		return err
+	}
+	acl, err := s.acl()
+	if err != nil {
+		return err
+	}
+	return acl.SetACL(ctx, cmd.mailbox, identifier, change, rights)
+}
+
+// deleteACL is DELETEACL. RFC 4314 section 3.2.
+func (s *session) deleteACL(ctx context.Context, cmd *command) error {
+	var identifier string
+	if err := s.parseACL(cmd, &identifier, nil); err != nil {
+		return err
+	}
+	acl, err := s.acl()
+	if err != nil {
+		return err
+	}
+	return acl.DeleteACL(ctx, cmd.mailbox, identifier)
+}
+
+// getACL is GETACL. RFC 4314 section 3.3.
+func (s *session) getACL(ctx context.Context, cmd *command) error {
+	if err := s.parseACL(cmd, nil, nil); err != nil {
+		return err
+	}
+	acl, err := s.acl()
+	if err != nil {
+		return err
+	}
+	entries, err := acl.GetACL(ctx, cmd.mailbox)
+	if err != nil {
+		return err
+	}
+	s.enc.RawString("* ACL ").Mailbox(cmd.mailbox)
+	for _, e := range entries {
+		s.enc.SP().AString(e.Identifier).SP().AString(e.Rights.String())
+	}
+	s.enc.CRLF()
+	return nil
+}
+
+// listRights is LISTRIGHTS. RFC 4314 section 3.4.
+func (s *session) listRights(ctx context.Context, cmd *command) error {
+	var identifier string
+	if err := s.parseACL(cmd, &identifier, nil); err != nil {
+		return err
+	}
+	acl, err := s.acl()
+	if err != nil {
+		return err
+	}
+	rights, err := acl.ListRights(ctx, cmd.mailbox, identifier)
+	if err != nil {
+		return err
+	}
+	s.enc.RawString("* LISTRIGHTS ").Mailbox(cmd.mailbox).SP().AString(identifier)
+	for _, group := range rightGroups(rights) {
+		s.enc.SP().AString(group)
+	}
+	s.enc.CRLF()
+	return nil
+}
+
+// rightGroups is what an identifier always has, then what may be granted to
+// it. The virtual rights c and d go with the first if that has one of their
+// parts; else they stand by themselves, once any part can be granted (RFC 4314
+// section 2.1.1).
+func rightGroups(r imap.GrantableRights) []string {
+	groups := []string{r.Required.String()}
+	all := r.Required
+	for _, group := range r.Optional {
+		groups = append(groups, group.Letters())
+		all |= group
+	}
+	for _, c := range strings.TrimPrefix(all.String(), all.Letters()) {
+		if !strings.ContainsRune(groups[0], c) {
+			groups = append(groups, string(c))
+		}
+	}
+	return groups
+}
+
+// myRights is MYRIGHTS. RFC 4314 section 3.5.
+func (s *session) myRights(ctx context.Context, cmd *command) error {
+	if err := s.parseACL(cmd, nil, nil); err != nil {
+		return err
+	}
+	acl, err := s.acl()
+	if err != nil {
+		return err
+	}
+	rights, err := acl.MyRights(ctx, cmd.mailbox)
+	if err != nil {
+		return err
+	}
+	s.enc.RawString("* MYRIGHTS ").Mailbox(cmd.mailbox).SP().AString(rights.String()).CRLF()
+	return nil
+}
+
+// parseACL reads a mailbox name and, where they are asked for, an identifier
+// and rights.
+func (s *session) parseACL(cmd *command, identifier, rights *string) error {
+	if !s.dec.ExpectSP() || !s.dec.ExpectMailbox(&cmd.mailbox) {
+		return s.dec.Err()
+	}
+	cmd.mailbox = imap.CanonicalName(cmd.mailbox)
+	for _, arg := range []*string{identifier, rights} {
+		if arg != nil && (!s.dec.ExpectSP() || !s.dec.ExpectAString(arg)) {
+			return s.dec.Err()
+		}
+	}
+	if !s.dec.ExpectCRLF() {
+		return s.dec.Err()
+	}
+	if identifier != nil && !validIdentifier(*identifier) {
+		return imap.BadCommand("Invalid identifier")
+	}
+	return nil
+}
+
+// validIdentifier keeps out what could be two lines, or none, wherever an
+// identifier is written down.
+func validIdentifier(id string) bool {
+	return strings.TrimPrefix(id, "-") != "" && len(id) <= maxIdentifier &&
+		utf8.ValidString(id) && !strings.ContainsFunc(id, unicode.IsControl)
+}

@@ -1,0 +1,121 @@
+package imapserver
+
+import (
+	"context"
+	"io"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/imapwire"
+	"github.com/roost-mail/roost/mailbox"
+)
+
+// maxAppends bounds the messages of one APPEND.
+const maxAppends = 10_000
+
+// appender reads the messages of one APPEND, one after the other, as the
+// account asks for them.
+type appender struct {
+	*session
+	next    *mailbox.NewMessage     // parsed and not given out yet
+	literal *imapwire.LiteralReader // of next
+	count   int
+}
+
+// append is APPEND. RFC 3501 section 6.3.11, RFC 3502, RFC 4315 section 3.
+//
+// A client that waits before its literal is told to go on only when the account
+// has said that the mailbox takes mail: until then nothing is uploaded in vain.
+func (s *session) append(ctx context.Context, cmd *command) error {
+	a := &appender{session: s}
+	if !s.dec.ExpectSP() || !s.dec.ExpectMailbox(&cmd.mailbox) {
+		return s.dec.Err()
+	}
+	cmd.mailbox = imap.CanonicalName(cmd.mailbox)
+	if err := a.parse(); err != nil {
+		return err
+	}
+	data, err := s.account().Append(ctx, cmd.mailbox, a.message)
+	if err != nil {
+		return err
+	}
+	cmd.fresh = cmd.mailbox == s.name
+	if data.UIDValidity != 0 && !data.UIDs.Empty() {
+		cmd.code, cmd.args = "APPENDUID", appendUID(&data)
+	}
+	return nil
+}
+
+func appendUID(d *imap.AppendData) string {
+	b := imap.UIDSetOf(imap.UID(d.UIDValidity)).AppendTo(nil)
+	return string(d.UIDs.AppendTo(append(b, ' ')))
+}
+
+// message is the mailbox.NextMessage of the command.
+func (a *appender) message() (*mailbox.NewMessage, error) {
+	if a.next == nil {
+		if a.dec.CRLF() {
+			return nil, io.EOF
+		}
+		if err := a.parse(); err != nil {
+			return nil, err
+		}
+	}
+	m := a.next
+	a.next = nil
+	if err := a.accept(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// accept lets the literal come.
+func (a *appender) accept() error {
+	if err := a.literal.Accept(); err != nil {
+		return connectionLost{err}
+	}
+	return nil
+}
+
+// parse reads what stands ahead of a message, up to its literal's header.
+func (a *appender) parse() error {
+	m := &mailbox.NewMessage{}
+	if !a.dec.ExpectSP() {
+		return a.dec.Err()
+	}
+	if b, ok := a.dec.PeekByte(); ok && b == '(' {
+		if !a.dec.ExpectFlagList(&m.Flags) || !a.dec.ExpectSP() {
+			return a.dec.Err()
+		}
+	}
+	if b, ok := a.dec.PeekByte(); ok && b == '"' {
+		if !a.dec.ExpectDateTime(&m.InternalDate) || !a.dec.ExpectSP() {
+			return a.dec.Err()
+		}
+	}
+	literal, err := a.dec.LiteralReader()
+	if err != nil {
+		return err
+	}
+	m.Size, m.Body = literal.Size, literal
+	a.next, a.literal = m, literal
+	m.Flags, err = checkFlags(m.Flags)
+	if err != nil {
+		return err
+	}
+	a.count++
+	return a.checkSize()
+}
+
+func (a *appender) checkSize() error {
+	switch {
+	case a.literal.Binary:
+		return imap.BadCommand("Binary literals are not supported")
+	case a.literal.Size == 0:
+		return imap.Errorf(imap.CodeNone, "Can't save a zero byte message") // RFC 3502 section 6.3.11
+	case a.literal.Size > a.cfg.MaxMessage:
+		return imap.Errorf(imap.CodeTooBig, "Message is too big")
+	case a.count > maxAppends:
+		return imap.Errorf(imap.CodeLimit, "Too many messages in one command")
+	}
+	return nil
+}

@@ -1,0 +1,63 @@
+package imapserver
+
+import (
+	"context"
+	"strings"
+
+	"github.com/roost-mail/roost/sasl"
+)
+
+// capabilityRow is a capability, where it is defined, and in which states it is
+// shown; what it also depends on is when, if not nil.
+type capabilityRow struct {
+	name   string
+	rfc    string
+	states state
+	when   func(*session) bool
+}
+
+func capabilityRows() []capabilityRow {
+	rows := []capabilityRow{
+		{"IMAP4rev1", "RFC 3501", anyState, nil},
+		{"SASL-IR", "RFC 4959", notAuthenticated, nil},
+		{"LITERAL+", "RFC 7888", anyState, nil},
+		{"ID", "RFC 2971", anyState, nil},
+		{"ENABLE", "RFC 5161", anyState, nil},
+		{"IDLE", "RFC 2177", anyState, nil},
+		{"LOGINDISABLED", "RFC 3501", notAuthenticated, func(s *session) bool { return !s.client.Secured }},
+		{"NAMESPACE", "RFC 2342", loggedIn, nil},
+		{"CHILDREN", "RFC 3348", loggedIn, nil},
+		{"UNSELECT", "RFC 3691", loggedIn, nil},
+		{"UIDPLUS", "RFC 4315", loggedIn, nil},
+		{"ESEARCH", "RFC 4731", loggedIn, nil},
+		{"MULTIAPPEND", "RFC 3502", loggedIn, nil},
+		{"MOVE", "RFC 6851", loggedIn, nil},
+		{"ACL", "RFC 4314", loggedIn, nil},
+		{"RIGHTS=texk", "RFC 4314 section 2.2", loggedIn, nil},
+	}
+	for _, m := range sasl.Mechanisms() {
+		rows = append(rows, capabilityRow{"AUTH=" + m.Name, "RFC 3501 section 7.2.1", notAuthenticated,
+			func(s *session) bool { return s.client.Secured || !m.Plaintext }})
+	}
+	return rows
+}
+
+// capabilities are those of the present state, separated by spaces.
+func (s *session) capabilities() string {
+	var names []string
+	for _, r := range capabilityRows() {
+		if r.states&s.state != 0 && (r.when == nil || r.when(s)) {
+			names = append(names, r.name)
+		}
+	}
+	return strings.Join(names, " ")
+}
+
+// capability is CAPABILITY. RFC 3501 section 6.1.1.
+func (s *session) capability(_ context.Context, _ *command) error {
+	if !s.dec.ExpectCRLF() {
+		return s.dec.Err()
+	}
+	s.enc.RawString("* CAPABILITY ").RawString(s.capabilities()).CRLF()
+	return nil
+}

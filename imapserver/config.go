@@ -1,0 +1,150 @@
+package imapserver
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/roost-mail/roost/mailbox"
+)
+
+// Config says what a Server is. It is not changed after New. Zero fields have
+// the default named beside them.
+type Config struct {
+	Log           *slog.Logger  // none
+	Authenticator Authenticator // required
+
+	// Greeting is the text of the first line. "Roost ready."
+	Greeting string
+
+	// PlaintextAllowed says whether a client may send its password as it is.
+	// Where not, LOGINDISABLED is shown and logins answer PRIVACYREQUIRED. Everybody.
+	PlaintextAllowed func(*Client) bool
+
+	// Trusted says which peers may forward the originating client's address by
+	// ID (login_trusted_networks). Nobody.
+	Trusted func(netip.Addr) bool
+
+	// IDFields is what we answer to ID (RFC 2971). "name" "Roost"
+	IDFields map[string]string
+
+	LoginTimeout   time.Duration // from the greeting to a login; 3 minutes
+	IdleTimeout    time.Duration // between commands, and within IDLE; 30 minutes
+	ReadTimeout    time.Duration // without a byte within a command; 2 minutes
+	WriteTimeout   time.Duration // without a byte of ours being taken; 2 minutes
+	IdleKeepalive  time.Duration // between two "* OK Still here" (imap_idle_notify_interval); 2 minutes
+	MaxMessage     int64         // bytes of an APPENDed message; 100 MiB
+	MaxLine        int           // bytes of a command without its literals; 64 KiB
+	MaxConnections int           // more are refused at once; 0: no limit
+
+	// SlowCommand is the duration from which a command gets a line in the log; 0: none.
+	SlowCommand time.Duration
+
+	// RawLog gives the two halves of a session's raw log: what the client sent
+	// and what we sent, from the login on. Either may be nil, as RawLog itself.
+	RawLog func(user string) (in, out io.WriteCloser)
+}
+
+func (c Config) withDefaults() Config {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Greeting == "" {
+		c.Greeting = "Roost ready."
+	}
+	if c.PlaintextAllowed == nil {
+		c.PlaintextAllowed = func(*Client) bool { return true }
+	}
+	if c.Trusted == nil {
+		c.Trusted = func(netip.Addr) bool { return false }
+	}
+	if c.IDFields == nil {
+		c.IDFields = map[string]string{"name": "Roost"}
+	}
+	if c.RawLog == nil {
+		c.RawLog = func(string) (in, out io.WriteCloser) { return nil, nil }
+	}
+	setDefault(&c.LoginTimeout, 3*time.Minute)
+	setDefault(&c.IdleTimeout, 30*time.Minute)
+	setDefault(&c.ReadTimeout, 2*time.Minute)
+	setDefault(&c.WriteTimeout, 2*time.Minute)
+	setDefault(&c.IdleKeepalive, 2*time.Minute)
+	setDefault(&c.MaxMessage, 100<<20)
+	setDefault(&c.MaxLine, 64<<10)
+	return c
+}
+
+func setDefault[T ~int | ~int64](v *T, def T) {
+	if *v <= 0 {
+		*v = def
+	}
+}
+
+// Authenticator decides who may log in, and gives what the session works on.
+type Authenticator interface {
+	// Login checks cred and returns the session's Account or Proxy. A refusal is
+	// an *imap.Error whose code and text the client sees; it takes as long as
+	// the Authenticator wants it to. The server calls it from the connection's
+	// goroutine, and closes what it returns.
+	Login(ctx context.Context, c *Client, cred Credentials) (*Login, error)
+}
+
+// Credentials are what a client sent to prove who it is.
+type Credentials struct {
+	Mechanism string // PLAIN, LOGIN; empty for the command LOGIN
+	AuthzID   string // who to act as; empty: AuthID
+	AuthID    string
+	Password  string
+}
+
+// Client is what is known of a connection's other end before it logs in.
+type Client struct {
+	SessionID         string // ours, or the one that a trusted peer gave
+	ExternalSessionID string // x-session-ext-id of anybody: only for logs
+	Peer, Local       netip.AddrPort
+	Remote            netip.AddrPort // the originating client: Peer, or what a trusted peer forwarded
+	Connected         netip.AddrPort // where the originating client connected to: Local, or forwarded
+	Trusted           bool           // Config.Trusted of Peer
+	Secured           bool           // a plaintext password may be sent: Config.PlaintextAllowed
+
+	// ProxyTTL is how many more times the connection may be handed on; a login
+	// is refused where it has come down to 1.
+	ProxyTTL int
+
+	// Forwarded holds the x-forward-* fields of a trusted peer, by their names
+	// without that prefix. Their values are data, never settings.
+	Forwarded map[string]string
+}
+
+// firstProxyTTL is the ProxyTTL of a connection that no proxy handed on.
+const firstProxyTTL = 5
+
+// Login is a successful login: a session here, or a connection that is handed on.
+type Login struct {
+	User   string // whose mail it is
+	Acting string // whose rights apply; empty: User
+
+	Account mailbox.Account // closed at the end of the session
+	Proxy   Proxy           // if not nil, Account is nil
+}
+
+// Proxy takes a connection over after the login was answered.
+type Proxy interface {
+	// OK is what the tagged OK of the login says.
+	OK() (capabilities []string, text string)
+
+	// Run joins client to where its mail is, until either end or ctx is done;
+	// ctx is cancelled by Shutdown. buffered is what the client has sent
+	// already. Run may write to client what it wants before it returns; the server closes client.
+	Run(ctx context.Context, client net.Conn, buffered []byte) Result
+}
+
+// Result is how a proxied connection ended. Bytes are counted as the client
+// sees them: In is what it sent.
+type Result struct {
+	BytesIn, BytesOut int64
+	Reason            string
+}

@@ -1,0 +1,74 @@
+package imapserver
+
+import (
+	"context"
+
+	"github.com/roost-mail/roost/imap"
+)
+
+// copy is COPY. RFC 3501 section 6.4.7, RFC 4315 section 3.
+func (s *session) copy(ctx context.Context, cmd *command) error {
+	uids, dest, err := s.parseCopy(cmd)
+	if err != nil || uids.Empty() {
+		return err
+	}
+	data, err := s.mbox.Copy(ctx, uids, dest)
+	if err != nil {
+		return err
+	}
+	cmd.fresh = dest == s.name
+	if data.UIDValidity != 0 && !data.Source.Empty() {
+		cmd.code, cmd.args = "COPYUID", copyUID(&data)
+	}
+	return nil
+}
+
+// move is MOVE. RFC 6851 section 3: the COPYUID goes ahead of the EXPUNGE
+// responses, which come from sync.
+func (s *session) move(ctx context.Context, cmd *command) error {
+	uids, dest, err := s.parseCopy(cmd)
+	if err != nil || uids.Empty() {
+		return err
+	}
+	data, err := s.mbox.Move(ctx, uids, dest)
+	if err != nil {
+		return err
+	}
+	if data.UIDValidity != 0 && !data.Source.Empty() {
+		s.enc.RawString("* OK ").Code("COPYUID", copyUID(&data)).Text("Moved UIDs.").CRLF()
+	}
+	return nil
+}
+
+// parseCopy reads the arguments of COPY and MOVE. No message may be meant: then
+// there is nothing to do, and the answer is OK.
+func (s *session) parseCopy(cmd *command) (imap.UIDSet, string, error) {
+	set, err := s.parseSet()
+	if err != nil {
+		return nil, "", err
+	}
+	dest, err := s.parseMailbox(cmd)
+	if err != nil {
+		return nil, "", err
+	}
+	uids, err := s.view.resolve(set, cmd.is(byUID))
+	if err == nil && uids.Empty() {
+		cmd.text = "No messages found."
+	}
+	return uids, dest, err
+}
+
+// parseSet reads a space and a sequence set.
+func (s *session) parseSet() (imap.NumSet, error) {
+	var text string
+	if !s.dec.ExpectSP() || !s.dec.ExpectSeqSet(&text) {
+		return imap.NumSet{}, s.dec.Err()
+	}
+	return imap.ParseNumSet(text)
+}
+
+func copyUID(d *imap.CopyData) string {
+	b := imap.UIDSetOf(imap.UID(d.UIDValidity)).AppendTo(nil)
+	b = d.Source.AppendTo(append(b, ' '))
+	return string(d.Dest.AppendTo(append(b, ' ')))
+}

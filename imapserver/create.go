@@ -1,0 +1,66 @@
+package imapserver
+
+import (
+	"context"
+	"strings"
+
+	"github.com/roost-mail/roost/imap"
+)
+
+// create is CREATE. RFC 3501 section 6.3.3. A delimiter at the end of the name
+// says that there will be names below it, which is always possible here.
+func (s *session) create(ctx context.Context, cmd *command) error {
+	name, err := s.parseMailbox(cmd)
+	if err != nil {
+		return err
+	}
+	name = strings.TrimSuffix(name, string(imap.Delimiter))
+	if err := imap.CheckName(name); err != nil {
+		return err
+	}
+	return s.account().Create(ctx, name)
+}
+
+// deleteMailbox is DELETE. RFC 3501 section 6.3.4. If it is the selected one
+// the session hears of it as others do.
+func (s *session) deleteMailbox(ctx context.Context, cmd *command) error {
+	name, err := s.parseMailbox(cmd)
+	if err != nil {
+		return err
+	}
+	return s.account().Delete(ctx, name)
+}
+
+// rename is RENAME. RFC 3501 section 6.3.5.
+func (s *session) rename(ctx context.Context, cmd *command) error {
+	var from, to string
+	if !s.dec.ExpectSP() || !s.dec.ExpectMailbox(&from) || !s.dec.ExpectSP() ||
+		!s.dec.ExpectMailbox(&to) || !s.dec.ExpectCRLF() {
+		return s.dec.Err()
+	}
+	from = imap.CanonicalName(from)
+	to = imap.CanonicalName(strings.TrimSuffix(to, string(imap.Delimiter)))
+	cmd.mailbox = from
+	if err := imap.CheckName(to); err != nil {
+		return err
+	}
+	return s.account().Rename(ctx, from, to)
+}
+
+// subscribe is SUBSCRIBE. RFC 3501 section 6.3.6.
+func (s *session) subscribe(ctx context.Context, cmd *command) error {
+	return s.setSubscribed(ctx, cmd, true)
+}
+
+// unsubscribe is UNSUBSCRIBE. RFC 3501 section 6.3.7.
+func (s *session) unsubscribe(ctx context.Context, cmd *command) error {
+	return s.setSubscribed(ctx, cmd, false)
+}
+
+func (s *session) setSubscribed(ctx context.Context, cmd *command, subscribed bool) error {
+	name, err := s.parseMailbox(cmd)
+	if err != nil {
+		return err
+	}
+	return s.account().SetSubscribed(ctx, strings.TrimSuffix(name, string(imap.Delimiter)), subscribed)
+}

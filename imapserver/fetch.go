@@ -1,0 +1,96 @@
+package imapserver
+
+import (
+	"context"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
+)
+
+// fetch is FETCH. RFC 3501 section 6.4.5.
+func (s *session) fetch(ctx context.Context, cmd *command) error {
+	set, req, err := s.parseFetch(cmd.is(byUID))
+	if err != nil {
+		return err
+	}
+	uids, err := s.view.resolve(set, cmd.is(byUID))
+	if err != nil {
+		return err
+	}
+	if s.examined {
+		req.items.MarkSeen = false
+	}
+	fetched := 0
+	err = s.mbox.Fetch(ctx, uids, &req.items, func(m *mailbox.Message) error {
+		fetched++
+		return s.writeMessage(req, m)
+	})
+	if err == nil && fetched < uids.Len() {
+		cmd.expungeIssued()
+	}
+	return err
+}
+
+// fetchRequest is what a FETCH asks for, with what belongs to the session.
+type fetchRequest struct {
+	items  imap.FetchItems
+	uid    bool
+	labels []string // of items.Sections: how the response names each
+}
+
+// writeMessage writes one FETCH response. RFC 3501 section 7.4.2. Bodies are
+// copied as they come.
+func (s *session) writeMessage(req *fetchRequest, m *mailbox.Message) error {
+	seq := s.view.seq(m.UID)
+	if seq == 0 {
+		return nil
+	}
+	s.beginFetch(seq)
+	sep := ""
+	item := func(name string) {
+		s.enc.RawString(sep).RawString(name)
+		sep = " "
+	}
+	if req.uid {
+		item("UID ")
+		s.enc.Number(uint32(m.UID))
+	}
+	if req.items.Flags || m.FlagsChanged {
+		item("FLAGS ")
+		s.writeFlags(m.UID, m.Flags)
+	}
+	if req.items.InternalDate {
+		item("INTERNALDATE ")
+		s.enc.DateTime(m.InternalDate)
+	}
+	if req.items.Size {
+		item("RFC822.SIZE ")
+		s.enc.Number64(uint64(m.Size))
+	}
+	if req.items.Envelope {
+		item("ENVELOPE ")
+		s.enc.Raw(m.Envelope)
+	}
+	if req.items.Body {
+		item("BODY ")
+		s.enc.Raw(m.Body)
+	}
+	if req.items.BodyStructure {
+		item("BODYSTRUCTURE ")
+		s.enc.Raw(m.BodyStructure)
+	}
+	for i := range min(len(m.Sections), len(req.labels)) {
+		item(req.labels[i])
+		s.writeSection(&m.Sections[i])
+	}
+	s.enc.RawString(")").CRLF()
+	return s.enc.Err()
+}
+
+func (s *session) writeSection(d *mailbox.SectionData) {
+	if d.Missing {
+		s.enc.RawString(" NIL")
+		return
+	}
+	s.enc.SP().Literal(d.Size, d.Body)
+}

@@ -1,0 +1,70 @@
+package imapserver
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/roost-mail/roost/imap"
+)
+
+// setLog makes the session's log say who is meant. It is called again when
+// more is known: after ID and after the login.
+func (s *session) setLog() {
+	args := []any{"session", s.client.SessionID, "client", s.client.Remote.String()}
+	if s.client.ExternalSessionID != "" {
+		args = append(args, "ext_session", s.client.ExternalSessionID)
+	}
+	if s.login != nil {
+		args = append(args, "user", s.login.User, "acting", s.login.Acting)
+	}
+	s.log = s.cfg.Log.With(args...)
+}
+
+// logCommand logs what was slow, and what failed for a reason of our own.
+func (s *session) logCommand(cmd *command, err error, took time.Duration) {
+	slow := s.cfg.SlowCommand > 0 && took >= s.cfg.SlowCommand && cmd.name != "IDLE"
+	e, _ := errors.AsType[*imap.Error](err)
+	failed := err != nil && (e == nil || e.Err != nil && !e.Bad && s.state != notAuthenticated)
+	if !slow && !failed {
+		return
+	}
+	box := cmd.mailbox
+	if box == "" {
+		box = s.name
+	}
+	level, what := slog.LevelInfo, "slow command"
+	args := []any{"command", cmd.name, "mailbox", box, "code", string(imap.CodeOf(err)), "ms", took.Milliseconds()}
+	if failed {
+		level, what = slog.LevelWarn, "command failed"
+		args = append(args, "error", err)
+	}
+	s.log.Log(s.ctx, level, what, args...)
+}
+
+func (s *session) logLogin(cred *Credentials) {
+	s.log.Info("login", "mechanism", mechanismName(cred), "secured", s.client.Secured)
+}
+
+func (s *session) logRefused(cred *Credentials, err error) {
+	s.log.Info("login refused", "user", cred.AuthzID, "acting", cred.AuthID,
+		"mechanism", mechanismName(cred), "code", string(imap.CodeOf(err)), "error", err)
+}
+
+func mechanismName(cred *Credentials) string {
+	if cred.Mechanism == "" {
+		return "LOGIN command"
+	}
+	return cred.Mechanism
+}
+
+// logEnd is the last line of a session. Connections that never said anything
+// are left to the debug level: they are health checks, mostly.
+func (s *session) logEnd(reason string) {
+	level, what := slog.LevelInfo, "logout"
+	if s.login == nil {
+		level, what = slog.LevelDebug, "disconnected before login"
+	}
+	s.log.Log(s.ctx, level, what, "reason", reason, "bytes_in", s.stream.in, "bytes_out", s.stream.out,
+		"commands", s.commands, "ms", time.Since(s.started).Milliseconds())
+}

@@ -1,0 +1,111 @@
+package imapserver
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/roost-mail/roost/imap"
+)
+
+// loginCommand is LOGIN. RFC 3501 section 6.2.3.
+func (s *session) loginCommand(ctx context.Context, cmd *command) error {
+	var cred Credentials
+	if !s.dec.ExpectSP() || !s.dec.ExpectAString(&cred.AuthID) || !s.dec.ExpectSP() ||
+		!s.dec.ExpectAString(&cred.Password) || !s.dec.ExpectCRLF() {
+		return s.dec.Err()
+	}
+	if err := s.checkSecured(); err != nil {
+		return err
+	}
+	if err := s.logIn(ctx, &cred); err != nil {
+		return err
+	}
+	s.welcome(cmd)
+	return nil
+}
+
+// checkSecured refuses a plaintext password where others could read it.
+func (s *session) checkSecured() error {
+	if s.client.Secured {
+		return nil
+	}
+	return imap.Errorf(imap.CodePrivacyRequired, "Plaintext authentication disallowed on non-secure (SSL/TLS) connections.")
+}
+
+// logIn asks the Authenticator and, if it agrees, makes the session that user's.
+func (s *session) logIn(ctx context.Context, cred *Credentials) error {
+	login, err := s.askAuthenticator(ctx, cred)
+	if err != nil {
+		s.logRefused(cred, err)
+		return err
+	}
+	if login.Acting == "" {
+		login.Acting = login.User
+	}
+	s.login = login
+	s.state = authenticated
+	s.stream.limit = time.Time{}
+	s.setLog()
+	s.logLogin(cred)
+	return nil
+}
+
+func (s *session) askAuthenticator(ctx context.Context, cred *Credentials) (*Login, error) {
+	if s.client.ProxyTTL <= 1 {
+		return nil, imap.Errorf(imap.CodeContactAdmin, "TTL reached zero - proxies appear to be looping?")
+	}
+	login, err := s.cfg.Authenticator.Login(ctx, &s.client, *cred)
+	if err != nil {
+		return nil, err
+	}
+	if login == nil || (login.Account == nil) == (login.Proxy == nil) {
+		return nil, errors.New("authenticator gave neither an account nor a proxy")
+	}
+	return login, nil
+}
+
+// welcome makes the tagged OK of a login tell the capabilities, as they differ
+// from those of the greeting.
+func (s *session) welcome(cmd *command) {
+	cmd.code, cmd.args = "CAPABILITY", s.capabilities()
+	if s.login.Proxy != nil {
+		capabilities, text := s.login.Proxy.OK()
+		cmd.args, cmd.text = strings.Join(capabilities, " "), text
+		if cmd.args == "" {
+			cmd.code = imap.CodeNone
+		}
+		return
+	}
+	s.stream.rawIn, s.stream.rawOut = s.cfg.RawLog(s.login.User)
+}
+
+// handOver lets the Proxy have the connection and returns when it is done.
+func (s *session) handOver() error {
+	if err := s.flush(); err != nil {
+		return err
+	}
+	s.proxied.Store(true)
+	if s.stream.closing.Load() {
+		s.cancel()
+	}
+	buffered := append(s.dec.TakeBuffered(), s.stream.takeAhead()...)
+	s.stream.in -= int64(len(buffered)) // the proxy counts them
+	conn := s.stream.conn
+	for _, clear := range []func(time.Time) error{conn.SetReadDeadline, conn.SetWriteDeadline} {
+		if err := clear(time.Time{}); err != nil && !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+	}
+	result := s.login.Proxy.Run(s.ctx, conn, buffered)
+	s.stream.in += result.BytesIn
+	s.stream.out += result.BytesOut
+	return proxyEnded(result.Reason)
+}
+
+// proxyEnded is the reason for which a proxied connection came to its end.
+type proxyEnded string
+
+func (e proxyEnded) Error() string { return string(e) }

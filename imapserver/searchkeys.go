@@ -1,0 +1,249 @@
+package imapserver
+
+import (
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/roost-mail/roost/imap"
+)
+
+// searchParser reads search keys into a program for the mailbox. What only a
+// session knows is resolved here: sequence sets, `*`, and \Recent.
+type searchParser struct {
+	*session
+	keys int
+}
+
+// program reads keys to the end of the line; all of them have to be true. The
+// name of the first may have been read already.
+func (p *searchParser) program(first string) (*imap.SearchKey, error) {
+	all := imap.SearchKey{Op: imap.SearchAnd}
+	for {
+		key, err := p.key(first, 1)
+		if err != nil {
+			return nil, err
+		}
+		all.Keys = append(all.Keys, key)
+		first = ""
+		if !p.dec.SP() {
+			break
+		}
+	}
+	if len(all.Keys) == 1 {
+		return &all.Keys[0], nil
+	}
+	return &all, nil
+}
+
+// key reads one key. RFC 3501 section 9, search-key. name is empty if it is
+// still to be read.
+func (p *searchParser) key(name string, depth int) (imap.SearchKey, error) {
+	none := imap.SearchKey{}
+	if p.keys++; p.keys > imap.MaxSearchKeys {
+		return none, imap.BadCommand("Too many search keys")
+	}
+	if depth > imap.MaxSearchDepth {
+		return none, imap.BadCommand("Search keys are nested too deep")
+	}
+	if name == "" {
+		switch b, _ := p.dec.PeekByte(); {
+		case b == '(':
+			return p.list(depth)
+		case b == '*':
+			var set string
+			p.dec.SeqSet(&set)
+			return p.set(set, false)
+		}
+		if !p.dec.ExpectAtom(&name) {
+			return none, p.dec.Err()
+		}
+	}
+	if name[0] >= '0' && name[0] <= '9' {
+		// An atom ends before `*`; the rest of a set may follow.
+		var rest string
+		p.dec.SeqSet(&rest)
+		return p.set(name+rest, false)
+	}
+	return p.named(strings.ToUpper(name), depth)
+}
+
+func (p *searchParser) list(depth int) (imap.SearchKey, error) {
+	all := imap.SearchKey{Op: imap.SearchAnd}
+	err := p.dec.List(func() error {
+		key, err := p.key("", depth+1)
+		all.Keys = append(all.Keys, key)
+		return err
+	})
+	if err == nil && len(all.Keys) == 0 {
+		err = imap.BadCommand("Empty list of search keys")
+	}
+	return all, err
+}
+
+func (p *searchParser) set(text string, isUID bool) (imap.SearchKey, error) {
+	if err := p.dec.Err(); err != nil {
+		return imap.SearchKey{}, err
+	}
+	set, err := imap.ParseNumSet(text)
+	if err != nil {
+		return imap.SearchKey{}, err
+	}
+	uids, err := p.view.resolve(set, isUID)
+	return imap.SearchKey{Op: imap.SearchUIDs, UIDs: uids}, err
+}
+
+// named reads a key that begins with a name, behind it.
+func (p *searchParser) named(name string, depth int) (imap.SearchKey, error) {
+	if flag, not, ok := searchFlag(name); ok {
+		key := imap.SearchKey{Op: imap.SearchFlag, Flag: flag}
+		if not {
+			key = key.Not()
+		}
+		return key, nil
+	}
+	if op, ok := searchDate(name); ok {
+		return p.date(op)
+	}
+	recent := imap.SearchKey{Op: imap.SearchUIDs, UIDs: p.view.recent}
+	switch name {
+	case "ALL":
+		return imap.SearchKey{Op: imap.SearchAll}, nil
+	case "RECENT":
+		return recent, nil
+	case "OLD":
+		return recent.Not(), nil
+	case "NEW":
+		seen := imap.SearchKey{Op: imap.SearchFlag, Flag: imap.FlagSeen}
+		return imap.SearchKey{Op: imap.SearchAnd, Keys: []imap.SearchKey{recent, seen.Not()}}, nil
+	case "NOT":
+		key, err := p.spaceKey(depth + 1)
+		return key.Not(), err
+	case "OR":
+		return p.or(depth)
+	case "UID":
+		var set string
+		if p.dec.ExpectSP() {
+			p.dec.ExpectSeqSet(&set)
+		}
+		return p.set(set, true)
+	}
+	return p.withArgument(name)
+}
+
+func (p *searchParser) spaceKey(depth int) (imap.SearchKey, error) {
+	if !p.dec.ExpectSP() {
+		return imap.SearchKey{}, p.dec.Err()
+	}
+	return p.key("", depth)
+}
+
+func (p *searchParser) or(depth int) (imap.SearchKey, error) {
+	a, err := p.spaceKey(depth + 1)
+	if err != nil {
+		return a, err
+	}
+	b, err := p.spaceKey(depth + 1)
+	return imap.SearchKey{Op: imap.SearchOr, Keys: []imap.SearchKey{a, b}}, err
+}
+
+// withArgument reads the keys that have a text, a number or a keyword.
+func (p *searchParser) withArgument(name string) (imap.SearchKey, error) {
+	key := imap.SearchKey{}
+	switch name {
+	case "BCC", "CC", "FROM", "SUBJECT", "TO":
+		key.Op, key.Field = imap.SearchHeader, name
+		return key, p.text(&key.Text)
+	case "HEADER":
+		key.Op = imap.SearchHeader
+		if err := p.text(&key.Field); err != nil {
+			return key, err
+		}
+		return key, p.text(&key.Text)
+	case "BODY":
+		key.Op = imap.SearchBody
+		return key, p.text(&key.Text)
+	case "TEXT":
+		key.Op = imap.SearchText
+		return key, p.text(&key.Text)
+	case "LARGER", "SMALLER":
+		key.Op = imap.SearchLarger
+		if name == "SMALLER" {
+			key.Op = imap.SearchSmaller
+		}
+		if p.dec.ExpectSP() {
+			p.dec.ExpectNumber(&key.Size)
+		}
+		return key, p.dec.Err()
+	case "KEYWORD", "UNKEYWORD":
+		key.Op = imap.SearchFlag
+		if p.dec.ExpectSP() {
+			p.dec.ExpectFlag(&key.Flag)
+		}
+		key.Flag = imap.CanonicalFlag(key.Flag)
+		if name == "UNKEYWORD" {
+			key = key.Not()
+		}
+		return key, p.dec.Err()
+	}
+	return key, imap.BadCommand("Unknown search key")
+}
+
+// text reads a space and a text, which has to be UTF-8 as the charsets are that
+// we know.
+func (p *searchParser) text(s *string) error {
+	if !p.dec.ExpectSP() || !p.dec.ExpectAString(s) {
+		return p.dec.Err()
+	}
+	if len(*s) > imap.MaxSearchText {
+		return imap.BadCommand("Search text is too long")
+	}
+	if !utf8.ValidString(*s) {
+		return imap.BadCommand("Search text is not valid in its charset")
+	}
+	return nil
+}
+
+func (p *searchParser) date(op imap.SearchOp) (imap.SearchKey, error) {
+	var date time.Time
+	if p.dec.ExpectSP() {
+		p.dec.ExpectDate(&date)
+	}
+	return imap.SearchKey{Op: op, Date: date}, p.dec.Err()
+}
+
+// searchFlag is the flag that a key asks for, and whether it has to be unset.
+func searchFlag(name string) (flag imap.Flag, not, ok bool) {
+	name, not = strings.CutPrefix(name, "UN")
+	switch name {
+	case "ANSWERED":
+		return imap.FlagAnswered, not, true
+	case "DELETED":
+		return imap.FlagDeleted, not, true
+	case "DRAFT":
+		return imap.FlagDraft, not, true
+	case "FLAGGED":
+		return imap.FlagFlagged, not, true
+	case "SEEN":
+		return imap.FlagSeen, not, true
+	}
+	return "", false, false
+}
+
+func searchDate(name string) (imap.SearchOp, bool) {
+	switch name {
+	case "BEFORE":
+		return imap.SearchBefore, true
+	case "ON":
+		return imap.SearchOn, true
+	case "SINCE":
+		return imap.SearchSince, true
+	case "SENTBEFORE":
+		return imap.SearchSentBefore, true
+	case "SENTON":
+		return imap.SearchSentOn, true
+	case "SENTSINCE":
+		return imap.SearchSentSince, true
+	}
+	return imap.SearchAll, false
+}

@@ -1,0 +1,65 @@
+package imapserver
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
+)
+
+// selectMailbox is SELECT. RFC 3501 section 6.3.1.
+func (s *session) selectMailbox(ctx context.Context, cmd *command) error {
+	return s.open(ctx, cmd, false)
+}
+
+// examine is EXAMINE. RFC 3501 section 6.3.2.
+func (s *session) examine(ctx context.Context, cmd *command) error { return s.open(ctx, cmd, true) }
+
+// open leaves the mailbox that was selected, whether or not the new one can be
+// opened: a refused SELECT ends in the authenticated state.
+func (s *session) open(ctx context.Context, cmd *command, examine bool) error {
+	name, err := s.parseMailbox(cmd)
+	if err != nil {
+		return err
+	}
+	if s.mbox != nil {
+		s.closeMailbox()
+		s.enc.RawString("* OK [CLOSED] Previous mailbox closed.").CRLF()
+	}
+	mbox, err := s.account().Open(ctx, name, examine)
+	if err != nil {
+		return err
+	}
+	info := mbox.Info()
+	s.mbox, s.name, s.state = mbox, name, selected
+	s.examined, s.readOnly = examine, info.ReadOnly
+	s.view = newView(info.UIDs, info.Recent)
+	s.writeInfo(&info)
+	cmd.code = readOnlyCode(info.ReadOnly || examine)
+	return nil
+}
+
+// parseMailbox reads the one argument of many commands, and the end of the line.
+func (s *session) parseMailbox(cmd *command) (string, error) {
+	if !s.dec.ExpectSP() || !s.dec.ExpectMailbox(&cmd.mailbox) || !s.dec.ExpectCRLF() {
+		return "", s.dec.Err()
+	}
+	cmd.mailbox = imap.CanonicalName(cmd.mailbox)
+	return cmd.mailbox, nil
+}
+
+// writeInfo writes what a client is told of a mailbox at SELECT.
+func (s *session) writeInfo(info *mailbox.Info) {
+	s.writeKnownFlags(info)
+	s.tellCounts()
+	if seq := s.view.seq(info.Unseen); seq != 0 {
+		s.writeNumberCode("UNSEEN", uint32(seq), "First unseen.")
+	}
+	s.writeNumberCode("UIDVALIDITY", info.UIDValidity, "UIDs valid.")
+	s.writeNumberCode("UIDNEXT", uint32(info.UIDNext), "Predicted next UID.")
+}
+
+func (s *session) writeNumberCode(code imap.Code, n uint32, text string) {
+	s.enc.RawString("* OK ").Code(code, strconv.FormatUint(uint64(n), 10)).Text(text).CRLF()
+}

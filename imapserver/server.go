@@ -1,0 +1,182 @@
+package imapserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+)
+
+// Server serves IMAP connections. Its methods may be called from any goroutine.
+type Server struct {
+	cfg  Config
+	rows map[string]*row
+
+	mu        sync.Mutex
+	sessions  map[*session]struct{}
+	listeners map[net.Listener]struct{}
+	closing   bool
+	drained   chan struct{} // closed when closing and no session is left
+}
+
+// New makes a server. It starts nothing.
+func New(cfg Config) *Server {
+	return &Server{
+		cfg:       cfg.withDefaults(),
+		rows:      commandRows(),
+		sessions:  make(map[*session]struct{}),
+		listeners: make(map[net.Listener]struct{}),
+		drained:   make(chan struct{}),
+	}
+}
+
+// ErrClosed is what Serve returns after Shutdown.
+var ErrClosed = errors.New("imap server is closed")
+
+// The bounds of the pause after an Accept that failed, as when there are no
+// file descriptors left.
+const (
+	minAcceptPause = 5 * time.Millisecond
+	maxAcceptPause = time.Second
+)
+
+// Serve accepts connections until ctx is done, Shutdown is called or ln is
+// closed, and closes ln. Sessions outlive ctx: Shutdown ends them.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	if !s.addListener(ln) {
+		_ = ln.Close()
+		return ErrClosed
+	}
+	defer s.removeListener(ln)
+	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
+	defer stop()
+	pause := minAcceptPause
+	for {
+		conn, err := ln.Accept()
+		switch {
+		case err == nil:
+			pause = minAcceptPause
+			go s.ServeConn(context.WithoutCancel(ctx), conn)
+			continue
+		case s.isClosing():
+			return ErrClosed
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("accept: %w", err)
+		}
+		s.cfg.Log.Warn("accept failed", "error", err, "pause", pause)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+		pause = min(2*pause, maxAcceptPause)
+	}
+}
+
+// ServeConn serves one connection and closes it. It returns when that is done;
+// when ctx is done the client is told BYE, as by Shutdown.
+func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
+	own, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ss := newSession(own, cancel, s, conn)
+	if text := s.add(ss); text != "" {
+		ss.refuse(text)
+		return
+	}
+	defer s.remove(ss)
+	stop := context.AfterFunc(ctx, ss.shutdown)
+	defer stop()
+	ss.serve()
+}
+
+// Shutdown ends the server: no more connections, and each session is told
+// "BYE [UNAVAILABLE]" as soon as its command is done. When ctx is done the
+// sessions that are left are cut off, and the error is that of ctx. A
+// connection that was handed to a Proxy has its context cancelled at once.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.close()
+	select {
+	case <-s.drained:
+		return nil
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	for ss := range s.sessions {
+		ss.abort()
+	}
+	s.mu.Unlock()
+	select {
+	case <-s.drained:
+	case <-time.After(abortTimeout):
+	}
+	return ctx.Err()
+}
+
+// abortTimeout is how long Shutdown waits for sessions that were cut off.
+const abortTimeout = 5 * time.Second
+
+func (s *Server) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return
+	}
+	s.closing = true
+	for ln := range s.listeners {
+		_ = ln.Close()
+	}
+	for ss := range s.sessions {
+		ss.shutdown()
+	}
+	if len(s.sessions) == 0 {
+		close(s.drained)
+	}
+}
+
+// add takes a session in. If it may not come in, text is what to say.
+func (s *Server) add(ss *session) (text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closing:
+		return byeShutdown
+	case s.cfg.MaxConnections > 0 && len(s.sessions) >= s.cfg.MaxConnections:
+		return "[UNAVAILABLE] Too many connections"
+	}
+	s.sessions[ss] = struct{}{}
+	return ""
+}
+
+func (s *Server) remove(ss *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, ss)
+	if s.closing && len(s.sessions) == 0 {
+		close(s.drained)
+	}
+}
+
+func (s *Server) addListener(ln net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closing {
+		s.listeners[ln] = struct{}{}
+	}
+	return !s.closing
+}
+
+func (s *Server) removeListener(ln net.Listener) {
+	_ = ln.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.listeners, ln)
+}
+
+func (s *Server) isClosing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closing
+}

@@ -1,0 +1,263 @@
+package imapserver
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/roost-mail/roost/imapwire"
+	"github.com/roost-mail/roost/mailbox"
+)
+
+// state is what a connection has come to (RFC 9051 section 3); rows name sets of it.
+type state uint8
+
+const (
+	notAuthenticated state = 1 << iota
+	authenticated
+	selected
+	loggedOut
+
+	anyState = notAuthenticated | authenticated | selected
+	loggedIn = authenticated | selected
+)
+
+// session is one connection. It belongs to the goroutine of ServeConn.
+type session struct {
+	srv    *Server
+	cfg    *Config
+	log    *slog.Logger
+	cancel context.CancelFunc // of ctx: for the commands and the proxy
+	ctx    context.Context
+	stream *stream
+	dec    *imapwire.Decoder
+	enc    *imapwire.Encoder
+
+	client Client
+	state  state
+	login  *Login // nil before the login
+	idSeen bool   // an ID command was read before the login
+
+	mbox     mailbox.Mailbox // nil unless selected
+	name     string          // of mbox
+	examined bool            // mbox was opened by EXAMINE
+	readOnly bool            // what the client was told of it
+	view     *view
+
+	proxied atomic.Bool // ctx belongs to a Proxy now
+
+	started  time.Time
+	commands int
+	bad      int // BAD answers in a row
+}
+
+// The limits of what a command may make us hold: enough for a password, a
+// search text or a name, also before a login.
+const (
+	maxArgument  = 64 << 10
+	maxArguments = 128 << 10
+)
+
+func newSession(ctx context.Context, cancel context.CancelFunc, srv *Server, conn net.Conn) *session {
+	s := &session{srv: srv, cfg: &srv.cfg, ctx: ctx, cancel: cancel, state: notAuthenticated, started: time.Now()}
+	s.client = newClient(conn, &srv.cfg)
+	s.stream = &stream{
+		conn:         conn,
+		readTimeout:  srv.cfg.ReadTimeout,
+		writeTimeout: srv.cfg.WriteTimeout,
+		limit:        s.started.Add(srv.cfg.LoginTimeout),
+		flush:        s.flush,
+	}
+	s.enc = imapwire.NewEncoder(s.stream)
+	s.dec = imapwire.NewDecoder(s.stream, imapwire.Limits{
+		Line: srv.cfg.MaxLine, Literal: maxArgument, Held: maxArguments,
+	})
+	s.dec.ContinueFunc = func() error {
+		s.enc.RawString("+ OK").CRLF()
+		return s.flush()
+	}
+	s.setLog()
+	return s
+}
+
+func newClient(conn net.Conn, cfg *Config) Client {
+	c := Client{SessionID: rand.Text()[:16], Peer: addrPort(conn.RemoteAddr()), Local: addrPort(conn.LocalAddr()), ProxyTTL: firstProxyTTL}
+	c.Remote, c.Connected = c.Peer, c.Local
+	c.Trusted = cfg.Trusted(c.Peer.Addr())
+	c.Secured = cfg.PlaintextAllowed(&c)
+	return c
+}
+
+// addrPort is zero for connections that have no IP address.
+func addrPort(a net.Addr) netip.AddrPort {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := tcp.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+const byeShutdown = "[UNAVAILABLE] Server shutting down"
+
+// byeTimeout is how long a client may take for its last line.
+const byeTimeout = 5 * time.Second
+
+// connectionLost is a command's error that is no answer: the connection ends.
+type connectionLost struct{ error }
+
+// refuse ends a connection before it was begun.
+func (s *session) refuse(text string) {
+	s.bye(text)
+	s.stream.close()
+}
+
+// shutdown and abort may be called from any goroutine. shutdown ends the
+// session when its command is done, abort at once.
+func (s *session) shutdown() {
+	s.stream.shutdown()
+	if s.proxied.Load() {
+		s.cancel()
+	}
+}
+
+func (s *session) abort() {
+	s.cancel()
+	_ = s.stream.conn.Close()
+}
+
+// serve runs the session from the greeting to the end.
+func (s *session) serve() {
+	reason := "Server error"
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("panic", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			s.enc.Reset(s.stream) // half a line may stand there
+			s.bye("[SERVERBUG] Internal error")
+		}
+		s.close()
+		s.logEnd(reason)
+	}()
+	s.greet()
+	err := s.run()
+	reason = s.end(err)
+}
+
+func (s *session) greet() {
+	s.enc.RawString("* OK ").Code("CAPABILITY", s.capabilities()).Text(s.cfg.Greeting).CRLF()
+}
+
+// run reads and executes commands until the client logs out, is handed to a
+// proxy, or the connection ends with an error.
+func (s *session) run() error {
+	for s.state != loggedOut {
+		if err := s.wait(time.Now().Add(s.cfg.IdleTimeout)); err != nil {
+			return err
+		}
+		if err := s.step(); err != nil {
+			return err
+		}
+		if s.login != nil && s.login.Proxy != nil {
+			return s.handOver()
+		}
+		if s.bad >= maxBad || s.state == notAuthenticated && s.bad >= maxBadBeforeLogin {
+			return errTooManyBad
+		}
+	}
+	return s.flush()
+}
+
+// maxBad is how many BAD answers in a row end a connection.
+const maxBad = 20
+
+// maxBadBeforeLogin is maxBad for who has not logged in: other protocols, mostly.
+const maxBadBeforeLogin = 10
+
+var errTooManyBad = errors.New("too many invalid commands")
+
+// wait returns when there is input. A wake that nobody waits for is passed over.
+func (s *session) wait(until time.Time) error {
+	s.stream.until = until
+	defer func() { s.stream.until = time.Time{} }()
+	for {
+		if err := s.dec.WaitInput(); !errors.Is(err, errWoken) {
+			return err
+		}
+	}
+}
+
+// flush sends what is answered. A line that could not be sent is a mistake of
+// ours, told to the log; only a connection that is broken is an error.
+func (s *session) flush() error {
+	if err := s.enc.Flush(); err != nil {
+		s.log.Warn("response was not sent", "error", err)
+		return s.enc.Flush()
+	}
+	return nil
+}
+
+// end says good-bye as the error asks for, and gives the reason for the log.
+func (s *session) end(err error) string {
+	if ended, ok := errors.AsType[proxyEnded](err); ok {
+		return string(ended)
+	}
+	switch {
+	case err == nil:
+		return "Logged out"
+	case errors.Is(err, errShutdown):
+		s.bye(byeShutdown)
+		return "Server shutting down"
+	case errors.Is(err, errTimeout):
+		s.bye("Disconnected for inactivity.")
+		return "Disconnected for inactivity"
+	case errors.Is(err, errTooManyBad):
+		s.bye("Too many invalid IMAP commands.")
+		return "Too many invalid IMAP commands"
+	case errors.Is(err, imapwire.ErrTooLong):
+		s.bye("[LIMIT] Input is too long.")
+		return "Input is too long"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "Connection closed"
+	}
+	return "Connection lost: " + err.Error()
+}
+
+func (s *session) bye(text string) {
+	s.stream.writeTimeout = min(s.stream.writeTimeout, byeTimeout)
+	s.enc.RawString("* BYE ").RawString(text).CRLF()
+	_ = s.enc.Flush()
+}
+
+// close frees what the session holds.
+func (s *session) close() {
+	s.cancel()
+	s.closeMailbox()
+	if s.login != nil && s.login.Account != nil {
+		if err := s.login.Account.Close(); err != nil {
+			s.log.Warn("close account", "error", err)
+		}
+	}
+	s.stream.close()
+}
+
+// closeMailbox leaves the selected state, if that is the state.
+func (s *session) closeMailbox() {
+	if s.mbox == nil {
+		return
+	}
+	if err := s.mbox.Close(); err != nil {
+		s.log.Warn("close mailbox", "mailbox", s.name, "error", err)
+	}
+	s.mbox, s.view, s.name, s.state = nil, nil, "", authenticated
+}
+
+// account is the session's mail. Rows of the authenticated state only.
+func (s *session) account() mailbox.Account { return s.login.Account }

@@ -1,0 +1,169 @@
+package imapserver
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+// Reasons for which a stream ends a read. They end the connection, but for
+// errWoken.
+var (
+	errShutdown = errors.New("server shutting down")
+	errWoken    = errors.New("woken")
+	errTimeout  = errors.New("disconnected for inactivity")
+)
+
+// longAgo as a deadline ends a read that is under way.
+var longAgo = time.Unix(1, 0)
+
+// stream is the bytes of a connection: counted, with a deadline for each read
+// and write, and a copy for the raw log. It belongs to the session's goroutine;
+// wake and shutdown may be called from any.
+type stream struct {
+	conn          net.Conn
+	in, out       int64
+	rawIn, rawOut io.WriteCloser
+
+	readTimeout, writeTimeout time.Duration
+
+	// until is when a read has to be over: within a command it is zero and each
+	// read has readTimeout; between commands it is fixed, whatever comes.
+	until time.Time
+
+	// limit, if not zero, bounds all reads: the time for a login.
+	limit time.Time
+
+	// flush is called before a read waits: what was answered goes out when,
+	// and only when, nothing more is there to be read.
+	flush func() error
+
+	// A wait reads a little more than the one byte it is asked for, so that a
+	// short command costs one read and an idle session holds no buffer.
+	ahead    [64]byte
+	from, to int
+
+	woken   atomic.Bool // wake was called, and wait has not told yet
+	closing atomic.Bool // shutdown was called
+}
+
+// wake makes the wait that is under way, or the next one, return errWoken. It
+// does not disturb reads within a command, as nobody wakes during one.
+func (s *stream) wake() {
+	s.woken.Store(true)
+	_ = s.conn.SetReadDeadline(longAgo)
+}
+
+// shutdown ends the read that is under way and all that follow with errShutdown.
+func (s *stream) shutdown() {
+	s.closing.Store(true)
+	_ = s.conn.SetReadDeadline(longAgo)
+}
+
+// Read is the Decoder's source.
+func (s *stream) Read(p []byte) (int, error) {
+	if s.from < s.to {
+		n := copy(p, s.ahead[s.from:s.to])
+		s.from += n
+		return n, nil
+	}
+	if err := s.flush(); err != nil {
+		return 0, err
+	}
+	if len(p) != 1 {
+		return s.read(p)
+	}
+	n, err := s.read(s.ahead[:])
+	s.from, s.to = copy(p, s.ahead[:n]), n
+	return s.from, err
+}
+
+// read sets the deadline first and looks at the marks afterwards, as wake and
+// shutdown do the reverse: none is lost.
+func (s *stream) read(p []byte) (int, error) {
+	waiting := !s.until.IsZero()
+	for {
+		deadline := s.deadline()
+		_ = s.conn.SetReadDeadline(deadline)
+		if s.closing.Load() {
+			return 0, errShutdown
+		}
+		if waiting && s.woken.Swap(false) {
+			return 0, errWoken
+		}
+		n, err := s.conn.Read(p)
+		if n > 0 {
+			s.in += int64(n)
+			copyRaw(&s.rawIn, p[:n])
+			return n, nil
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return 0, err
+		}
+		// Before the deadline it was wake or shutdown that ended the read; the
+		// marks are looked at again.
+		if !time.Now().Before(deadline) {
+			return 0, errTimeout
+		}
+	}
+}
+
+func (s *stream) deadline() time.Time {
+	deadline := s.until
+	if deadline.IsZero() {
+		deadline = time.Now().Add(s.readTimeout)
+	}
+	if !s.limit.IsZero() && deadline.After(s.limit) {
+		return s.limit
+	}
+	return deadline
+}
+
+// Write is the Encoder's sink. A client has writeTimeout for each piece, not
+// for the whole: a slow one may take its time, one that stands still may not.
+func (s *stream) Write(p []byte) (int, error) {
+	const piece = 64 << 10
+	done := 0
+	for done < len(p) {
+		_ = s.conn.SetWriteDeadline(time.Now().Add(s.writeTimeout))
+		n, err := s.conn.Write(p[done:min(done+piece, len(p))])
+		copyRaw(&s.rawOut, p[done:done+n])
+		done += n
+		s.out += int64(n)
+		if err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
+// copyRaw keeps the raw log; one that fails is given up, never the session.
+func copyRaw(w *io.WriteCloser, p []byte) {
+	if *w == nil || len(p) == 0 {
+		return
+	}
+	if _, err := (*w).Write(p); err != nil {
+		_ = (*w).Close()
+		*w = nil
+	}
+}
+
+// takeAhead is what was read but not given out yet.
+func (s *stream) takeAhead() []byte {
+	rest := s.ahead[s.from:s.to]
+	s.from = s.to
+	return rest
+}
+
+func (s *stream) close() {
+	_ = s.conn.Close()
+	for _, w := range []*io.WriteCloser{&s.rawIn, &s.rawOut} {
+		if *w != nil {
+			_ = (*w).Close()
+			*w = nil
+		}
+	}
+}

@@ -186,18 +186,21 @@ func checkBody(b []byte, extended bool) error {
 	return nil
 }
 
+// scanThroughSmallWindow scans with the smallest window that can work.
+func scanThroughSmallWindow(msg []byte) *Digest {
+	src := newSource(bytes.NewReader(msg), int64(len(msg)))
+	src.buf = make([]byte, minFragment+lookBehind+1)
+	return newScanner(src).run()
+}
+
 func FuzzScan(f *testing.F) {
 	for _, msg := range fixtures(f) {
-		f.Add(msg)
+		f.Add(msg, uint16(len(msg)))
 	}
-	f.Add(bytes.Repeat([]byte("Content-Type: multipart/x; boundary=b\n\n--b\n"), 5))
-	f.Fuzz(func(t *testing.T, msg []byte) {
+	f.Add(bytes.Repeat([]byte("Content-Type: multipart/x; boundary=b\n\n--b\n"), 5), uint16(9))
+	f.Fuzz(func(t *testing.T, msg []byte, before uint16) {
 		d := ScanBytes(msg)
 		checkDigest(t, d, msg)
-		streamed, err := Scan(bytes.NewReader(msg), int64(len(msg)))
-		if err != nil || !reflect.DeepEqual(streamed, d) {
-			t.Fatalf("the digest through a window differs: %v", err)
-		}
 		for _, s := range sections(d) {
 			if i, ok := d.Find(s.path); !ok || i != s.index {
 				t.Fatalf("section %s finds part %d, %v, want %d", s.name, i, ok, s.index)
@@ -207,6 +210,10 @@ func FuzzScan(f *testing.F) {
 		filtered := FilterFields(nil, header, []string{"Subject", "To"}, false)
 		if !bytes.HasSuffix(filtered, crlf) || len(filtered) > len(header)+4 {
 			t.Fatalf("filtered header %q", filtered)
+		}
+		moved := append([]byte("X: "+strings.Repeat("y", int(before))+"\n"), msg...)
+		if !reflect.DeepEqual(scanThroughSmallWindow(moved), ScanBytes(moved)) {
+			t.Fatal("the digest through a window differs")
 		}
 	})
 }

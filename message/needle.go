@@ -13,7 +13,7 @@ import (
 // Texts are compared in a form in which case makes no difference, and in which
 // a character with a mark is the same whether written as one character or as
 // two. So é is found by É and by e, but e is not found by é. It is close to
-// i;unicode-casemap, RFC 5051.
+// the collation i;unicode-casemap.
 type Needle struct{ folded []byte }
 
 // NewNeedle makes a needle of UTF-8 text.

@@ -9,7 +9,7 @@ import (
 // window of bounded size. Only an error of r is an error, io.ErrUnexpectedEOF
 // if r holds less than size bytes.
 func Scan(r io.ReaderAt, size int64) (*Digest, error) {
-	s := scanner{src: newSource(r, size)}
+	s := newScanner(newSource(r, size))
 	d := s.run()
 	if s.src.err != nil {
 		return nil, s.src.err
@@ -19,8 +19,7 @@ func Scan(r io.ReaderAt, size int64) (*Digest, error) {
 
 // ScanBytes is Scan of a message in memory. The digest does not alias msg.
 func ScanBytes(msg []byte) *Digest {
-	s := scanner{src: &source{win: msg, size: int64(len(msg))}}
-	return s.run()
+	return newScanner(&source{win: msg, size: int64(len(msg))}).run()
 }
 
 // scanner builds a Digest. It never looks back: parts that are not closed yet
@@ -49,6 +48,24 @@ type openPart struct {
 	boundary  []byte // of a multipart that has one
 	closed    bool   // its last delimiter was seen
 	ofDigests bool   // multipart/digest: parts are messages unless they say otherwise
+}
+
+// newScanner gives the buffers the size that most messages need, in one piece.
+func newScanner(src *source) *scanner {
+	s := &scanner{src: src, parts: make([]Part, 0, 1), wires: make([]partWire, 0, 1)}
+	arena := make([]byte, 1536)
+	piece := func(n int) []byte {
+		b := arena[:0:n]
+		arena = arena[n:]
+		return b
+	}
+	s.wire = piece(384)
+	s.fields.values = piece(384)
+	for i := range s.fields.addresses {
+		s.fields.addresses[i].wire = piece(96)
+	}
+	s.fields.parser = addressParser{text: piece(64), name: piece(64), comment: piece(64)}
+	return s
 }
 
 // place is an offset with the number of line breaks before it.
@@ -95,42 +112,39 @@ func (s *scanner) enter(envelope bool) {
 	}
 }
 
+// enterPart reads the header here and opens the part that it describes.
 func (s *scanner) enterPart(envelope bool) Kind {
-	headerOff := s.src.offset()
+	p := Part{HeaderOff: s.src.offset(), Parent: s.top()}
 	s.readHeader(envelope)
+	p.HeaderLen = s.src.offset() - p.HeaderOff
 	t := parseMediaType(s.fields.value(fieldContentType), s.inDigest(), s.params)
 	s.params = t.params
-	kind := t.kind()
-	outermost := len(s.parts) == 0
-	if !outermost && (len(s.parts) >= MaxParts-2 || len(s.wire) > maxDigestBytes) {
-		s.full = true
-	}
-	opaque := s.full || kind != KindLeaf && len(s.open) >= MaxDepth
-	if opaque {
-		kind = KindLeaf
-	}
-	p := Part{
-		HeaderOff: headerOff,
-		HeaderLen: s.src.offset() - headerOff,
-		Parent:    s.top(),
-		Kind:      kind,
-	}
 	frame := openPart{index: int32(len(s.parts)), lines: s.src.lines}
 	var w partWire
-	if opaque {
+	if s.isOpaque(t.kind()) {
 		p.Type = []byte("application/octet-stream")
 		w = s.fixedWire(opaqueBasic)
 	} else {
+		p.Kind = t.kind()
 		s.name(&p, &t)
-		if kind == KindMultipart {
+		if p.Kind == KindMultipart {
 			frame.boundary = boundaryOf(&t)
 			frame.ofDigests = equalFold(t.sub, "digest")
 		}
-		w = s.describe(&t, kind)
+		w = s.describe(&t, p.Kind)
 	}
-	s.takeEnvelope(&w, envelope, outermost)
+	s.takeEnvelope(&w, envelope)
 	s.push(p, w, frame)
-	return kind
+	return p.Kind
+}
+
+// isOpaque says whether the next part is beyond the limits, and closes the
+// digest if it is the last.
+func (s *scanner) isOpaque(kind Kind) bool {
+	if len(s.parts) >= MaxParts-2 || len(s.wire) > maxDigestBytes {
+		s.full = true
+	}
+	return s.full || kind != KindLeaf && len(s.open) >= MaxDepth
 }
 
 // name sets type, charset and encoding.
@@ -154,12 +168,12 @@ func boundaryOf(t *mediaType) []byte {
 
 // takeEnvelope keeps the envelope of the outermost message apart, since it is
 // no part of BODYSTRUCTURE.
-func (s *scanner) takeEnvelope(w *partWire, wanted, outermost bool) {
+func (s *scanner) takeEnvelope(w *partWire, wanted bool) {
 	if !wanted {
 		return
 	}
-	if outermost {
-		s.envelope = appendEnvelope(nil, &s.fields)
+	if len(s.parts) == 0 {
+		s.envelope = appendEnvelope(make([]byte, 0, 512), &s.fields)
 		s.date, _ = ParseDate(s.fields.value(fieldDate))
 		return
 	}

@@ -15,7 +15,9 @@ const (
 
 // Section finds the bytes of BODY[path.spec] in the raw message. It is not ok
 // if there is no such part, or if the part has no such section; a server then
-// answers with NIL or an empty string.
+// answers with NIL or an empty string. HEADER and TEXT are sections of the
+// message and of parts that are messages, MIME is one of every numbered part;
+// of part 1 of a message that is no multipart it is the message's header.
 func (d *Digest) Section(path []int, spec Specifier) (off, length int64, ok bool) {
 	if len(path) == 0 {
 		root := &d.Parts[0]

@@ -28,6 +28,7 @@ type source struct {
 }
 
 func newSource(r io.ReaderAt, size int64) *source {
+	size = max(size, 0)
 	return &source{r: r, size: size, buf: make([]byte, min(size, windowSize))}
 }
 

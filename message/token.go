@@ -52,7 +52,8 @@ func appendUnescaped(dst, b []byte) []byte {
 	}
 }
 
-// skipSpace skips spaces and comments.
+// skipSpace skips spaces and comments. A comment that does not end takes all
+// the rest, so that no byte is looked at twice.
 func skipSpace(b []byte) []byte {
 	for len(b) > 0 {
 		switch {
@@ -61,7 +62,7 @@ func skipSpace(b []byte) []byte {
 		case b[0] == '(':
 			n := commentLen(b)
 			if n < 0 {
-				return b
+				return nil
 			}
 			b = b[n:]
 		default:

@@ -1,0 +1,213 @@
+package imapclient
+
+import (
+	"strings"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/imapwire"
+)
+
+// The functions here each read one untagged response behind its name, and
+// report whether it was as it should be.
+
+func (c *Conn) flags(h *Handler) bool {
+	var flags []imap.Flag
+	if !c.dec.ExpectSP() || !c.dec.ExpectFlagList(&flags) {
+		return false
+	}
+	for i, f := range flags {
+		flags[i] = imap.CanonicalFlag(f)
+	}
+	if h.Flags != nil {
+		h.Flags(flags)
+	}
+	return true
+}
+
+func (c *Conn) search(h *Handler) bool {
+	var found []imap.UID
+	for c.dec.SP() {
+		var n uint32
+		if !c.dec.Number(&n) {
+			break // (MODSEQ n), or a space at the end
+		}
+		found = append(found, imap.UID(n))
+	}
+	if h.Search != nil {
+		h.Search(imap.UIDSetOf(found...))
+	}
+	return c.dec.Err() == nil
+}
+
+// esearch reads an ESEARCH response. RFC 9051 section 7.3.4.
+func (c *Conn) esearch(h *Handler) bool {
+	d := c.dec
+	var found imap.UIDSet
+	for first := true; d.SP(); first = false {
+		if b, ok := d.PeekByte(); ok && b == '(' && first {
+			if _, err := d.RawValue(); err != nil {
+				return false
+			}
+			continue
+		}
+		var name, set string
+		if !d.ExpectAtom(&name) {
+			return false
+		}
+		if strings.EqualFold(name, "UID") {
+			continue
+		}
+		if !strings.EqualFold(name, "ALL") {
+			if _, err := d.RawValue(); !d.Expect(err == nil, "value") {
+				return false
+			}
+			continue
+		}
+		if !d.ExpectSP() || !d.ExpectSeqSet(&set) {
+			return false
+		}
+		var err error
+		if found, err = parseUIDs(set); err != nil {
+			d.Fail(err)
+			return false
+		}
+	}
+	if h.Search != nil {
+		h.Search(found)
+	}
+	return d.Err() == nil
+}
+
+func (c *Conn) list(h *Handler) bool {
+	d := c.dec
+	var data ListData
+	var delimiter, name string
+	var null bool
+	if !d.ExpectSP() || d.List(func() error {
+		var attr imap.Flag
+		d.ExpectFlag(&attr)
+		data.Attrs = append(data.Attrs, imap.Attr(attr))
+		return d.Err()
+	}) != nil || !d.ExpectSP() || !d.ExpectNString(&delimiter, &null) || !d.ExpectSP() || !d.ExpectAString(&name) {
+		return false
+	}
+	if len(delimiter) > 0 {
+		data.Delimiter = delimiter[0]
+	}
+	// A name that is not in the encoding it should be in can't be used anyway.
+	utf8, err := imapwire.DecodeName(name)
+	if err == nil && h.List != nil {
+		data.Name = utf8
+		h.List(&data)
+	}
+	return true
+}
+
+func (c *Conn) mailboxStatus(h *Handler) bool {
+	d := c.dec
+	var name string
+	var status imap.Status
+	if !d.ExpectSP() || !d.ExpectMailbox(&name) || !d.ExpectSP() {
+		return false
+	}
+	err := d.List(func() error {
+		var item string
+		var n uint64
+		if d.ExpectAtom(&item) && d.ExpectSP() && d.ExpectNumber64(&n) {
+			setStatus(&status, strings.ToUpper(item), n)
+		}
+		return d.Err()
+	})
+	if err != nil {
+		return false
+	}
+	if h.MailboxStatus != nil {
+		h.MailboxStatus(status)
+	}
+	return true
+}
+
+func setStatus(status *imap.Status, item string, n uint64) {
+	switch item {
+	case "MESSAGES":
+		status.Messages = uint32(n)
+	case "RECENT":
+		status.Recent = uint32(n)
+	case "UIDNEXT":
+		status.UIDNext = imap.UID(n)
+	case "UIDVALIDITY":
+		status.UIDValidity = uint32(n)
+	case "UNSEEN":
+		status.Unseen = uint32(n)
+	case "HIGHESTMODSEQ":
+		status.HighestModSeq = imap.ModSeq(n)
+	}
+}
+
+func (c *Conn) acl(h *Handler) bool {
+	d := c.dec
+	var name string
+	var entries []imap.ACLEntry
+	if !d.ExpectSP() || !d.ExpectMailbox(&name) {
+		return false
+	}
+	for d.SP() {
+		var e imap.ACLEntry
+		if !d.ExpectAString(&e.Identifier) || !d.ExpectSP() || !c.rights(&e.Rights) {
+			return false
+		}
+		entries = append(entries, e)
+	}
+	if h.ACL != nil && d.Err() == nil {
+		h.ACL(entries)
+	}
+	return d.Err() == nil
+}
+
+func (c *Conn) myRights(h *Handler) bool {
+	var name string
+	var rights imap.Rights
+	if !c.dec.ExpectSP() || !c.dec.ExpectMailbox(&name) || !c.dec.ExpectSP() || !c.rights(&rights) {
+		return false
+	}
+	if h.MyRights != nil {
+		h.MyRights(rights)
+	}
+	return true
+}
+
+func (c *Conn) listRights(h *Handler) bool {
+	d := c.dec
+	var name, identifier string
+	var rights imap.GrantableRights
+	if !d.ExpectSP() || !d.ExpectMailbox(&name) || !d.ExpectSP() || !d.ExpectAString(&identifier) ||
+		!d.ExpectSP() || !c.rights(&rights.Required) {
+		return false
+	}
+	for d.SP() {
+		var r imap.Rights
+		if !c.rights(&r) {
+			return false
+		}
+		rights.Optional = append(rights.Optional, r)
+	}
+	if h.ListRights != nil && d.Err() == nil {
+		h.ListRights(rights)
+	}
+	return d.Err() == nil
+}
+
+// rights reads a list of rights. Letters that we do not know mean nothing here.
+func (c *Conn) rights(r *imap.Rights) bool {
+	var letters string
+	if !c.dec.ExpectAString(&letters) {
+		return false
+	}
+	*r = imap.NoRights
+	for _, letter := range letters {
+		if one, err := imap.ParseRights(string(letter)); err == nil {
+			*r |= one
+		}
+	}
+	return true
+}

@@ -1,0 +1,150 @@
+package imapclient
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/roost-mail/roost/imap"
+)
+
+// fetch reads a FETCH response behind its name.
+func (c *Conn) fetch(h *Handler, seq imap.SeqNum) error {
+	m := &FetchData{Seq: seq}
+	if !c.dec.ExpectSP() {
+		return c.syntax("FETCH")
+	}
+	if err := c.dec.List(func() error { return c.fetchItem(h, m) }); err != nil {
+		if c.refused != nil {
+			return c.refused
+		}
+		return c.syntax("FETCH")
+	}
+	c.drop()
+	if h.Fetch == nil {
+		return nil
+	}
+	return h.Fetch(m)
+}
+
+func (c *Conn) fetchItem(h *Handler, m *FetchData) error {
+	var name string
+	if !c.dec.ExpectAtom(&name) {
+		return c.dec.Err()
+	}
+	name = strings.ToUpper(name)
+	if name == "BODY" {
+		if section, is := c.sectionName(); is {
+			if !c.dec.ExpectSP() {
+				return c.dec.Err()
+			}
+			return c.section(h, m, section)
+		}
+	}
+	if !c.dec.ExpectSP() {
+		return c.dec.Err()
+	}
+	item, ok := c.fetchValue(name, m)
+	if !ok {
+		return c.dec.Err()
+	}
+	m.Has |= item
+	return nil
+}
+
+// fetchValue reads the value of an item that is no section.
+func (c *Conn) fetchValue(name string, m *FetchData) (item Items, ok bool) {
+	d := c.dec
+	raw := func(dst *[]byte) bool {
+		value, err := d.RawValue()
+		*dst = value
+		return err == nil
+	}
+	var n uint64
+	switch name {
+	case "UID":
+		ok = d.Expect(d.Number((*uint32)(&m.UID)), "UID")
+		return ItemUID, ok
+	case "FLAGS":
+		ok = d.ExpectFlagList(&m.Flags)
+		for i, f := range m.Flags {
+			m.Flags[i] = imap.CanonicalFlag(f)
+		}
+		return ItemFlags, ok
+	case "MODSEQ":
+		ok = d.ExpectSpecial('(') && d.ExpectNumber64(&n) && d.ExpectSpecial(')')
+		m.ModSeq = imap.ModSeq(n)
+		return ItemModSeq, ok
+	case "INTERNALDATE":
+		return ItemInternalDate, d.ExpectDateTime(&m.InternalDate)
+	case "RFC822.SIZE":
+		ok = d.ExpectNumber64(&n)
+		m.Size = int64(n)
+		return ItemSize, ok
+	case "ENVELOPE":
+		return ItemEnvelope, raw(&m.Envelope)
+	case "BODY":
+		return ItemBody, raw(&m.Body)
+	case "BODYSTRUCTURE":
+		return ItemBodyStructure, raw(&m.BodyStructure)
+	}
+	var unknown []byte
+	return 0, raw(&unknown)
+}
+
+// sectionName reads [section]<origin> behind BODY, if that is what follows.
+func (c *Conn) sectionName() (name string, is bool) {
+	if !c.dec.Special('[') {
+		return "", false
+	}
+	var part string
+	c.dec.Atom(&part)
+	name = "BODY[" + strings.ToUpper(part)
+	if c.dec.SP() {
+		var fields []string
+		_ = c.dec.List(func() error {
+			var field string
+			c.dec.ExpectAString(&field)
+			fields = append(fields, strings.ToUpper(field))
+			return c.dec.Err()
+		})
+		name += " (" + strings.Join(fields, " ") + ")"
+	}
+	c.dec.ExpectSpecial(']')
+	name += "]"
+	if c.dec.Special('<') {
+		var origin uint32
+		c.dec.ExpectNumber(&origin)
+		c.dec.ExpectSpecial('>')
+		name += "<" + strconv.FormatUint(uint64(origin), 10) + ">"
+	}
+	return name, true
+}
+
+// section hands on the value of a section; a literal as it comes.
+func (c *Conn) section(h *Handler, m *FetchData, name string) error {
+	s := &SectionData{Name: name}
+	if b, ok := c.dec.PeekByte(); ok && (b == '{' || b == '~') {
+		literal, err := c.dec.LiteralReader()
+		if err != nil {
+			return err
+		}
+		s.Size, s.Body = literal.Size, literal
+	} else {
+		var text string
+		if !c.dec.ExpectNString(&text, &s.Missing) {
+			return c.dec.Err()
+		}
+		s.Size, s.Body = int64(len(text)), strings.NewReader(text)
+	}
+	if h.Section != nil {
+		if c.refused = h.Section(m, s); c.refused != nil {
+			return c.refused
+		}
+	}
+	if _, err := io.Copy(io.Discard, s.Body); err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,110 @@
+package imapclient
+
+import (
+	"io"
+	"time"
+
+	"github.com/roost-mail/roost/imap"
+)
+
+// Handler receives untagged responses. Functions that are nil leave theirs to
+// the connection's Handler, or else to nobody. They are called by whoever waits
+// on the connection, in the order of the responses, and must not use it.
+type Handler struct {
+	Status        func(*Status) // untagged OK, NO, BAD and BYE
+	Exists        func(n uint32)
+	Expunge       func(imap.SeqNum)
+	Flags         func([]imap.Flag)
+	Search        func(imap.UIDSet) // of SEARCH and ESEARCH; the latter's ALL
+	List          func(*ListData)   // of LIST and LSUB
+	MailboxStatus func(imap.Status) // of STATUS
+	ACL           func([]imap.ACLEntry)
+	MyRights      func(imap.Rights)
+	ListRights    func(imap.GrantableRights)
+
+	// Section is called for each section of a FETCH response as it comes, with
+	// what has come of the message before. The body is read from the
+	// connection; what is left of it afterwards is dropped. An error breaks
+	// the connection.
+	Section func(*FetchData, *SectionData) error
+
+	// Fetch is called at the end of a FETCH response. An error breaks the
+	// connection.
+	Fetch func(*FetchData) error
+}
+
+// or is h with the functions it lacks taken from base. h may be nil.
+func (h *Handler) or(base *Handler) *Handler {
+	if h == nil {
+		return base
+	}
+	out := *h
+	pick(&out.Status, base.Status)
+	pick(&out.Exists, base.Exists)
+	pick(&out.Expunge, base.Expunge)
+	pick(&out.Flags, base.Flags)
+	pick(&out.Search, base.Search)
+	pick(&out.List, base.List)
+	pick(&out.MailboxStatus, base.MailboxStatus)
+	pick(&out.ACL, base.ACL)
+	pick(&out.MyRights, base.MyRights)
+	pick(&out.ListRights, base.ListRights)
+	if out.Section == nil {
+		out.Section = base.Section
+	}
+	if out.Fetch == nil {
+		out.Fetch = base.Fetch
+	}
+	return &out
+}
+
+func pick[T any](f *func(T), base func(T)) {
+	if *f == nil {
+		*f = base
+	}
+}
+
+// FetchData is what a FETCH response says of a message. Has tells which of the
+// items it has brought; others are zero.
+type FetchData struct {
+	Seq           imap.SeqNum
+	Has           Items
+	UID           imap.UID
+	Flags         []imap.Flag // canonical, \Recent among them
+	ModSeq        imap.ModSeq
+	InternalDate  time.Time
+	Size          int64
+	Envelope      []byte // wire form
+	Body          []byte // wire form
+	BodyStructure []byte // wire form
+}
+
+// Items is a set of FETCH items.
+type Items uint16
+
+// The items.
+const (
+	ItemUID Items = 1 << iota
+	ItemFlags
+	ItemModSeq
+	ItemInternalDate
+	ItemSize
+	ItemEnvelope
+	ItemBody
+	ItemBodyStructure
+)
+
+// SectionData is a section in a FETCH response.
+type SectionData struct {
+	Name    string // as in the response, in capitals: BODY[1.HEADER], with <offset>
+	Missing bool   // NIL
+	Size    int64
+	Body    io.Reader
+}
+
+// ListData is a LIST or LSUB response.
+type ListData struct {
+	Name      string // UTF-8, with the server's delimiter
+	Delimiter byte   // 0: the name has no levels
+	Attrs     []imap.Attr
+}

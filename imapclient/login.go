@@ -1,0 +1,185 @@
+package imapclient
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/imapwire"
+)
+
+// Capability asks for the capabilities unless they are known.
+func (c *Conn) Capability(ctx context.Context) error {
+	if c.caps != nil {
+		return nil
+	}
+	_, err := c.Do(ctx, nil, func(e *imapwire.Encoder) { e.Atom("CAPABILITY") })
+	return err
+}
+
+// ID tells the server who we are, and what else it may want to know (RFC 2971).
+func (c *Conn) ID(ctx context.Context, fields map[string]string) error {
+	_, err := c.Do(ctx, nil, func(e *imapwire.Encoder) {
+		e.Atom("ID").SP().Special('(')
+		for i, name := range slices.Sorted(maps.Keys(fields)) {
+			if i > 0 {
+				e.SP()
+			}
+			e.String(name).SP().NString(fields[name])
+		}
+		e.Special(')')
+	})
+	return err
+}
+
+// ErrNoPlain is inside the error of a login for which the server offers no
+// mechanism that can do it.
+var ErrNoPlain = errors.New("server offers no AUTH=PLAIN")
+
+// Authenticate logs in as user by AUTHENTICATE PLAIN (RFC 4616), to act as
+// authzid unless that is empty. The Status is that of the tagged OK.
+func (c *Conn) Authenticate(ctx context.Context, authzid, user, password string) (*Status, error) {
+	if err := c.Capability(ctx); err != nil {
+		return nil, err
+	}
+	if !c.Has("AUTH=PLAIN") {
+		return nil, imap.Wrap(imap.CodeCannot, textOf(imap.CodeCannot), ErrNoPlain)
+	}
+	plain := authzid + "\x00" + user + "\x00" + password
+	if strings.Count(plain, "\x00") != 2 {
+		return nil, imap.Errorf(imap.CodeAuthenticationFailed, "Authentication failed")
+	}
+	response := base64.StdEncoding.EncodeToString([]byte(plain))
+	initial := c.Has("SASL-IR")
+	c.forget()
+	c.continued = false
+	cmd, err := c.Send(ctx, nil, func(e *imapwire.Encoder) {
+		e.RawString("AUTHENTICATE PLAIN")
+		if initial {
+			e.SP().RawString(response)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := c.answerPrompts(ctx, cmd, response, initial); err != nil {
+		return nil, err
+	}
+	return c.loggedIn(ctx, cmd)
+}
+
+// answerPrompts sends the response when it is asked for. A server that asks
+// again is told to give up (RFC 9051 section 6.2.2).
+func (c *Conn) answerPrompts(ctx context.Context, cmd *Command, response string, sent bool) error {
+	defer c.guard(ctx)()
+	for cmd.status == nil {
+		if err := c.readResponse(); err != nil {
+			return err
+		}
+		if !c.continued {
+			continue
+		}
+		c.continued = false
+		line := response
+		if sent {
+			line = "*"
+		}
+		sent = true
+		if err := c.enc.RawString(line).CRLF().Flush(); err != nil {
+			return c.fail(err)
+		}
+		c.wire.asked = true
+	}
+	return nil
+}
+
+// Login logs in by LOGIN.
+func (c *Conn) Login(ctx context.Context, user, password string) (*Status, error) {
+	if err := c.Capability(ctx); err != nil {
+		return nil, err
+	}
+	if c.Has("LOGINDISABLED") {
+		return nil, imap.Errorf(imap.CodePrivacyRequired, "%s", textOf(imap.CodePrivacyRequired))
+	}
+	c.forget()
+	cmd, err := c.Send(ctx, nil, func(e *imapwire.Encoder) { e.Atom("LOGIN").SP().String(user).SP().String(password) })
+	if err != nil {
+		return nil, err
+	}
+	return c.loggedIn(ctx, cmd)
+}
+
+// forget drops the capabilities, which a login changes, but still uses what
+// literals may do.
+func (c *Conn) forget() { c.caps = nil }
+
+func (c *Conn) loggedIn(ctx context.Context, cmd *Command) (*Status, error) {
+	status, err := c.Wait(ctx, cmd)
+	if err != nil {
+		return status, err
+	}
+	return status, c.Capability(ctx)
+}
+
+// Logout says goodbye and closes the connection.
+func (c *Conn) Logout(ctx context.Context) error {
+	defer func() { _ = c.fail(errors.New("logged out")) }()
+	_, err := c.Do(ctx, nil, func(e *imapwire.Encoder) { e.Atom("LOGOUT") })
+	return err
+}
+
+// Idle waits for what the server has to tell (RFC 2177), until Interrupt or
+// for as long as d. What has come when it returns was given to h.
+func (c *Conn) Idle(ctx context.Context, h *Handler, d time.Duration) error {
+	c.continued = false
+	cmd, err := c.Send(ctx, h, func(e *imapwire.Encoder) { e.Atom("IDLE") })
+	if err != nil {
+		return err
+	}
+	defer c.guard(ctx)()
+	for !c.continued && cmd.status == nil {
+		if err := c.readResponse(); err != nil {
+			return err
+		}
+	}
+	if cmd.status != nil {
+		return cmd.status.Err()
+	}
+	c.continued = false
+	if err := c.idleUntil(time.Now().Add(d), cmd); err != nil {
+		return err
+	}
+	if err := c.enc.RawString("DONE").CRLF().Flush(); err != nil {
+		return c.fail(err)
+	}
+	_, err = c.Wait(ctx, cmd)
+	return err
+}
+
+func (c *Conn) idleUntil(end time.Time, cmd *Command) error {
+	for cmd.status == nil {
+		ended, err := c.wire.rest(time.Until(end), c.dec.WaitInput)
+		if err != nil {
+			return c.fail(err)
+		}
+		if ended {
+			return nil
+		}
+		if err := c.readResponse(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Interrupt ends the present Idle soon, or the next one at once. It may be
+// called from any goroutine, and by handlers.
+func (c *Conn) Interrupt() { c.wire.interrupt() }
+
+// Rearm takes an Interrupt back that no Idle has seen.
+func (c *Conn) Rearm() { c.wire.rearm() }

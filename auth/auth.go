@@ -70,6 +70,7 @@ type Result struct {
 	Groups []string
 	// Fields are the passdbs' extra fields: proxy, host, port, pass, destuser,
 	// master, reason … If pass is missing, a proxy sends what the client sent.
+	// They may hold a password and are not for the log.
 	Fields Fields
 	// UserFields are the userdb's: uid, gid, home, mail and settings of the
 	// user. A master passdb's userdb_ fields override the user's own. It never
@@ -101,7 +102,7 @@ func New(config Config) (*Authenticator, error) {
 	if a.names, err = NewNames(config.Names, a.expand); err != nil {
 		return nil, err
 	}
-	b := &builder{expand: a.expand, log: a.log}
+	b := &builder{expand: a.expand, files: newPasswdFiles(a.log)}
 	for i, c := range config.Passdbs {
 		db, err := b.passdb(c)
 		if err != nil {
@@ -137,19 +138,29 @@ func (a *Authenticator) Authenticate(ctx context.Context, req Request) (*Result,
 	if err != nil {
 		return nil, a.refuse(ctx, imap.Wrap(imap.CodeAuthenticationFailed, textFailed, err))
 	}
-	key := newPenaltyKey(req.RemoteAddr, login)
-	if err := a.penalties.wait(ctx, key); err != nil {
-		return nil, a.refuse(ctx, wrap(err, login))
-	}
-	result, err := a.login(ctx, login, req)
+	result, err := a.guarded(ctx, login, req)
 	if err != nil {
-		if refusal := wrap(err, login); refusal.Code == imap.CodeAuthenticationFailed {
-			a.penalties.failed(key, a.hasher.sum(req.Password))
-		}
 		return nil, a.refuse(ctx, wrap(err, login))
 	}
-	a.penalties.succeeded(key)
 	return result, nil
+}
+
+// guarded is login after the delay that earlier failures ask for.
+func (a *Authenticator) guarded(ctx context.Context, login Login, req Request) (*Result, error) {
+	key := newPenaltyKey(req.RemoteAddr, login)
+	leave, err := a.penalties.enter(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	result, err := a.login(ctx, login, req)
+	switch {
+	case err == nil:
+		a.penalties.succeeded(key)
+	case wrap(err, login).Code == imap.CodeAuthenticationFailed:
+		a.penalties.failed(key, a.hasher.sum(req.Password))
+	}
+	return result, err
 }
 
 // Lookup is what is known of a user, without a password: deny passdbs, nologin

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/roost-mail/roost/imap"
@@ -590,4 +591,95 @@ func TestGroups(t *testing.T) {
 	if !slices.Equal(got, []string{"team", "staff"}) || groups(Fields{}) != nil {
 		t.Errorf("got %q", got)
 	}
+}
+
+// The % variables that settings of a passdb or userdb may have.
+func TestVariables(t *testing.T) {
+	a := newAuth(t, Config{
+		Passdbs: []PassdbConfig{
+			{Driver: "static", Master: true, Args: "password=master-secret from=master", Pass: true},
+			{Driver: "static", Args: "password=pass"},
+		},
+		Userdbs: []UserdbConfig{{Driver: "static", Args: "who=%u,%n,%d,%{user},%{username},%{domain} " +
+			"auth=%{auth_user},%{auth_username},%{auth_domain} login=%{login_user},%{login_username},%{login_domain} " +
+			"master=%{master_user} net=%s,%r,%{rip},%l,%{lip},%{real_rip} sasl=%m,%{mechanism},%{session},%c,%{secured} " +
+			"passdb=%{passdb:from},%{passdb:none},%{passdb:none:else}"}},
+	})
+	req := Request{
+		AuthzID: "Alice@a", AuthID: "bob@b", Password: "master-secret", Mechanism: "PLAIN", Service: "imap", SessionID: "s1",
+		RemoteAddr: office, PeerAddr: abroad, LocalAddr: netip.MustParseAddr("::1"), Secured: true,
+	}
+	r, err := a.Authenticate(t.Context(), req)
+	want := Fields{
+		"who": "alice@a,alice,a,alice@a,alice,a", "auth": "bob@b,bob,b", "login": "alice@a,alice,a", "master": "bob@b",
+		"net": "imap,192.0.2.7,192.0.2.7,::1,::1,198.51.100.1", "sasl": "PLAIN,PLAIN,s1,secured,secured", "passdb": "master,,else",
+	}
+	if err != nil || !maps.Equal(r.UserFields, want) {
+		t.Errorf("got %v, %v", r, err)
+	}
+	r, err = a.Authenticate(t.Context(), Request{AuthID: "Alice@a", Password: "pass"})
+	want = Fields{
+		"who": "alice@a,alice,a,alice@a,alice,a", "auth": "alice@a,alice,a", "login": ",,", "master": "",
+		"net": ",,,,,", "sasl": ",,,,", "passdb": ",,else",
+	}
+	if err != nil || !maps.Equal(r.UserFields, want) {
+		t.Errorf("got %v, %v", r, err)
+	}
+	for _, name := range []string{"auth_u", "login_u", "auth_", "h", "w", "original_user", ""} {
+		if _, ok := (&attempt{}).value(name); ok {
+			t.Errorf("there is a variable %q", name)
+		}
+	}
+}
+
+// A user name is data: it is never read as a scheme, a field or a template.
+func TestNamesAreData(t *testing.T) {
+	a := newAuth(t, Config{
+		Passdbs: []PassdbConfig{{Driver: "static", Args: "password=%u note=%u"}},
+		Userdbs: []UserdbConfig{{Driver: "static", Args: "home=/srv/%u"}},
+	})
+	for _, row := range []struct{ user, password, want string }{
+		{"{plain}x", "{plain}x", "{plain}x"},
+		{"{plain}x", "x", "AUTHENTICATIONFAILED"},
+		{"a nopassword=y", "x", "AUTHENTICATIONFAILED"},
+		{"%d", "%d", "%d"},
+	} {
+		r, err := a.Authenticate(t.Context(), Request{AuthID: row.user, Password: row.password})
+		if got := say(r, err); got != row.want || err == nil && (r.Fields["note"] != row.user || r.UserFields["home"] != "/srv/"+row.user) {
+			t.Errorf("%v: %q, %+v", row, got, r)
+		}
+	}
+}
+
+func TestFlag(t *testing.T) {
+	fields := Fields{"a": "y", "b": "yes", "c": "", "d": "no", "e": "N", "f": "0", "g": "false", "h": "1"}
+	for name, want := range map[string]bool{"a": true, "b": true, "c": true, "d": false, "e": false, "f": false, "g": false, "h": true, "none": false} {
+		if fields.Flag(name) != want {
+			t.Errorf("%s=%s: %v", name, fields[name], !want)
+		}
+	}
+}
+
+// Many at once share one Authenticator.
+func TestConcurrent(t *testing.T) {
+	config := backend()
+	config.MaxPenalty = 1
+	a := newAuth(t, config)
+	var group sync.WaitGroup
+	for i := range 64 {
+		group.Go(func() {
+			req := Request{AuthzID: "someone1", AuthID: "someone3", Password: "master-secret"}
+			want := "someone1 as someone3 in team"
+			if i%2 == 1 {
+				req, want = Request{AuthID: "someone4", Password: "wrong"}, "AUTHENTICATIONFAILED"
+			}
+			if got := say(a.Authenticate(t.Context(), req)); got != want && got != "UNAVAILABLE" {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			if got := say(a.Lookup(t.Context(), "someone5")); got != "someone5 in team,staff" {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
+	group.Wait()
 }

@@ -152,7 +152,7 @@ func (a *Authenticator) askMasters(ctx context.Context, s *attempt) (next action
 	if internal == nil && last == nil {
 		last = errNoMaster
 	}
-	return actionReturnFail, chainError(false, internal, last)
+	return actionReturnFail, a.chainError(s, false, internal, last)
 }
 
 // askPassdbs asks the normal passdbs about the owner until one decides. ok is the
@@ -180,7 +180,6 @@ func (a *Authenticator) askPassdbs(ctx context.Context, s *attempt, ok bool) err
 			s.verified = s.verified || next == actionContinue || next == actionContinueOK
 		case outcomeInternal:
 			internal = fmt.Errorf("%s: %w", db.label, f.err)
-			a.log.Warn("passdb has no answer", "db", db.label, "user", s.User, "reason", f.err)
 		default:
 			last = fmt.Errorf("%s: %w", db.label, f.err)
 		}
@@ -188,7 +187,7 @@ func (a *Authenticator) askPassdbs(ctx context.Context, s *attempt, ok bool) err
 			break
 		}
 	}
-	return chainError(ok, internal, last)
+	return a.chainError(s, ok, internal, last)
 }
 
 // skips is the setting skip. A lookup is not interested in who is denied.
@@ -204,10 +203,13 @@ func (db *passdb) skips(s *attempt) bool {
 	return false
 }
 
-// chainError is how a chain of databases ended: a database without an answer
-// might have had the right one.
-func chainError(ok bool, internal, last error) error {
+// chainError is how a chain of databases ended. One without an answer might have
+// had the right one, so it decides unless another succeeded; then it is logged.
+func (a *Authenticator) chainError(s *attempt, ok bool, internal, last error) error {
 	switch {
+	case ok && internal != nil:
+		a.log.Warn("a user database gave no answer", "user", s.User, "reason", internal)
+		return nil
 	case ok:
 		return nil
 	case internal != nil:
@@ -234,14 +236,13 @@ func (a *Authenticator) askUserdbs(ctx context.Context, s *attempt, known func()
 			maps.Copy(user, fields)
 		case outcomeInternal:
 			internal = fmt.Errorf("%s: %w", db.label, err)
-			a.log.Warn("userdb has no answer", "db", db.label, "user", s.User, "reason", err)
 		}
 		action := db.rules[out]
 		if ok = action.state(ok); !action.continues() {
 			break
 		}
 	}
-	return user, chainError(ok, internal, fmt.Errorf("userdb: %w", errUnknown))
+	return user, a.chainError(s, ok, internal, fmt.Errorf("userdb: %w", errUnknown))
 }
 
 // find asks one userdb.

@@ -142,10 +142,11 @@ type userdb struct {
 	override []field
 }
 
-// builder makes databases out of their settings.
+// builder makes databases out of their settings. A file that several name is
+// kept once.
 type builder struct {
 	expand Expand
-	log    *slog.Logger
+	files  *passwdFiles
 }
 
 func (b *builder) passdb(c PassdbConfig) (*passdb, error) {

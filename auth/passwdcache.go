@@ -19,12 +19,12 @@ const (
 	// settled is the age from which on a file's time tells every change: two
 	// changes within one tick of the file system's clock have the same time.
 	settled = 2 * time.Second
-	// maxPasswdFiles bounds the files of one database whose path has variables.
+	// maxPasswdFiles bounds what paths with variables can make us keep.
 	maxPasswdFiles = 1024
 )
 
-// passwdFiles is the files of one database: one, or several where the path has
-// variables. It is shared by all attempts and safe for concurrent use.
+// passwdFiles is the passwd-files of all databases by their paths. It is shared
+// by all attempts and safe for concurrent use.
 type passwdFiles struct {
 	log *slog.Logger
 

@@ -19,8 +19,8 @@ const (
 // line. It is immutable, and lines share the file's memory.
 type passwdTable struct {
 	lines map[string]string
-	// sample is the first hashed password: what an unknown user's attempt is
-	// compared with, so that it takes as long as a known user's.
+	// sample is the first password: what an unknown user's attempt is compared
+	// with, so that it takes as long as a known user's.
 	sample string
 	bad    []badLine
 	badAll int
@@ -81,7 +81,7 @@ func (t *passwdTable) add(line string) error {
 		return fmt.Errorf("user %q appears more than once", name)
 	}
 	t.lines[name] = rest
-	if t.sample == "" {
+	if t.sample == "" && !strings.HasPrefix(parsed.password, "!") && !strings.HasPrefix(parsed.password, "*") {
 		t.sample = parsed.password
 	}
 	return nil

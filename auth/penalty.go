@@ -14,6 +14,7 @@ const (
 	penaltyKeys   = 4096            // keys a shard remembers
 	penaltyDecay  = time.Minute     // after so long without a failure the delay falls one step
 	penaltyFirst  = 2 * time.Second // the delay after the first failure; it doubles
+	penaltyGate   = 8               // attempts of a key at once
 	penaltyQueue  = 4               // how many delays may wait behind each other
 )
 
@@ -38,9 +39,11 @@ func newPenaltyKey(client netip.Addr, login Login) penaltyKey {
 }
 
 // penalties delay who guesses. A key's attempts wait before their passwords are
-// looked at: after failures 2, 4, 8 … seconds, at most limit; attempts at the
-// same time wait behind each other. Memory is bounded: of too many keys the
-// oldest is forgotten. Safe for concurrent use.
+// looked at: after failures 2, 4, 8 … seconds, at most limit; those that come
+// together wait behind each other. Without failures penaltyGate attempts of a key
+// run at once, so that a thousand connections are not a thousand free guesses.
+// Memory is bounded: of too many keys the oldest is forgotten. Safe for
+// concurrent use.
 type penalties struct {
 	limit  time.Duration
 	seed   maphash.Seed // unknown to clients, so that they cannot crowd one shard
@@ -58,6 +61,7 @@ type penalty struct {
 	failed  time.Time // the last failure or step of decay
 	next    time.Time // when the attempt that waits last may go on
 	lastBad [32]byte  // keyed hash of the last wrong password
+	gate    chan struct{}
 }
 
 // newPenalties delays by at most limit; 0 is never.
@@ -73,16 +77,54 @@ func (p *penalties) shard(key penaltyKey) *penaltyShard {
 	return &p.shards[maphash.Comparable(p.seed, key)%penaltyShards]
 }
 
-// wait returns when an attempt of key may go on. It fails if ctx ends before, or
-// at once if too many attempts of key wait already.
-func (p *penalties) wait(ctx context.Context, key penaltyKey) error {
-	delay, err := p.reserve(key, time.Now())
-	if err != nil {
-		return err
+// enter returns when an attempt of key may go on; leave must be called when its
+// outcome is counted. It fails if ctx ends before, or at once if too many
+// attempts of key wait already.
+func (p *penalties) enter(ctx context.Context, key penaltyKey) (leave func(), err error) {
+	if p.limit <= 0 {
+		return func() {}, nil
 	}
-	return sleep(ctx, delay)
+	gate := p.gate(key)
+	select {
+	case gate <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	delay, err := p.reserve(key, time.Now())
+	if err == nil && delay == 0 {
+		return func() { p.leave(key, gate) }, nil
+	}
+	p.leave(key, gate) // from here the delays keep attempts apart
+	if err == nil {
+		err = sleep(ctx, delay)
+	}
+	return func() {}, err
 }
 
+func (p *penalties) gate(key penaltyKey) chan struct{} {
+	shard := p.shard(key)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	state := shard.keys.get(key)
+	if state == nil {
+		state = shard.keys.put(key, penalty{gate: make(chan struct{}, penaltyGate)})
+	}
+	return state.gate
+}
+
+// leave gives the place in the gate back. The last one out forgets a key without
+// failures.
+func (p *penalties) leave(key penaltyKey, gate chan struct{}) {
+	shard := p.shard(key)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	<-gate
+	if state := shard.keys.get(key); state != nil && state.gate == gate && state.level == 0 && len(gate) == 0 {
+		shard.keys.remove(key)
+	}
+}
+
+// reserve is how long an attempt of key has to wait, behind those before it.
 func (p *penalties) reserve(key penaltyKey, now time.Time) (time.Duration, error) {
 	shard := p.shard(key)
 	shard.mu.Lock()
@@ -110,17 +152,14 @@ func (p *penalties) reserve(key penaltyKey, now time.Time) (time.Duration, error
 // failed counts a wrong password; sum is its keyed hash. The same wrong password
 // again is a client with an old one, not a guess, and raises nothing.
 func (p *penalties) failed(key penaltyKey, sum [32]byte) {
-	if p.limit <= 0 {
-		return
-	}
 	shard := p.shard(key)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	now := time.Now()
 	state := shard.keys.get(key)
-	if state == nil {
-		state = shard.keys.put(key, penalty{})
+	if p.limit <= 0 || state == nil {
+		return // switched off, or forgotten for newer keys
 	}
+	now := time.Now()
 	state.decay(now)
 	if (state.level == 0 || state.lastBad != sum) && p.delay(state.level) < p.limit {
 		state.level++
@@ -133,7 +172,9 @@ func (p *penalties) succeeded(key penaltyKey) {
 	shard := p.shard(key)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	shard.keys.remove(key)
+	if state := shard.keys.get(key); state != nil {
+		*state = penalty{gate: state.gate}
+	}
 }
 
 func (p *penalties) delay(level int) time.Duration {

@@ -130,6 +130,52 @@ func TestPenaltyQueue(t *testing.T) {
 	})
 }
 
+// Many connections that guess at once get few answers.
+func TestPenaltyBurst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		config := guarded()
+		config.FailureDelay = 0
+		a := newAuth(t, config)
+		var group sync.WaitGroup
+		var mu sync.Mutex
+		ends := map[string]int{}
+		for i := range 200 {
+			group.Go(func() {
+				got, took := guess(t, a, Request{AuthID: "someone1", Password: "p" + fmt.Sprint(i), RemoteAddr: office})
+				mu.Lock()
+				defer mu.Unlock()
+				ends[got]++
+				if took == 0 {
+					ends["at once "+got]++
+				}
+			})
+		}
+		group.Wait()
+		if ends["at once AUTHENTICATIONFAILED"] > penaltyGate || ends["AUTHENTICATIONFAILED"] > 40 || ends["UNAVAILABLE"] == 0 {
+			t.Errorf("got %v", ends)
+		}
+	})
+}
+
+// Many connections with the right password all get in at once, and leave nothing.
+func TestPenaltyCrowd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuth(t, guarded())
+		var group sync.WaitGroup
+		for range 200 {
+			group.Go(func() {
+				if got, took := guess(t, a, Request{AuthID: "someone1", Password: "pass", RemoteAddr: office}); got != "someone1" || took != 0 {
+					t.Errorf("%s after %v", got, took)
+				}
+			})
+		}
+		group.Wait()
+		if n := a.penalties.size(); n != 0 {
+			t.Errorf("%d keys are remembered", n)
+		}
+	})
+}
+
 func TestPenaltyEndsWithContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAuth(t, guarded())
@@ -172,7 +218,13 @@ func (p *penalties) size() (n int) {
 func TestPenaltyBounds(t *testing.T) {
 	p := newPenalties(time.Second)
 	for i := range 2 * penaltyShards * penaltyKeys {
-		p.failed(newPenaltyKey(office, Login{User: fmt.Sprint(i)}), [32]byte{})
+		key := newPenaltyKey(office, Login{User: fmt.Sprint(i)})
+		leave, err := p.enter(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.failed(key, [32]byte{})
+		leave()
 	}
 	if n := p.size(); n > penaltyShards*penaltyKeys || n < penaltyShards*penaltyKeys/2 {
 		t.Errorf("%d keys", n)

@@ -50,7 +50,7 @@ type passwdSource struct {
 
 // passwdSource reads args: scheme=X username_format=Y /path.
 func (b *builder) passwdSource(args string) (source, error) {
-	s := &passwdSource{files: newPasswdFiles(b.log), format: "%u", scheme: "CRYPT", expand: b.expand}
+	s := &passwdSource{files: b.files, format: "%u", scheme: "CRYPT", expand: b.expand}
 	rest := strings.TrimSpace(args)
 	for strings.HasPrefix(rest, "scheme=") || strings.HasPrefix(rest, "username_format=") {
 		word, after, _ := strings.Cut(rest, " ")

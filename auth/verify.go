@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/roost-mail/roost/sasl"
 )
 
 // hasher compares passwords. It rations the expensive schemes: at most
@@ -56,7 +58,8 @@ func (h *hasher) sum(s string) (sum [32]byte) {
 }
 
 // verify says whether password is the stored one. Nothing stored and nothing
-// given match nothing: whoever wants that sets nopassword. The error is errScheme
+// given match nothing: whoever wants that sets nopassword; nor does a password
+// of more than sasl.MaxPassword bytes. The error is errScheme
 // if the stored password cannot be used, or that of ctx while waiting.
 func (h *hasher) verify(ctx context.Context, s stored, password string) (bool, error) {
 	name, suffix, _ := strings.Cut(s.scheme, ".")
@@ -68,7 +71,7 @@ func (h *hasher) verify(ctx context.Context, s stored, password string) (bool, e
 	if err != nil {
 		return false, err
 	}
-	if data == "" || password == "" || strings.Contains(password, "\x00") {
+	if data == "" || password == "" || len(password) > sasl.MaxPassword || strings.Contains(password, "\x00") {
 		return false, nil
 	}
 	if row.expensive {

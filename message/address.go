@@ -21,7 +21,10 @@ type addressList struct {
 
 func (l *addressList) reset() { *l = addressList{wire: l.wire[:0]} }
 
-func (l *addressList) full() bool { return l.n >= MaxAddresses }
+// full also bounds what many fields of one name add up to.
+func (l *addressList) full() bool {
+	return l.n >= MaxAddresses || len(l.wire) >= 2*maxAddressBytes
+}
 
 // appendTo writes the list, or NIL if it is empty.
 func (l *addressList) appendTo(dst []byte) []byte {

@@ -55,7 +55,7 @@ func (m *Matcher) Body(r io.ReaderAt, d *Digest, n *Needle) (bool, error) {
 }
 
 // Text is Body, and the headers of the message and of all its parts as well.
-// SEARCH TEXT.
+// SEARCH TEXT. Of one header the first megabyte is searched.
 func (m *Matcher) Text(r io.ReaderAt, d *Digest, n *Needle) (bool, error) {
 	return m.parts(r, d, n, func(int32) bool { return true })
 }

@@ -180,6 +180,10 @@ func TestHugeHeader(t *testing.T) {
 	if _, n, _ := d.Section([]int{1}, SectionBody); n != 6 {
 		t.Errorf("the body has %d bytes", n)
 	}
+	msg = strings.Repeat("To: "+strings.Repeat("[", maxAddressBytes-100)+"\r\n", 50)
+	if n := len(ScanBytes([]byte(msg)).Envelope); n > 4*maxAddressBytes {
+		t.Errorf("many fields of one name give an envelope of %d bytes", n)
+	}
 }
 
 func TestBoundary(t *testing.T) {

@@ -1,0 +1,262 @@
+package config
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// check looks at the settings as a whole.
+func (p *parser) check(s *Settings) {
+	p.checkProtocols(s)
+	p.checkAuth(s)
+	p.checkMasters(s)
+	p.checkPlugins(s)
+	p.checkACL(s)
+	p.checkImapc(s)
+	p.checkDirector(s)
+	p.checkNamespaces(s)
+}
+
+func (p *parser) checkProtocols(s *Settings) {
+	pos := s.Where("protocols")
+	for _, name := range s.General.Protocols {
+		switch strings.ToLower(name) {
+		case "imap", "none":
+		case "pop3", "lmtp", "submission", "sieve":
+			p.warnf(pos, "protocols: %s is not served by this version: no port is opened", name)
+		default:
+			p.errorf(pos, "protocols: there is no protocol %s%s", name, nearest(name, []string{"imap", "pop3", "lmtp", "submission", "sieve"}))
+		}
+	}
+}
+
+func (p *parser) checkAuth(s *Settings) {
+	a := &s.Auth
+	if len(a.MasterUserSeparator) > 1 {
+		p.errorf(s.Where("auth_master_user_separator"), "auth_master_user_separator: one character at most")
+	}
+	if len(s.Listeners) == 0 {
+		return
+	}
+	if a.DisablePlaintext {
+		p.warnf(s.Where("disable_plaintext_auth"),
+			"disable_plaintext_auth = yes, and there is no TLS: only this machine and login_trusted_networks can log in")
+	}
+	if len(a.Passdbs) == 0 {
+		p.warnf(Pos{}, "there is no passdb: nobody can log in")
+	}
+	if len(a.Userdbs) == 0 && !s.Director.Enabled {
+		p.warnf(Pos{}, "there is no userdb: nobody can log in")
+	}
+}
+
+// checkMasters warns where one password opens every mailbox.
+func (p *parser) checkMasters(s *Settings) {
+	for _, db := range s.Auth.Passdbs {
+		all := append(append(append([]Field{}, db.Fields...), db.DefaultFields...), db.OverrideFields...)
+		if db.Driver != "static" || hasField(all, "allow_nets") {
+			continue
+		}
+		switch {
+		case db.Master && (hasField(all, "password") || hasField(all, "nopassword")):
+			p.warnf(db.Pos, "passdb: whoever has this master password can read every mailbox, from anywhere: limit it with allow_nets")
+		case hasField(all, "nopassword"):
+			p.warnf(db.Pos, "passdb: nopassword lets everybody in")
+		}
+	}
+}
+
+func hasField(fields []Field, key string) bool {
+	for _, f := range fields {
+		if f.Key == key {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *parser) checkPlugins(s *Settings) {
+	pos := s.Where("mail_plugins")
+	for _, name := range s.Mail.Plugins {
+		if err := checkPlugin(name); err != nil {
+			p.errorf(pos, "mail_plugins: %v", err)
+		} else if why := mailPlugins[name]; why != "" {
+			p.warnf(pos, "mail_plugins: %s: read and not used: %s", name, why)
+		}
+	}
+}
+
+func checkPlugin(name string) error {
+	if why := refusedPlugins[name]; why != "" {
+		return fmt.Errorf("%s: refused: %s", name, why)
+	}
+	if _, known := mailPlugins[name]; !known {
+		return fmt.Errorf("there is no plugin %s%s", short(name), nearest(name, pluginNames()))
+	}
+	return nil
+}
+
+func pluginNames() []string {
+	names := make([]string, 0, len(mailPlugins))
+	for name := range mailPlugins {
+		names = append(names, name)
+	}
+	return names
+}
+
+func (p *parser) checkACL(s *Settings) {
+	backend := s.Plugin["acl"]
+	if err := checkACLBackend(backend); err != nil {
+		p.errorf(s.Where("plugin/acl"), "plugin/acl: %v", err)
+	}
+	switch {
+	case backend != "" && !s.HasPlugin("acl"):
+		p.warnf(s.Where("plugin/acl"), "plugin/acl: rights are not checked: mail_plugins has no acl")
+	case backend == "" && s.HasPlugin("acl"):
+		p.warnf(s.Where("mail_plugins"), "mail_plugins: rights are not checked: plugin { acl = vfile } is missing")
+	}
+	if !s.ACL.Enabled && hasMaster(s) && !s.Director.Enabled {
+		p.warnf(Pos{}, "rights are not checked, so master users have every right on every mailbox")
+	}
+	if v := s.Plugin["acl_anyone"]; v != "" && v != "allow" {
+		p.warnf(s.Where("plugin/acl_anyone"), "plugin/acl_anyone: %q means no: only allow is yes", short(v))
+	}
+	p.checkIgnored(s)
+}
+
+func hasMaster(s *Settings) bool {
+	for _, db := range s.Auth.Passdbs {
+		if db.Master {
+			return true
+		}
+	}
+	return false
+}
+
+// checkACLBackend takes vfile, and vfile::cache_secs=N without using it: rights
+// are never stale here.
+func checkACLBackend(text string) error {
+	name, args, _ := strings.Cut(text, ":")
+	path, options, _ := strings.Cut(args, ":")
+	switch {
+	case text == "":
+		return nil
+	case name != "vfile":
+		return fmt.Errorf("%q is not known: vfile is", short(name))
+	case path != "":
+		return fmt.Errorf("refused: global rights (%s) are not read in this version, and cannot be ignored", short(path))
+	case options != "" && !strings.HasPrefix(options, "cache_secs="):
+		return fmt.Errorf("%q is not known: cache_secs=N is", short(options))
+	}
+	return nil
+}
+
+// checkIgnored warns of numbers behind a gap: the series stops there.
+func (p *parser) checkIgnored(s *Settings) {
+	const series = "acl_ignore_namespace"
+	for key := range s.Plugin {
+		num, ok := strings.CutPrefix(key, series)
+		if !ok || num == "" {
+			continue
+		}
+		n, err := strconv.Atoi(num)
+		if err != nil || n < 2 || num[0] == '0' {
+			p.errorf(s.Where("plugin/"+key), "plugin/%s: the series goes %s, %s2, %s3", key, series, series, series)
+			continue
+		}
+		if n > len(s.ACL.IgnoreNamespaces) {
+			p.warnf(s.Where("plugin/"+key), "plugin/%s: read and not used: %s is missing",
+				key, seriesName(series, len(s.ACL.IgnoreNamespaces)+1))
+		}
+	}
+}
+
+// checkImapc checks the global imapc settings and those of each namespace.
+func (p *parser) checkImapc(s *Settings) {
+	p.checkImapcValues(&s.Imapc, s.Where, "")
+	for i := range s.Namespaces {
+		if ns := &s.Namespaces[i]; ns.own != nil {
+			at := func(string) Pos { return ns.Pos }
+			p.checkImapcValues(&ns.Imapc, at, ns.title()+": ")
+		}
+	}
+}
+
+func (p *parser) checkImapcValues(im *Imapc, at func(string) Pos, where string) {
+	if im.MaxIdleTime == 0 {
+		p.errorf(at("imapc_max_idle_time"), "%simapc_max_idle_time: 0 is not possible", where)
+	}
+	if strings.HasSuffix(im.ListPrefix, "/") {
+		p.errorf(at("imapc_list_prefix"), "%simapc_list_prefix: it must not end with the separator", where)
+	}
+	for _, f := range im.Features {
+		name, _, _ := strings.Cut(f, ":")
+		useless, known := imapcFeatures[name]
+		switch {
+		case name == "throttle":
+			p.warnf(at("imapc_features"), "%simapc_features: throttle: read and not used", where)
+		case !known:
+			p.errorf(at("imapc_features"), "%simapc_features: there is no feature %s%s", where, short(f), nearest(f, featureNames()))
+		case !useless:
+			p.warnf(at("imapc_features"), "%simapc_features: %s: read and not used", where, f)
+		}
+	}
+}
+
+func featureNames() []string {
+	names := make([]string, 0, len(imapcFeatures))
+	for name := range imapcFeatures {
+		names = append(names, name)
+	}
+	return names
+}
+
+func (p *parser) checkDirector(s *Settings) {
+	d := &s.Director
+	wired := len(d.Servers) > 0
+	if svc := s.root.child("service", "imap-login"); svc != nil && isDirectorProgram(svc.vals["executable"].text) {
+		wired = true
+	}
+	_, listed := s.root.vals["director_mail_servers"] // perhaps with an error
+	switch {
+	case wired && !d.Enabled && !listed:
+		pos := s.Where("director_servers")
+		if pos.IsZero() {
+			pos = s.Where("service/imap-login/executable")
+		}
+		p.errorf(pos, "director_mail_servers is missing: a director needs its backends")
+	case d.Enabled && !wired:
+		p.errorf(s.Where("director_mail_servers"), "director_mail_servers: director_servers is missing: is this a director?")
+	}
+	if n := distinct(d.Servers); n > 1 {
+		p.errorf(s.Where("director_servers"), "director_servers: refused: %d directors: two that do not know of each other could send a user to two backends", n)
+	}
+	if d.UserExpire < 10*time.Second {
+		p.errorf(s.Where("director_user_expire"), "director_user_expire: at least 10 s")
+	}
+	p.checkHash(s)
+}
+
+func distinct(list []string) int {
+	seen := map[string]bool{}
+	for _, w := range list {
+		seen[w] = true
+	}
+	return len(seen)
+}
+
+// checkHash lets %u, %n and %d through, with modifiers.
+func (p *parser) checkHash(s *Settings) {
+	_, err := ExpandFunc(s.Director.UsernameHash, func(name string) (string, bool) {
+		switch name {
+		case "u", "n", "d", "user", "username", "domain":
+			return "x", true
+		}
+		return "", false
+	})
+	if err != nil {
+		p.errorf(s.Where("director_username_hash"), "director_username_hash: only %%u, %%n and %%d: %v", err)
+	}
+}

@@ -1,0 +1,163 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// checkNamespaces checks the rules of namespaces among one another, and then
+// each by itself. The default namespace alone cannot be wrong.
+func (p *parser) checkNamespaces(s *Settings) {
+	p.checkInbox(s)
+	p.checkSeparators(s)
+	p.checkPrefixes(s)
+	p.checkVisible(s)
+	for i := range s.Namespaces {
+		ns := &s.Namespaces[i]
+		p.checkPrefix(ns)
+		p.checkAlias(s, ns)
+		p.checkLocation(ns)
+		if ns.Type == "shared" {
+			p.checkShared(ns)
+		}
+	}
+}
+
+func (ns *Namespace) title() string {
+	return newSection("namespace", ns.Name, ns.Pos).title()
+}
+
+func (p *parser) nsErrorf(ns *Namespace, format string, args ...any) {
+	p.errorf(ns.Pos, "%s: %s", ns.title(), fmt.Sprintf(format, args...))
+}
+
+func (p *parser) checkInbox(s *Settings) {
+	var first *Namespace
+	for i := range s.Namespaces {
+		ns := &s.Namespaces[i]
+		if !ns.Inbox {
+			continue
+		}
+		if first != nil {
+			p.nsErrorf(ns, "there can be only one namespace with inbox = yes; the other is at %s", first.Pos)
+		}
+		first = ns
+	}
+	if first == nil {
+		p.nsErrorf(&s.Namespaces[0], "no namespace has inbox = yes")
+	}
+}
+
+func (p *parser) checkSeparators(s *Settings) {
+	var first *Namespace
+	for i := range s.Namespaces {
+		ns := &s.Namespaces[i]
+		switch {
+		case len(ns.Separator) != 1 || strings.ContainsAny(ns.Separator, "%*\"\\"):
+			p.nsErrorf(ns, "separator: %q is not one plain character", short(ns.Separator))
+		case ns.List == "no":
+		case first == nil:
+			first = ns
+		case ns.Separator != first.Separator:
+			p.nsErrorf(ns, "separator: %q is not %q, as in the namespace at %s: all listed namespaces have the same", ns.Separator, first.Separator, first.Pos)
+		}
+	}
+}
+
+func (p *parser) checkPrefixes(s *Settings) {
+	seen := map[string]*Namespace{}
+	for i := range s.Namespaces {
+		ns := &s.Namespaces[i]
+		if other := seen[ns.Prefix]; other != nil {
+			p.nsErrorf(ns, "prefix: %q is the prefix of the namespace at %s too", ns.Prefix, other.Pos)
+		}
+		seen[ns.Prefix] = ns
+	}
+}
+
+// checkVisible: something must be listed, shown and able to keep subscriptions.
+func (p *parser) checkVisible(s *Settings) {
+	var list, shown, subs bool
+	for i := range s.Namespaces {
+		ns := &s.Namespaces[i]
+		list = list || ns.List != "no"
+		shown = shown || !ns.Hidden
+		subs = subs || ns.Subscriptions
+	}
+	for _, c := range []struct {
+		ok   bool
+		want string
+	}{{list, "list = yes or children"}, {shown, "hidden = no"}, {subs, "subscriptions = yes"}} {
+		if !c.ok {
+			p.nsErrorf(&s.Namespaces[0], "no namespace has %s", c.want)
+		}
+	}
+}
+
+func (p *parser) checkPrefix(ns *Namespace) {
+	switch {
+	case ns.Prefix == "":
+	case strings.HasPrefix(ns.Prefix, ns.Separator):
+		p.nsErrorf(ns, "prefix: %q begins with the separator", ns.Prefix)
+	case ns.List != "no" && !strings.HasSuffix(ns.Prefix, ns.Separator):
+		p.nsErrorf(ns, "prefix: %q does not end with the separator %q", ns.Prefix, ns.Separator)
+	}
+}
+
+func (p *parser) checkAlias(s *Settings, ns *Namespace) {
+	if ns.AliasFor == "" {
+		return
+	}
+	for i := range s.Namespaces {
+		other := &s.Namespaces[i]
+		if other == ns || other.Prefix != ns.AliasFor {
+			continue
+		}
+		if other.AliasFor != "" {
+			p.nsErrorf(ns, "alias_for: %q is itself an alias", ns.AliasFor)
+		}
+		return
+	}
+	p.nsErrorf(ns, "alias_for: no namespace has the prefix %q", ns.AliasFor)
+}
+
+// checkLocation checks mail at another backend; other locations are judged
+// where a store is opened.
+func (p *parser) checkLocation(ns *Namespace) {
+	if !strings.HasPrefix(ns.Location, "imapc:") {
+		return
+	}
+	if _, err := ParseLocation(ns.Location); err != nil {
+		p.nsErrorf(ns, "location: %v", err)
+	}
+	if ns.Imapc.Host == "" {
+		p.nsErrorf(ns, "location: missing imapc_host")
+	}
+	if ns.Imapc.Password == "" {
+		p.nsErrorf(ns, "location: missing imapc_password")
+	}
+}
+
+// checkShared checks the template of a shared namespace for all owners.
+func (p *parser) checkShared(ns *Namespace) {
+	vars := probeVars
+	prefix, err := Expand(ns.Prefix, &vars)
+	if err != nil {
+		p.nsErrorf(ns, "prefix: %v", err)
+		return
+	}
+	location, err := Expand(ns.Location, &vars)
+	if err != nil {
+		p.nsErrorf(ns, "location: %v", err)
+		return
+	}
+	if !strings.Contains(prefix, "%") && !strings.Contains(location, "%") {
+		return // an ordinary namespace of one owner
+	}
+	if _, err := ParseOwnerTemplate(prefix, ns.Separator, vars.User); err != nil {
+		p.nsErrorf(ns, "prefix: %v", err)
+	}
+	if !strings.HasPrefix(location, "imapc:") {
+		p.nsErrorf(ns, "location: other users' mail is reached by imapc:PATH; %q is not that", short(ns.Location))
+	}
+}

@@ -133,8 +133,11 @@ func (p *addressParser) colon(l *addressList) {
 
 // endBare ends an address that has no angle brackets.
 func (p *addressParser) endBare(l *addressList) {
-	if len(p.text) > 0 && !p.done {
-		mailbox, host := p.split()
+	switch mailbox, host := p.split(); {
+	case len(p.text) == 0 || p.done:
+	case p.at < 0 && bytes.IndexByte(mailbox, ' ') >= 0:
+		l.add(mailbox, nil, nil, nil) // several words are a name
+	default:
 		l.add(p.comment, nil, mailbox, host)
 	}
 	p.done = false

@@ -138,7 +138,7 @@ func (f *headerFields) more(line []byte) {
 	if f.current >= firstAddressField {
 		limit = f.start + maxAddressBytes
 	}
-	f.values = appendClean(f.values, line)
+	f.values = append(f.values, line[:min(len(line), limit+1-len(f.values))]...)
 	if len(f.values) > limit {
 		f.values, f.cut = f.values[:limit], true
 	}
@@ -147,9 +147,12 @@ func (f *headerFields) more(line []byte) {
 // finish ends the current field.
 func (f *headerFields) finish() {
 	id := f.current
+	if id == fieldNone {
+		return
+	}
 	f.current = fieldNone
+	f.values = f.values[:f.start+len(clean(f.values[f.start:]))]
 	switch {
-	case id == fieldNone:
 	case id < firstAddressField:
 		f.at[id] = span{f.start, len(f.values)}
 	default:

@@ -124,16 +124,21 @@ func trimBreak(line []byte) []byte {
 
 func trimSpace(b []byte) []byte { return bytes.Trim(b, " \t") }
 
-// appendClean appends b without the bytes that no one-line value may hold:
-// CR, LF, NUL. That also unfolds it. RFC 5322 section 2.2.3.
-func appendClean(dst, b []byte) []byte {
-	for len(b) > 0 {
-		n := bytes.IndexAny(b, "\r\n\x00")
-		if n < 0 {
-			return append(dst, b...)
-		}
-		dst = append(dst, b[:n]...)
-		b = b[n+1:]
+// clean makes b, in place, a value of one line: unfolded, RFC 5322 section
+// 2.2.3, a CR that ends no line as a space, and without NUL.
+func clean(b []byte) []byte {
+	if bytes.IndexByte(b, '\r') < 0 && bytes.IndexByte(b, '\n') < 0 && bytes.IndexByte(b, 0) < 0 {
+		return b
 	}
-	return dst
+	out := b[:0]
+	for i, c := range b {
+		switch {
+		case c == 0 || c == '\n':
+		case c != '\r':
+			out = append(out, c)
+		case i+1 < len(b) && b[i+1] != '\n':
+			out = append(out, ' ')
+		}
+	}
+	return out
 }

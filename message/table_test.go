@@ -74,6 +74,8 @@ func TestAddresses(t *testing.T) {
 		{"=?utf-8?Q?=C3=A9?= <a@b>", `(("=?utf-8?Q?=C3=A9?=" NIL "a" "b"))`},
 		{"\xc3\xa9 <\xc3\xa9@b>", "(({2}\r\n\xc3\xa9 NIL {2}\r\n\xc3\xa9 \"b\"))"},
 		{`a\b <a@b>`, `(("a\\b" NIL "a" "b"))`},
+		{"postmaster (the office)", `(("the office" NIL "postmaster" "MISSING_DOMAIN"))`},
+		{"undisclosed recipients", `(("undisclosed recipients" NIL "MISSING_MAILBOX" "MISSING_DOMAIN"))`},
 		{"a@b>", `((NIL NIL "a" "b>"))`},
 	}
 	for _, tt := range tests {
@@ -139,6 +141,7 @@ func TestAppendDecoded(t *testing.T) {
 		{"a=?utf-8?Q?=4?=b", "a=4b"},
 		{"(=?utf-8?Q?a?=)", "(a)"},
 		{"caf\xe9", "café"},
+		{"stray\rCR\r\r\n\tand\x00 NUL\r", "stray CR \tand NUL"},
 		{"=?", "=?"},
 		{"", ""},
 	}

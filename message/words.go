@@ -12,7 +12,7 @@ func AppendDecoded(dst, value []byte) []byte {
 
 // wordDecoder decodes header values and keeps its buffers for the next.
 type wordDecoder struct {
-	clean    []byte
+	line     []byte // the value on one line
 	raw      []byte // the decoded bytes of adjacent words of one charset
 	charset  []byte // of raw
 	transfer transferDecoder
@@ -20,8 +20,8 @@ type wordDecoder struct {
 }
 
 func (w *wordDecoder) append(dst, value []byte) []byte {
-	w.clean = appendClean(w.clean[:0], value)
-	b := trimSpace(w.clean)
+	w.line = append(w.line[:0], value...)
+	b := trimSpace(clean(w.line))
 	afterWord := false
 	for len(b) > 0 {
 		i := bytes.Index(b, []byte("=?"))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -73,10 +74,8 @@ func parseBool(text string) (bool, error) {
 }
 
 func parseEnum(text string, words []string) error {
-	for _, w := range words {
-		if strings.EqualFold(w, text) {
-			return nil
-		}
+	if slices.Contains(words, text) {
+		return nil
 	}
 	return fmt.Errorf("%q is not one of: %s", short(text), strings.Join(words, ", "))
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -86,7 +87,7 @@ func seriesName(name string, n int) string {
 // listeners are the ports of imap-login. The listener imap is there without
 // being declared; no listener with TLS is opened.
 func (p *parser) listeners(s *Settings, service *section) []Listener {
-	if !hasFold(s.General.Protocols, "imap") {
+	if !slices.Contains(s.General.Protocols, "imap") {
 		return nil
 	}
 	var blocks []*section
@@ -97,8 +98,16 @@ func (p *parser) listeners(s *Settings, service *section) []Listener {
 		blocks = append([]*section{newSection("inet_listener", "imap", Pos{})}, blocks...)
 	}
 	var ls []Listener
+	taken := map[string]string{}
 	for _, b := range blocks {
-		ls = append(ls, p.listener(s, b)...)
+		for _, l := range p.listener(s, b) {
+			at := fmt.Sprintf("port %d of %s", l.Port, l.Address)
+			if other, ok := taken[at]; ok {
+				p.errorf(l.Pos, "inet_listener %s: %s is the port of inet_listener %s too", l.Name, at, other)
+			}
+			taken[at] = l.Name
+			ls = append(ls, l)
+		}
 	}
 	return ls
 }
@@ -173,7 +182,6 @@ func (p *parser) namespace(s *Settings, sec *section) Namespace {
 	setDefaults(&ns, "namespace")
 	p.assignAll(sec, &ns)
 	p.assignAll(sec, &ns.Imapc)
-	ns.Type = strings.ToLower(ns.Type)
 	if ns.Separator == "" {
 		ns.Separator = "/"
 	}

@@ -22,7 +22,7 @@ func (p *parser) check(s *Settings) {
 func (p *parser) checkProtocols(s *Settings) {
 	pos := s.Where("protocols")
 	for _, name := range s.General.Protocols {
-		switch strings.ToLower(name) {
+		switch name {
 		case "imap", "none":
 		case "pop3", "lmtp", "submission", "sieve":
 			p.warnf(pos, "protocols: %s is not served by this version: no port is opened", name)

@@ -2,7 +2,7 @@ package config
 
 import (
 	"fmt"
-	"strings"
+	"slices"
 )
 
 // classify refuses and warns about the values that are in force in a section.
@@ -42,20 +42,11 @@ func refusal(row *Row, text string) string {
 		given = words(text)
 	}
 	for _, w := range given {
-		if !hasFold(row.Only, w) {
+		if !slices.Contains(row.Only, w) {
 			return fmt.Sprintf("%q: %s", short(w), row.Reason)
 		}
 	}
 	return ""
-}
-
-func hasFold(list []string, word string) bool {
-	for _, w := range list {
-		if strings.EqualFold(w, word) {
-			return true
-		}
-	}
-	return false
 }
 
 // inBlock is the name of a setting as messages show it.

@@ -35,6 +35,7 @@ const (
 	maxValue    = 64 << 10 // bytes of a value read by "key = <file"
 	maxDepth    = 16       // files included by one another
 	maxBlocks   = 8        // blocks inside one another
+	maxKids     = 4096     // blocks in one block, or in all files
 	maxProblems = 100      // errors that are collected before Load gives up
 )
 

@@ -97,6 +97,8 @@ func TestLimits(t *testing.T) {
 		{"unclosed", "service x {\n", `:1: the block "service x {" that begins here has no "}"`},
 		{"errors", strings.Repeat("x\n", 1000), ":100:"},
 		{"growth", "instance_name = xxxxxxxx\n" + strings.Repeat("instance_name = $instance_name $instance_name\n", 30), "larger than"},
+		{"values", "instance_name = " + strings.Repeat("x", 60000) + "\ndict {\n" + numbered("a%d = $instance_name x\n", 1000) + "}\n", "the values together"},
+		{"blocks", numbered("service own%d {\n}\n", 5000), "more than 4096 blocks"},
 		{"environment", "instance_name = $ENV:ROOST_TEST_LINES\n", "line break"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -110,6 +112,14 @@ func TestLimits(t *testing.T) {
 			}
 		})
 	}
+}
+
+func numbered(format string, n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, format, i)
+	}
+	return b.String()
 }
 
 // TestIncludeDepth: files include one another to a limit.

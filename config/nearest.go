@@ -1,13 +1,12 @@
 package config
 
-import "sort"
-
-// nearest is a hint at the known name that is most like name, or "".
+// nearest is a hint at the known name that is most like name, or "". Of names
+// that are equally like it, it is the first in the alphabet.
 func nearest(name string, known []string) string {
 	best, bestDist := "", 1+limitFor(name)
-	sort.Strings(known)
 	for _, k := range known {
-		if d := distance(name, k, bestDist); d < bestDist {
+		d := distance(name, k, bestDist+1)
+		if d < bestDist || (d == bestDist && best != "" && k < best) {
 			best, bestDist = k, d
 		}
 	}

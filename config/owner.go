@@ -34,7 +34,7 @@ var (
 // ParseOwnerTemplate reads a prefix in which, after one expansion, %u, %n and %d
 // mean the owner. One of %u and %n is compulsory, and the prefix ends with the
 // separator. reader is the user who reads: with %n and no %d, owners are of the
-// reader's domain.
+// reader's domain. The separator is one byte.
 func ParseOwnerTemplate(prefix, sep, reader string) (OwnerTemplate, error) {
 	t := OwnerTemplate{sep: sep, readerDomain: domainPart(reader)}
 	seen := ""
@@ -63,10 +63,14 @@ func ParseOwnerTemplate(prefix, sep, reader string) (OwnerTemplate, error) {
 	}
 	t.hasDomain = strings.ContainsAny(seen, "ud")
 	t.setStops()
-	return t, checkTemplate(seen, prefix, sep)
+	if err := checkTemplate(seen, t.parts[len(t.parts)-1].literal, sep); err != nil {
+		return OwnerTemplate{}, err
+	}
+	return t, nil
 }
 
-func checkTemplate(seen, prefix, sep string) error {
+// checkTemplate judges the variables that were seen, and the text behind the last.
+func checkTemplate(seen, last, sep string) error {
 	switch {
 	case seen == "":
 		return errNoVariable
@@ -74,7 +78,7 @@ func checkTemplate(seen, prefix, sep string) error {
 		return errNoOwner
 	case seen != "u" && strings.Contains(seen, "u"):
 		return errVarTwice
-	case sep == "" || !strings.HasSuffix(prefix, sep):
+	case len(sep) != 1 || !strings.HasSuffix(last, sep):
 		return errNoSeparator
 	}
 	return nil

@@ -42,7 +42,7 @@ type parser struct {
 	stack    []*section // the open blocks; the first is root
 	files    []string   // the files being read, each included by the one before
 	order    map[string]int
-	total    int // bytes read so far
+	total    int // bytes of files and of expanded values so far
 	problems []Problem
 	warnings []Warning
 }
@@ -216,6 +216,8 @@ func (p *parser) openBlock(kind, name string, pos Pos) {
 	switch text, ok := p.judgeBlock(parent, kind, name); {
 	case len(p.stack) > maxBlocks:
 		p.errorf(pos, "blocks stand inside one another more than %d deep", maxBlocks)
+	case len(parent.kids) >= maxKids:
+		p.errorf(pos, "more than %d blocks", maxKids)
 	case !ok:
 		p.errorf(pos, "%s", text)
 	default:
@@ -240,7 +242,21 @@ func (p *parser) set(key, raw string, pos Pos) {
 		p.errorf(pos, "%v", err)
 		return
 	}
+	p.warnShadowed(target, key, pos)
 	target.vals[key] = v
+}
+
+// warnShadowed warns of a value that comes too late: a protocol block above has
+// its own, made of what was set before.
+func (p *parser) warnShadowed(target *section, key string, pos Pos) {
+	if target != p.root {
+		return
+	}
+	if block := p.root.child("protocol", "imap"); block != nil {
+		if v, ok := block.vals[key]; ok {
+			p.warnf(pos, "%s: the value in protocol imap, at %s, stays as it is", key, v.pos)
+		}
+	}
 }
 
 // target is the section a key belongs to: plugin/acl at the top is acl of the
@@ -299,6 +315,9 @@ func (p *parser) expandNames(raw string) (string, error) {
 		}
 	}
 	text := strings.Trim(strings.Join(words, " "), blanks)
+	if p.total += len(text); p.total > maxTotal {
+		return "", fmt.Errorf("the values together are larger than %d MiB", maxTotal>>20)
+	}
 	if strings.ContainsAny(text, "\n\r\x00") {
 		return "", errors.New("the value of a $name has a line break")
 	}

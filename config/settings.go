@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -227,14 +228,7 @@ type Dict struct {
 }
 
 // HasPlugin says whether mail_plugins has the word.
-func (s *Settings) HasPlugin(name string) bool {
-	for _, p := range s.Mail.Plugins {
-		if p == name {
-			return true
-		}
-	}
-	return false
-}
+func (s *Settings) HasPlugin(name string) bool { return slices.Contains(s.Mail.Plugins, name) }
 
 // Where is the place of a value: "imapc_host", "plugin/acl",
 // "namespace/shared/location". It is zero for what no file sets.

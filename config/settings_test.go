@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -146,6 +147,52 @@ func TestSyntaxValues(t *testing.T) {
 	want := "imap 127.0.0.1 1143, imap ::1 1143, second 0.0.0.0 1144, second :: 1144"
 	if got := strings.Join(ls, ", "); got != want {
 		t.Errorf("listeners: %s; want %s", got, want)
+	}
+}
+
+// TestProtocolBlocks: what an IMAP session sees is the block protocol imap, and
+// those for all but another protocol, over the rest; wherever they stand.
+func TestProtocolBlocks(t *testing.T) {
+	path := writeConf(t, `
+mail_plugins = acl
+protocol imap {
+  mail_plugins = $mail_plugins imap_acl
+  plugin {
+    acl_user = second
+  }
+  namespace inbox {
+    list = children
+  }
+}
+protocol !lmtp {
+  imapc_port = 1143
+}
+protocol !imap {
+  imapc_port = 1
+}
+protocol lmtp {
+  imapc_port = 2
+}
+mail_plugins = quota
+plugin {
+  acl = vfile
+  acl_user = first
+}
+namespace inbox {
+  inbox = yes
+  list = yes
+}
+`)
+	s, warnings, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fmt.Sprint(s.Mail.Plugins) != "[acl imap_acl]" || s.ACL.User != "second" || s.Imapc.Port != 1143 || s.Namespaces[0].List != "children" {
+		t.Errorf("%v %v %v %v", s.Mail.Plugins, s.ACL.User, s.Imapc.Port, s.Namespaces[0].List)
+	}
+	want := Warning{Pos{path, 21}, "mail_plugins: the value in protocol imap, at " + path + ":4, stays as it is"}
+	if !slices.Contains(warnings, want) {
+		t.Errorf("no warning %q in %q", want, warnings)
 	}
 }
 

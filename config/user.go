@@ -219,6 +219,7 @@ func (u *userSettings) checkNamespaces() error {
 	}
 	p := newParser(osSource{})
 	p.checkNamespaces(&u.Settings)
+	p.checkImapc(&u.Settings)
 	if len(p.problems) > 0 {
 		return Errors(p.problems)
 	}

@@ -72,6 +72,8 @@ func TestForUserErrors(t *testing.T) {
 	for _, c := range []struct{ key, value, want string }{
 		{"mail_max_userip_connections", "many", "is not a number"},
 		{"imapc_ssl", "imaps", "refused"},
+		{"imapc_max_idle_time", "0", "0 is not possible"},
+		{"imapc_features", "serach", "did you mean search?"},
 		{"acl", "vfile:/etc/global", "refused: global rights"},
 		{"acl_globals_only", "yes", "refused"},
 		{"mail_plugins", "acl mail_crypt", "refused"},

@@ -10,6 +10,7 @@ import (
 type Vars struct {
 	User         string // %u; %n is its part before the first @, %d the part after
 	Home         string // %h
+	UID, GID     string // %i, %{uid} and %{gid}
 	Service      string // %s
 	PID          string // %p
 	LocalIP      string // %l
@@ -40,8 +41,8 @@ var probeVars = Vars{User: "user@example.com", Home: "/home/user"}
 // Between % and the variable may stand a substring, [-][offset.][0]width, and
 // then modifiers: L lower case, U upper case, E quotes and backslashes escaped,
 // X decimal to hex, R reversed, T trailing blanks cut, D as LDAP domain, M MD5
-// in hex, N a 32-bit hash in hex. Modifiers work from left to right, the
-// substring last.
+// in hex, N a 32-bit hash in hex, H an older one. Modifiers work from left to
+// right, the substring last.
 func Expand(template string, vars *Vars) (string, error) {
 	return ExpandFunc(template, vars.lookup)
 }
@@ -77,6 +78,10 @@ func (v *Vars) lookup(name string) (string, bool) {
 		return domainPart(v.User), true
 	case "h", "home":
 		return v.Home, true
+	case "i", "uid":
+		return v.UID, true
+	case "gid":
+		return v.GID, true
 	case "s", "service":
 		return v.Service, true
 	case "p", "pid":

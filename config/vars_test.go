@@ -9,7 +9,7 @@ import (
 // same templates.
 func TestExpand(t *testing.T) {
 	vars := &Vars{
-		User: "alice@example.com", Home: "/home/example.com/alice", Service: "imap", PID: "17",
+		User: "alice@example.com", Home: "/home/example.com/alice", UID: "5001", Service: "imap", PID: "17",
 		LocalIP: "10.0.0.1", RemoteIP: "10.0.0.2", LocalPort: "143", RemotePort: "5000",
 		MasterUser: "bob@x", AuthUser: "bob@x", LoginUser: "alice@example.com", OriginalUser: "Alice@Example.com",
 		Session: "abc", Hostname: "host", Userdb: map[string]string{"home": "/h", "empty": ""},
@@ -63,6 +63,9 @@ func TestExpand(t *testing.T) {
 		{"%.256Nu", "bf"},
 		{"%4.16Nu", "000f"},
 		{"%5.5Nu", "00001"},
+		{"%Hu", "2481bd"},
+		{"%2.256Hu", "bd"},
+		{"%-2.2i %02i", "01 5001"},
 		{"%08Nu", "7"},
 		{"%8.8Nu", "00000007"},
 

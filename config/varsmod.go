@@ -57,7 +57,7 @@ func cutSigned(s string) (sign int, zero bool, n int, rest string, err error) {
 // modifiers is how many modifier letters s begins with.
 func modifiers(s string) int {
 	n := 0
-	for n < len(s) && n < maxModifiers && strings.IndexByte("LUEXRTDMN", s[n]) >= 0 {
+	for n < len(s) && n < maxModifiers && strings.IndexByte("LUEXRTDMNH", s[n]) >= 0 {
 		n++
 	}
 	return n
@@ -86,15 +86,28 @@ func (sub *substring) modify(mod byte, text string) string {
 		sum := md5.Sum([]byte(text))
 		return hex.EncodeToString(sum[:])
 	case 'N':
-		return sub.hash(text)
+		sum := md5.Sum([]byte(text))
+		return sub.hash(binary.BigEndian.Uint64(sum[:8]))
+	case 'H':
+		return sub.hash(uint64(pjwHash(text)))
 	}
 	return text
 }
 
-// hash is the N modifier: 64 bits of the MD5, modulo the width, cut to 32 bits.
-func (sub *substring) hash(text string) string {
-	sum := md5.Sum([]byte(text))
-	n := binary.BigEndian.Uint64(sum[:8])
+// pjwHash is the hash of P. J. Weinberger.
+func pjwHash(text string) uint32 {
+	var h uint32
+	for i := 0; i < len(text); i++ {
+		h = h<<4 + uint32(text[i])
+		if g := h & 0xf0000000; g != 0 {
+			h ^= g>>24 ^ g
+		}
+	}
+	return h
+}
+
+// hash is n modulo the width, cut to 32 bits, with as many digits as the offset says.
+func (sub *substring) hash(n uint64) string {
 	if sub.width > 0 {
 		n %= uint64(sub.width)
 	}

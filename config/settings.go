@@ -43,7 +43,8 @@ type General struct {
 }
 
 // Listener is one port to open. Its connections are plaintext: this version
-// serves no TLS, and opens no listener that asks for it.
+// serves no TLS, and opens no listener that asks for it. It is to be opened for
+// the family of its address alone, for 0.0.0.0 and :: may share a port.
 type Listener struct {
 	Service string // "imap-login"
 	Name    string // "imap", or what the block is called

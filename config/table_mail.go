@@ -66,8 +66,6 @@ func storageRows() []Row {
 		acc("mail_index_log2_max_age", Time, "3 days", "How long a rotated log is kept.", whyStore),
 		acc("mail_cache_unaccessed_field_drop", Time, "30 days", "When an unused field leaves the cache.", whyStore),
 		acc("mail_cache_record_max_size", Size, "64 k", "Size of one cache record.", whyStore),
-		acc("mail_cache_max_header_name_length", Uint, "100", "Length of header names in the cache.", whyStore),
-		acc("mail_cache_max_headers_count", Uint, "100", "How many headers are cached.", whyStore),
 		acc("mail_cache_purge_delete_percentage", Uint, "20", "When a cache is purged.", whyStore),
 		acc("mail_cache_purge_continued_percentage", Uint, "200", "When a cache is purged.", whyStore),
 		acc("mail_cache_purge_header_continue_count", Uint, "4", "When a cache is purged.", whyStore),

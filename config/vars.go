@@ -114,8 +114,11 @@ func (v *Vars) lookupAuth(name string) (string, bool) {
 		return v.Hostname, true
 	}
 	for _, u := range [...]struct{ prefix, user string }{
-		{"master_", v.MasterUser}, {"login_", v.LoginUser}, {"auth_", v.AuthUser},
-		{"orig_", v.OriginalUser}, {"original_", v.OriginalUser},
+		{"master_", v.MasterUser},
+		{"login_", v.LoginUser},
+		{"auth_", v.AuthUser},
+		{"orig_", v.OriginalUser},
+		{"original_", v.OriginalUser},
 	} {
 		part, ok := strings.CutPrefix(name, u.prefix)
 		if !ok {

@@ -220,15 +220,12 @@ func (p *parser) checkDirector(s *Settings) {
 		wired = true
 	}
 	_, listed := s.root.vals["director_mail_servers"] // perhaps with an error
-	switch {
-	case wired && !d.Enabled && !listed:
+	if wired && !d.Enabled && !listed {
 		pos := s.Where("director_servers")
 		if pos.IsZero() {
 			pos = s.Where("service/imap-login/executable")
 		}
 		p.errorf(pos, "director_mail_servers is missing: a director needs its backends")
-	case d.Enabled && !wired:
-		p.errorf(s.Where("director_mail_servers"), "director_mail_servers: director_servers is missing: is this a director?")
 	}
 	if n := distinct(d.Servers); n > 1 {
 		p.errorf(s.Where("director_servers"), "director_servers: refused: %d directors: two that do not know of each other could send a user to two backends", n)

@@ -19,6 +19,7 @@ type appender struct {
 	next    *mailbox.NewMessage     // parsed and not given out yet
 	literal *imapwire.LiteralReader // of next
 	count   int
+	end     error // what message returns from now on: io.EOF or why it failed
 }
 
 // append is APPEND. RFC 3501 section 6.3.11, RFC 3502, RFC 4315 section 3.
@@ -50,8 +51,16 @@ func appendUID(d *imap.AppendData) string {
 	return string(d.UIDs.AppendTo(append(b, ' ')))
 }
 
-// message is the mailbox.NextMessage of the command.
-func (a *appender) message() (*mailbox.NewMessage, error) {
+// message is the mailbox.NextMessage of the command. Behind the end there is
+// the next command, which an account that asks once more must not get.
+func (a *appender) message() (m *mailbox.NewMessage, err error) {
+	if a.end == nil {
+		m, a.end = a.read()
+	}
+	return m, a.end
+}
+
+func (a *appender) read() (*mailbox.NewMessage, error) {
 	if a.next == nil {
 		if a.dec.CRLF() {
 			return nil, io.EOF

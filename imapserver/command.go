@@ -25,11 +25,12 @@ type command struct {
 // step reads one command, executes it and answers. An error ends the connection.
 func (s *session) step() error {
 	s.commands++
-	var cmd command
-	started := time.Now()
-	err := s.readCommand(&cmd)
+	s.cmd = command{}
+	cmd := &s.cmd
+	started, waited := time.Now(), s.stream.waited
+	err := s.readCommand(cmd)
 	if err == nil {
-		err = cmd.run(s, s.ctx, &cmd)
+		err = cmd.run(s, s.ctx, cmd)
 	}
 	if lost := s.lost(err); lost != nil {
 		return lost
@@ -37,8 +38,8 @@ func (s *session) step() error {
 	if err == nil || !imap.AsError(err).Bad {
 		s.sync(cmd.fresh || cmd.is(asksHome), cmd.is(holdsExpunges))
 	}
-	s.answer(&cmd, err)
-	s.logCommand(&cmd, err, time.Since(started))
+	s.answer(cmd, err)
+	s.logCommand(cmd, err, time.Since(started)-(s.stream.waited-waited))
 	return s.dec.SkipLine()
 }
 
@@ -48,10 +49,12 @@ func (s *session) lost(err error) error {
 	if errors.As(err, &lost) {
 		return lost.error
 	}
-	parse := s.dec.Err()
-	if parse == nil {
-		return nil
+	if s.enc.Err() != nil {
+		if broken := s.flush(); broken != nil {
+			return broken
+		}
 	}
+	parse := s.dec.Err()
 	if _, ok := errors.AsType[*imap.Error](parse); ok {
 		return nil
 	}

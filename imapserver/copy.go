@@ -51,9 +51,13 @@ func (s *session) parseCopy(cmd *command) (imap.UIDSet, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	uids, err := s.view.resolve(set, cmd.is(byUID))
-	if err == nil && uids.Empty() {
+	named, err := s.view.resolve(set, cmd.is(byUID))
+	uids := named.Minus(s.view.gone)
+	switch {
+	case err == nil && named.Empty():
 		cmd.text = "No messages found."
+	case err == nil && uids.Empty():
+		err = imap.Errorf(imap.CodeExpungeIssued, "The messages were already expunged.")
 	}
 	return uids, dest, err
 }

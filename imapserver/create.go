@@ -28,6 +28,7 @@ func (s *session) deleteMailbox(ctx context.Context, cmd *command) error {
 	if err != nil {
 		return err
 	}
+	cmd.fresh = name == s.name
 	return s.account().Delete(ctx, name)
 }
 

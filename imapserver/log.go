@@ -1,7 +1,6 @@
 package imapserver
 
 import (
-	"errors"
 	"log/slog"
 	"time"
 
@@ -11,7 +10,10 @@ import (
 // setLog makes the session's log say who is meant. It is called again when
 // more is known: after ID and after the login.
 func (s *session) setLog() {
-	args := []any{"session", s.client.SessionID, "client", s.client.Remote.String()}
+	args := []any{"session", s.client.SessionID}
+	if s.client.Remote.IsValid() {
+		args = append(args, "client", s.client.Remote.String())
+	}
 	if s.client.ExternalSessionID != "" {
 		args = append(args, "ext_session", s.client.ExternalSessionID)
 	}
@@ -21,11 +23,12 @@ func (s *session) setLog() {
 	s.log = s.cfg.Log.With(args...)
 }
 
-// logCommand logs what was slow, and what failed for a reason of our own.
+// logCommand logs what was slow, and what failed for a reason that is not the
+// client's. took is without the time that the client let us wait.
 func (s *session) logCommand(cmd *command, err error, took time.Duration) {
 	slow := s.cfg.SlowCommand > 0 && took >= s.cfg.SlowCommand && cmd.name != "IDLE"
-	e, _ := errors.AsType[*imap.Error](err)
-	failed := err != nil && (e == nil || e.Err != nil && !e.Bad && s.state != notAuthenticated)
+	code := imap.CodeOf(err)
+	failed := code == imap.CodeServerBug || code == imap.CodeUnavailable || code == imap.CodeCorruption
 	if !slow && !failed {
 		return
 	}
@@ -34,7 +37,7 @@ func (s *session) logCommand(cmd *command, err error, took time.Duration) {
 		box = s.name
 	}
 	level, what := slog.LevelInfo, "slow command"
-	args := []any{"command", cmd.name, "mailbox", box, "code", string(imap.CodeOf(err)), "ms", took.Milliseconds()}
+	args := []any{"command", cmd.name, "mailbox", box, "code", string(code), "ms", took.Milliseconds()}
 	if failed {
 		level, what = slog.LevelWarn, "command failed"
 		args = append(args, "error", err)
@@ -47,7 +50,11 @@ func (s *session) logLogin(cred *Credentials) {
 }
 
 func (s *session) logRefused(cred *Credentials, err error) {
-	s.log.Info("login refused", "user", cred.AuthzID, "acting", cred.AuthID,
+	user := cred.AuthzID
+	if user == "" {
+		user = cred.AuthID
+	}
+	s.log.Info("login refused", "user", user, "acting", cred.AuthID,
 		"mechanism", mechanismName(cred), "code", string(imap.CodeOf(err)), "error", err)
 }
 

@@ -8,23 +8,38 @@ import (
 	"time"
 
 	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/sasl"
 )
 
 // loginCommand is LOGIN. RFC 3501 section 6.2.3.
 func (s *session) loginCommand(ctx context.Context, cmd *command) error {
-	var cred Credentials
-	if !s.dec.ExpectSP() || !s.dec.ExpectAString(&cred.AuthID) || !s.dec.ExpectSP() ||
-		!s.dec.ExpectAString(&cred.Password) || !s.dec.ExpectCRLF() {
+	var user, password string
+	if !s.dec.ExpectSP() || !s.dec.ExpectAString(&user) || !s.dec.ExpectSP() ||
+		!s.dec.ExpectAString(&password) || !s.dec.ExpectCRLF() {
 		return s.dec.Err()
 	}
 	if err := s.checkSecured(); err != nil {
 		return err
 	}
-	if err := s.logIn(ctx, &cred); err != nil {
+	if err := s.verifyPlain(ctx, user, password); err != nil {
 		return err
 	}
 	s.welcome(cmd)
 	return nil
+}
+
+// verifyPlain sends a name and a password the way of PLAIN, so that both have
+// the same form whichever command they come by.
+func (s *session) verifyPlain(ctx context.Context, user, password string) error {
+	rows, err := sasl.Select("PLAIN")
+	if err != nil {
+		return err
+	}
+	server := rows[0].NewServer(func(c sasl.Credentials) error {
+		return s.logIn(ctx, &Credentials{AuthID: c.AuthID, Password: c.Password})
+	})
+	_, _, err = server.Next([]byte("\x00" + user + "\x00" + password))
+	return err
 }
 
 // checkSecured refuses a plaintext password where others could read it.

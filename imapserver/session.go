@@ -52,6 +52,7 @@ type session struct {
 	readOnly bool            // what the client was told of it
 	view     *view
 
+	cmd     command     // that is running
 	proxied atomic.Bool // ctx belongs to a Proxy now
 
 	started  time.Time
@@ -197,37 +198,43 @@ func (s *session) wait(until time.Time) error {
 // flush sends what is answered. A line that could not be sent is a mistake of
 // ours, told to the log; only a connection that is broken is an error.
 func (s *session) flush() error {
-	if err := s.enc.Flush(); err != nil {
-		s.log.Warn("response was not sent", "error", err)
-		return s.enc.Flush()
+	err := s.enc.Flush()
+	if err == nil {
+		return nil
 	}
+	if broken := s.enc.Flush(); broken != nil {
+		return broken
+	}
+	s.log.Warn("response was not sent", "error", err)
 	return nil
 }
 
-// end says good-bye as the error asks for, and gives the reason for the log.
-func (s *session) end(err error) string {
+// end says good-bye where there is somebody to hear it, and gives the reason
+// for the log.
+func (s *session) end(err error) (reason string) {
 	if ended, ok := errors.AsType[proxyEnded](err); ok {
 		return string(ended)
 	}
+	bye := ""
 	switch {
 	case err == nil:
 		return "Logged out"
 	case errors.Is(err, errShutdown):
-		s.bye(byeShutdown)
-		return "Server shutting down"
+		bye, reason = byeShutdown, "Server shutting down"
 	case errors.Is(err, errTimeout):
-		s.bye("Disconnected for inactivity.")
-		return "Disconnected for inactivity"
+		bye, reason = "Disconnected for inactivity.", "Disconnected for inactivity"
 	case errors.Is(err, errTooManyBad):
-		s.bye("Too many invalid IMAP commands.")
-		return "Too many invalid IMAP commands"
+		bye, reason = "Too many invalid IMAP commands.", "Too many invalid IMAP commands"
 	case errors.Is(err, imapwire.ErrTooLong):
-		s.bye("[LIMIT] Input is too long.")
-		return "Input is too long"
+		bye, reason = "[LIMIT] Input is too long.", "Input is too long"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "Connection closed"
+	default:
+		return "Connection lost: " + err.Error()
 	}
-	return "Connection lost: " + err.Error()
+	s.bye(bye)
+	s.stream.linger()
+	return reason
 }
 
 func (s *session) bye(text string) {

@@ -26,6 +26,7 @@ var longAgo = time.Unix(1, 0)
 type stream struct {
 	conn          net.Conn
 	in, out       int64
+	waited        time.Duration // for the client, to send or to take
 	rawIn, rawOut io.WriteCloser
 
 	readTimeout, writeTimeout time.Duration
@@ -94,7 +95,9 @@ func (s *stream) read(p []byte) (int, error) {
 		if waiting && s.woken.Swap(false) {
 			return 0, errWoken
 		}
+		began := time.Now()
 		n, err := s.conn.Read(p)
+		s.waited += time.Since(began)
 		if n > 0 {
 			s.in += int64(n)
 			copyRaw(&s.rawIn, p[:n])
@@ -128,8 +131,10 @@ func (s *stream) Write(p []byte) (int, error) {
 	const piece = 64 << 10
 	done := 0
 	for done < len(p) {
-		_ = s.conn.SetWriteDeadline(time.Now().Add(s.writeTimeout))
+		began := time.Now()
+		_ = s.conn.SetWriteDeadline(began.Add(s.writeTimeout))
 		n, err := s.conn.Write(p[done:min(done+piece, len(p))])
+		s.waited += time.Since(began)
 		copyRaw(&s.rawOut, p[done:done+n])
 		done += n
 		s.out += int64(n)
@@ -156,6 +161,24 @@ func (s *stream) takeAhead() []byte {
 	rest := s.ahead[s.from:s.to]
 	s.from = s.to
 	return rest
+}
+
+// The bounds of linger.
+const (
+	lingerTime  = time.Second
+	lingerBytes = 1 << 20
+)
+
+// linger closes our half and waits a moment for the other to be closed. A
+// connection that is closed with unread input is reset, and the client loses
+// the last line that we sent.
+func (s *stream) linger() {
+	half, ok := s.conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	_ = s.conn.SetReadDeadline(time.Now().Add(lingerTime))
+	_, _ = io.CopyN(io.Discard, s.conn, lingerBytes)
 }
 
 func (s *stream) close() {

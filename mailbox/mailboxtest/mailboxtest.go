@@ -28,6 +28,9 @@ type Fixture struct {
 	// readers may do so anyway.
 	Grant func(t *testing.T, mailbox, reader string)
 
+	// NoModSeq says that the home knows no modification sequences.
+	NoModSeq bool
+
 	// Skip names the tests that this home can't pass ("Names/Odd"), each with
 	// the reason.
 	Skip map[string]string

@@ -95,6 +95,7 @@ func privateTests() []test {
 			second.wantFlags(2, imap.FlagSeen)
 		}},
 		{"ModSeqIsOnesOwn", func(s *shared) {
+			s.needModSeq()
 			before := s.carol.status("Work").HighestModSeq
 			stored := s.bobBox.store(uids(2), mailbox.FlagsAdd, imap.FlagSeen)
 			s.ownerBox.store(uids(2), mailbox.FlagsAdd, imap.FlagSeen)
@@ -160,6 +161,7 @@ func privateTests() []test {
 			s.bobBox.store(s.all, mailbox.FlagsAdd, imap.FlagSeen, imap.FlagDeleted)
 			s.ownerBox.expunge(nil, true)
 			s.owner.add("Work", []string{shortMessage})
+			s.bobBox.sync()
 			s.wantUIDs(s.bobBox.search(s.unseen), "3", "unseen by bob")
 			s.wantUnseen(1, 1, 1)
 		}},

@@ -66,6 +66,13 @@ func (h *home) session(a mailbox.Account) *user {
 	return &user{h, a}
 }
 
+func (h *home) needModSeq() {
+	h.Helper()
+	if h.NoModSeq {
+		h.T.Skip("no modification sequences here")
+	}
+}
+
 // grant lets readers use a mailbox.
 func (h *home) grant(name string, readers ...string) {
 	h.Helper()

@@ -101,6 +101,7 @@ func storeTests() []test {
 			b.wantStored(out, 1, imap.FlagSeen, imap.FlagDeleted, imap.FlagDraft)
 		}},
 		{"ModSeqGrows", func(h *home) {
+			h.needModSeq()
 			o, b := h.withMail(2)
 			before := o.status("Work").HighestModSeq
 			untouched := b.fetchOne(2, &imap.FetchItems{ModSeq: true}).ModSeq
@@ -206,6 +207,7 @@ func expungeTests() []test {
 			h.wantUIDs(c.New, "3", "new")
 		}},
 		{"ModSeqGrows", func(h *home) {
+			h.needModSeq()
 			o, b := h.withMail(2, imap.FlagDeleted)
 			before := o.status("Work").HighestModSeq
 			b.expunge(uids(1), false)

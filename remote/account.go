@@ -1,0 +1,171 @@
+package remote
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/imapclient"
+	"github.com/roost-mail/roost/imapwire"
+	"github.com/roost-mail/roost/mailbox"
+)
+
+// named runs a command whose first argument is a mailbox name. A refusal
+// without a code means meant.
+func (a *Account) named(ctx context.Context, h *imapclient.Handler, verb, name string, meant imap.Code, args func(*imapwire.Encoder)) error {
+	err := a.control.do(ctx, repeatable(verb), func(c *imapclient.Conn) error {
+		peer, err := a.control.toPeer(name)
+		if err != nil {
+			return err
+		}
+		_, err = c.Do(ctx, h, func(e *imapwire.Encoder) {
+			e.Atom(verb).SP().Mailbox(peer)
+			if args != nil {
+				args(e)
+			}
+		})
+		return err
+	})
+	return refusal(err, meant)
+}
+
+// repeatable says of which commands the second has no other answer than the
+// first if that was lost after it took effect.
+func repeatable(verb string) bool {
+	return !slices.Contains([]string{"CREATE", "DELETE", "RENAME"}, verb)
+}
+
+// List asks for the trees below the patterns, and works out the rest here, so
+// that it is the same for every peer.
+func (a *Account) List(ctx context.Context, patterns []string) ([]mailbox.ListEntry, error) {
+	names := map[string]bool{}
+	for _, p := range patterns {
+		if err := a.list(ctx, "LIST", plainPrefix(imap.CanonicalName(p)), names); err != nil {
+			return nil, err
+		}
+	}
+	all := make([]mailbox.ListEntry, 0, len(names))
+	for name := range names {
+		all = append(all, mailbox.ListEntry{Name: name})
+	}
+	return mailbox.Select(all, patterns), nil
+}
+
+// plainPrefix is what the names that match a pattern begin with, as far as it
+// is the same in every encoding of names.
+func plainPrefix(pattern string) string {
+	prefix := imap.PatternPrefix(pattern)
+	if i := strings.IndexFunc(prefix, func(r rune) bool { return r < ' ' || r >= 0x7f || r == '&' }); i >= 0 {
+		prefix = prefix[:i]
+	}
+	if len(prefix) < len(imap.Inbox) && strings.EqualFold(prefix, imap.Inbox[:len(prefix)]) {
+		return "" // INBOX may be spelled otherwise there
+	}
+	return prefix
+}
+
+// list adds the mailboxes whose names begin with prefix.
+func (a *Account) list(ctx context.Context, verb, prefix string, names map[string]bool) error {
+	h := &imapclient.Handler{List: func(d *imapclient.ListData) {
+		if slices.ContainsFunc(d.Attrs, isNoMailbox) {
+			return
+		}
+		if name, ok := a.control.fromPeer(d.Name, d.Delimiter); ok && name != "" {
+			names[name] = true
+		}
+	}}
+	return refusal(a.control.do(ctx, true, func(c *imapclient.Conn) error {
+		peer, err := a.control.toPeer(prefix)
+		if err != nil {
+			return nil //nolint:nilerr // nothing there has such a name
+		}
+		_, err = c.Do(ctx, h, func(e *imapwire.Encoder) {
+			e.Atom(verb).SP().String("").SP().Mailbox(peer + "*")
+		})
+		return err
+	}), imap.CodeCannot)
+}
+
+func isNoMailbox(a imap.Attr) bool {
+	return strings.EqualFold(string(a), string(imap.AttrNoSelect)) || strings.EqualFold(string(a), string(imap.AttrNonExistent))
+}
+
+// Subscriptions are those that the peer keeps for this user.
+func (a *Account) Subscriptions(ctx context.Context) ([]string, error) {
+	names := map[string]bool{}
+	if err := a.list(ctx, "LSUB", "", names); err != nil {
+		return nil, err
+	}
+	out := make([]string, 0, len(names))
+	for name := range names {
+		out = append(out, name)
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+// SetSubscribed sets one at the peer.
+func (a *Account) SetSubscribed(ctx context.Context, name string, subscribed bool) error {
+	verb := "UNSUBSCRIBE"
+	if subscribed {
+		verb = "SUBSCRIBE"
+	}
+	return a.named(ctx, nil, verb, name, imap.CodeCannot, nil)
+}
+
+// statusNames are the items in the order of their bits.
+var statusNames = [...]string{"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "HIGHESTMODSEQ"}
+
+// Status leaves HIGHESTMODSEQ at 0 if the peer has none.
+func (a *Account) Status(ctx context.Context, name string, items imap.StatusItems) (imap.Status, error) {
+	var status imap.Status
+	h := &imapclient.Handler{MailboxStatus: func(s imap.Status) { status = s }}
+	err := a.named(ctx, h, "STATUS", name, imap.CodeNonExistent, func(e *imapwire.Encoder) {
+		if !a.control.conn.Has("CONDSTORE") {
+			items &^= imap.StatusHighestModSeq
+		}
+		var wanted []string
+		for i, item := range statusNames {
+			if items&(1<<i) != 0 {
+				wanted = append(wanted, item)
+			}
+		}
+		if len(wanted) == 0 {
+			wanted = []string{"MESSAGES"} // whether there is such a mailbox
+		}
+		e.SP().Special('(').RawString(strings.Join(wanted, " ")).Special(')')
+	})
+	return status, err
+}
+
+// Create leaves it to the peer whether missing levels become mailboxes.
+func (a *Account) Create(ctx context.Context, name string) error {
+	if err := imap.CheckName(name); err != nil {
+		return err
+	}
+	return a.named(ctx, nil, "CREATE", name, imap.CodeCannot, nil)
+}
+
+// Delete removes a mailbox at the peer. The connection it uses has none
+// selected, so that a refusal harms nobody.
+func (a *Account) Delete(ctx context.Context, name string) error {
+	return a.named(ctx, nil, "DELETE", name, imap.CodeCannot, nil)
+}
+
+// Rename renames a mailbox at the peer.
+func (a *Account) Rename(ctx context.Context, from, to string) error {
+	if err := imap.CheckName(to); err != nil {
+		return err
+	}
+	var bad error
+	err := a.named(ctx, nil, "RENAME", from, imap.CodeCannot, func(e *imapwire.Encoder) {
+		var peer string
+		peer, bad = a.control.toPeer(to)
+		e.SP().Mailbox(peer)
+	})
+	if bad != nil {
+		return imap.Errorf(imap.CodeCannot, "Invalid mailbox name")
+	}
+	return err
+}

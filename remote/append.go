@@ -1,0 +1,188 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/imapclient"
+	"github.com/roost-mail/roost/imapwire"
+	"github.com/roost-mail/roost/mailbox"
+)
+
+// Append asks the peer about the mailbox first, so that next is not called in
+// vain, and then streams. Several messages go in one APPEND where the peer has
+// MULTIAPPEND (RFC 3502); elsewhere one by one, and those that went in before
+// one failed are removed again.
+func (a *Account) Append(ctx context.Context, name string, next mailbox.NextMessage) (imap.AppendData, error) {
+	if err := a.appendable(ctx, name); err != nil {
+		return imap.AppendData{}, err
+	}
+	first, err := next()
+	if errors.Is(err, io.EOF) {
+		return imap.AppendData{}, nil
+	}
+	if err != nil {
+		return imap.AppendData{}, err
+	}
+	s := &sending{account: a, name: name, next: next, message: first}
+	err = a.control.do(ctx, false, func(c *imapclient.Conn) error { return s.sendAll(ctx, c) })
+	if err != nil {
+		s.takeBack(ctx)
+		if s.failed != nil {
+			return imap.AppendData{}, s.failed
+		}
+		return imap.AppendData{}, intoRefusal(err)
+	}
+	return s.data, nil
+}
+
+// appendable asks whether the mailbox exists and takes mail. Where there are
+// rights, they tell: a mailbox may take mail from those who may not look at it.
+func (a *Account) appendable(ctx context.Context, name string) error {
+	rights, err := a.MyRights(ctx, name)
+	switch {
+	case err == nil && rights.Has(imap.RightInsert):
+		return nil
+	case err == nil:
+		return imap.NoPermission()
+	case imap.CodeOf(err) == imap.CodeUnavailable:
+		return err
+	}
+	_, err = a.Status(ctx, name, imap.StatusMessages)
+	return intoRefusal(err)
+}
+
+// sending is an APPEND under way.
+type sending struct {
+	account *Account
+	name    string
+	next    mailbox.NextMessage
+	message *mailbox.NewMessage // to be sent; nil after the last
+	failed  error               // of next or of a body
+	data    imap.AppendData
+}
+
+func (s *sending) sendAll(ctx context.Context, c *imapclient.Conn) error {
+	for s.message != nil {
+		if err := s.send(ctx, c); err != nil {
+			return err
+		}
+		if s.message == nil {
+			break
+		}
+		// Without MULTIAPPEND the next is a command of its own.
+		if s.advance(); s.failed != nil {
+			return s.failed
+		}
+	}
+	return nil
+}
+
+// send sends one command, with all messages if the peer takes several.
+func (s *sending) send(ctx context.Context, c *imapclient.Conn) error {
+	peer, err := s.account.control.toPeer(s.name)
+	if err != nil {
+		return err
+	}
+	multi := c.Has("MULTIAPPEND")
+	status, err := c.Do(ctx, nil, func(e *imapwire.Encoder) {
+		e.Atom("APPEND").SP().Mailbox(peer)
+		s.write(e)
+		for multi && e.Err() == nil {
+			if s.advance(); s.message == nil {
+				break
+			}
+			s.write(e)
+		}
+		if s.failed != nil {
+			// Nothing but the end of the connection takes back what was begun.
+			_ = c.Close()
+		}
+	})
+	if s.failed != nil {
+		_ = c.Close()
+		return final{s.failed}
+	}
+	if err != nil {
+		return err
+	}
+	s.note(status)
+	return nil
+}
+
+// write appends the flags, the date and the body of a message.
+func (s *sending) write(e *imapwire.Encoder) {
+	m := s.message
+	e.SP()
+	if len(m.Flags) > 0 {
+		e.Flags(m.Flags).SP()
+	}
+	if !m.InternalDate.IsZero() {
+		e.DateTime(m.InternalDate).SP()
+	}
+	e.Literal(m.Size, &bodyReader{r: m.Body, failed: &s.failed, left: m.Size})
+}
+
+func (s *sending) advance() {
+	message, err := s.next()
+	if errors.Is(err, io.EOF) {
+		message, err = nil, nil
+	}
+	s.message, s.failed = message, err
+}
+
+// bodyReader remembers whether it was the body that failed, or the connection.
+type bodyReader struct {
+	r      io.Reader
+	left   int64
+	failed *error
+}
+
+func (b *bodyReader) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	b.left -= int64(n)
+	if err != nil && b.left > 0 {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		*b.failed = fmt.Errorf("read message: %w", err)
+	}
+	return n, err
+}
+
+// note takes down an APPENDUID (RFC 4315 section 3).
+func (s *sending) note(status *imapclient.Status) {
+	if status.Code != "APPENDUID" {
+		return
+	}
+	validity, set, _ := strings.Cut(status.Args, " ")
+	n, err := strconv.ParseUint(validity, 10, 32)
+	uids, errSet := imap.ParseNumSet(set)
+	if err == nil && errSet == nil {
+		s.data.UIDValidity = uint32(n)
+		s.data.UIDs = s.data.UIDs.Union(uids.Resolve(0))
+	}
+}
+
+// takeBack removes what went in before a later message failed.
+func (s *sending) takeBack(ctx context.Context) {
+	if s.data.UIDs.Empty() {
+		return
+	}
+	box, err := s.account.Open(context.WithoutCancel(ctx), s.name, false)
+	if err == nil {
+		if box.Info().UIDValidity == s.data.UIDValidity {
+			err = mailbox.Remove(context.WithoutCancel(ctx), box, s.data.UIDs)
+		}
+		_ = box.Close()
+	}
+	if err != nil {
+		s.account.cfg.Log.Error("messages of an append that failed could not be removed",
+			"owner", s.account.cfg.Owner, "uids", s.data.UIDs.String(), "error", err)
+	}
+}

@@ -1,0 +1,310 @@
+package remote
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/imapclient"
+	"github.com/roost-mail/roost/imapwire"
+	"github.com/roost-mail/roost/mailbox"
+)
+
+// box is an open mailbox and its connection. The connection belongs to the
+// caller of the methods, or to the goroutine of a Watch while there is one.
+type box struct {
+	account  *Account
+	name     string
+	readOnly bool // as asked for
+	link     link
+
+	watch *watch // nil without a Watch; belongs to the caller
+
+	mu       sync.Mutex // guards what follows, against the goroutine of a Watch
+	state    state
+	watching *watch // the same as watch
+}
+
+// Open selects a mailbox on a connection of its own.
+func (a *Account) Open(ctx context.Context, name string, readOnly bool) (mailbox.Mailbox, error) {
+	b := &box{account: a, name: name, readOnly: readOnly}
+	b.link = link{cfg: &a.cfg, delimiter: a.control.delimiter, prepare: b.selectOn}
+	b.state.info.Name = name
+	err := b.link.do(ctx, true, func(*imapclient.Conn) error { return nil })
+	if err != nil {
+		b.link.drop()
+		return nil, refusal(err, imap.CodeNonExistent)
+	}
+	a.control.delimiter = b.link.delimiter
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.state.take()
+	b.state.info.Unseen = b.state.firstUnseen()
+	return b, nil
+}
+
+// selectOn selects the mailbox on a new connection and takes in its state. The
+// FETCH goes out with the SELECT, to save a round trip.
+func (b *box) selectOn(ctx context.Context, c *imapclient.Conn) error {
+	if err := b.usable(); err != nil {
+		return err
+	}
+	peer, err := b.link.toPeer(b.name)
+	if err != nil {
+		return err
+	}
+	verb, modSeq := "SELECT", c.Has("CONDSTORE")
+	if b.readOnly {
+		verb = "EXAMINE"
+	}
+	s := selection{readOnly: b.readOnly}
+	c.Handler = s.handler()
+	selecting, err := c.Send(ctx, nil, func(e *imapwire.Encoder) {
+		e.Atom(verb).SP().Mailbox(peer)
+		if modSeq {
+			e.RawString(" (CONDSTORE)")
+		}
+	})
+	if err != nil {
+		return unavailable(err)
+	}
+	fetching, err := c.Send(ctx, nil, command("UID FETCH 1:* "+flagItems(modSeq)))
+	if err != nil {
+		return unavailable(err)
+	}
+	status, refused := c.Wait(ctx, selecting)
+	_, err = c.Wait(ctx, fetching)
+	if c.Broken() != nil {
+		return unavailable(c.Broken())
+	}
+	if refused != nil {
+		return b.notSelected(refusal(refused, imap.CodeNonExistent))
+	}
+	if err != nil && s.exists > 0 {
+		return refusal(err, imap.CodeCannot)
+	}
+	s.status(status)
+	c.Handler = b.handler()
+	return b.adopt(&s)
+}
+
+// flagItems are what is kept of each message.
+func flagItems(modSeq bool) string {
+	if modSeq {
+		return "(UID FLAGS MODSEQ)"
+	}
+	return "(UID FLAGS)"
+}
+
+// notSelected notes what a refusal to select again says of the mailbox.
+func (b *box) notSelected(err error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch imap.CodeOf(err) {
+	case imap.CodeNonExistent:
+		b.state.end(&b.state.gone)
+	case imap.CodeNoPerm:
+		b.state.revoked = true
+	}
+	return err
+}
+
+// selection is what a SELECT tells.
+type selection struct {
+	uidValidity   uint32
+	uidNext       imap.UID
+	highestModSeq imap.ModSeq
+	flags         []imap.Flag
+	permanent     []imap.Flag
+	limited       bool // PERMANENTFLAGS were told
+	readOnly      bool
+	exists        int
+	messages      []message
+}
+
+func (s *selection) handler() imapclient.Handler {
+	return imapclient.Handler{
+		Status: s.status,
+		Exists: func(n uint32) { s.exists = int(n) },
+		Flags:  func(flags []imap.Flag) { s.flags = flags },
+		Expunge: func(seq imap.SeqNum) {
+			if int(seq) <= len(s.messages) {
+				s.messages = slices.Delete(s.messages, int(seq)-1, int(seq))
+			}
+			s.exists--
+		},
+		Fetch: func(m *imapclient.FetchData) error {
+			if m.Has&imapclient.ItemUID != 0 && m.Has&imapclient.ItemFlags != 0 {
+				s.messages = append(s.messages, newMessage(m))
+			}
+			return nil
+		},
+	}
+}
+
+// status takes the response codes of SELECT (RFC 9051 section 6.3.2).
+func (s *selection) status(status *imapclient.Status) {
+	switch status.Code {
+	case "UIDVALIDITY":
+		s.uidValidity = uint32(number(status.Args))
+	case "UIDNEXT":
+		s.uidNext = imap.UID(number(status.Args))
+	case "HIGHESTMODSEQ":
+		s.highestModSeq = imap.ModSeq(number(status.Args))
+	case "PERMANENTFLAGS":
+		s.permanent, s.limited = flagList(status.Args), true
+	case "READ-ONLY":
+		s.readOnly = true
+	}
+}
+
+// flagList reads the flags of PERMANENTFLAGS.
+func flagList(args string) []imap.Flag {
+	var flags []imap.Flag
+	for f := range strings.FieldsSeq(strings.Trim(args, "()")) {
+		flags = append(flags, imap.CanonicalFlag(imap.Flag(f)))
+	}
+	return flags
+}
+
+func number(s string) (n uint64) {
+	for _, c := range []byte(s) {
+		if c < '0' || c > '9' || n > 1<<60 {
+			return 0
+		}
+		n = 10*n + uint64(c-'0')
+	}
+	return n
+}
+
+// adopt makes a selection the state, or compares it with the state from before
+// the connection was lost.
+func (b *box) adopt(s *selection) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	st := &b.state
+	if s.uidValidity == 0 {
+		return unavailable(errNoUIDs)
+	}
+	if st.info.UIDValidity != 0 && st.info.UIDValidity != s.uidValidity {
+		st.end(&st.gone)
+		return imap.NoMailbox()
+	}
+	st.info.UIDValidity = s.uidValidity
+	st.uidNext = max(st.uidNext, s.uidNext)
+	st.highestModSeq = max(st.highestModSeq, s.highestModSeq)
+	if !s.limited {
+		s.permanent = append(slices.Clone(s.flags), imap.FlagWildcard)
+	}
+	st.setFlags(s.flags, s.permanent, s.readOnly)
+	st.replace(s.messages)
+	return nil
+}
+
+// usable is the refusal of commands on a mailbox that is no more.
+func (b *box) usable() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.state.ended {
+		return imap.NoMailbox()
+	}
+	return nil
+}
+
+// do runs a command on the mailbox's connection.
+func (b *box) do(ctx context.Context, repeat bool, f func(*imapclient.Conn) error) error {
+	if err := b.usable(); err != nil {
+		return err
+	}
+	err := b.link.do(ctx, repeat, f)
+	if b.usable() != nil {
+		return imap.NoMailbox()
+	}
+	return refusal(err, imap.CodeCannot)
+}
+
+func (b *box) Info() mailbox.Info {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.state.info
+}
+
+// Sync asks with NOOP. During a Watch that is not needed: the peer tells what
+// happens by itself, and its connection is busy.
+func (b *box) Sync(ctx context.Context, fresh bool) (mailbox.Changes, error) {
+	if b.watch == nil {
+		b.refresh(ctx, fresh)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.state.take(), ctx.Err()
+}
+
+// refresh takes in what the peer has to tell. If it can't be asked, that is
+// what there is to tell.
+func (b *box) refresh(ctx context.Context, fresh bool) {
+	b.mu.Lock()
+	idle := b.state.ended || !fresh && !b.state.incomplete()
+	b.mu.Unlock()
+	if idle {
+		return
+	}
+	err := b.link.do(ctx, true, func(c *imapclient.Conn) error {
+		if fresh {
+			if _, err := c.Do(ctx, nil, command("NOOP")); err != nil {
+				return err
+			}
+		}
+		return b.complete(ctx, c)
+	})
+	b.noteReached(err)
+}
+
+// noteReached notes whether the peer could be asked.
+func (b *box) noteReached(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if lost := imap.CodeOf(err) == imap.CodeUnavailable; lost != b.state.lost {
+		b.state.lost, b.state.unavailable = lost, lost
+	}
+}
+
+// complete asks for the messages that the peer has told of only as a number.
+func (b *box) complete(ctx context.Context, c *imapclient.Conn) error {
+	for range 3 {
+		b.mu.Lock()
+		from, incomplete := b.state.lastUID()+1, b.state.incomplete()
+		if b.state.confused {
+			from = 1
+		}
+		b.mu.Unlock()
+		if !incomplete {
+			return nil
+		}
+		fetched := selection{}
+		h := imapclient.Handler{Fetch: fetched.handler().Fetch}
+		set := imap.UIDRange(from, 1<<32-1).String()
+		if _, err := c.Do(ctx, &h, command("UID FETCH "+set+" "+flagItems(c.Has("CONDSTORE")))); err != nil {
+			return err
+		}
+		b.mu.Lock()
+		if b.state.confused {
+			b.state.replace(fetched.messages)
+		} else {
+			b.state.extend(fetched.messages)
+		}
+		b.mu.Unlock()
+	}
+	return nil
+}
+
+// Close ends the connection, and a Watch before.
+func (b *box) Close() error {
+	if b.watch != nil {
+		b.watch.stop()
+	}
+	b.link.drop()
+	return nil
+}

@@ -1,0 +1,61 @@
+package remote
+
+import (
+	"errors"
+
+	"github.com/roost-mail/roost/imap"
+)
+
+func unavailable(cause error) error {
+	return imap.Wrap(imap.CodeUnavailable, "Mailbox is temporarily unavailable", cause)
+}
+
+// refusal is a refused command as our client may see it. A peer that gives no
+// code means meant.
+func refusal(err error, meant imap.Code) error {
+	e, ok := errors.AsType[*imap.Error](err)
+	if !ok || e.Code != imap.CodeNone {
+		return err
+	}
+	return withCode(meant, e.Err)
+}
+
+// intoRefusal is the refusal of APPEND, COPY and MOVE, where a mailbox that is
+// missing is asked for with TRYCREATE.
+func intoRefusal(err error) error {
+	err = refusal(err, imap.CodeCannot)
+	if e, ok := errors.AsType[*imap.Error](err); ok && e.Code == imap.CodeNonExistent {
+		return withCode(imap.CodeTryCreate, e.Err)
+	}
+	return err
+}
+
+func withCode(code imap.Code, cause error) error {
+	var e *imap.Error
+	switch code {
+	case imap.CodeNonExistent:
+		e = imap.NoMailbox()
+	case imap.CodeTryCreate:
+		e = imap.NoMailboxTryCreate()
+	case imap.CodeNoPerm:
+		e = imap.NoPermission()
+	default:
+		e = imap.Errorf(code, "Not possible")
+	}
+	e.Err = cause
+	return e
+}
+
+// loginRefusal is a refused login. An owner who does not exist or may not be
+// opened looks like a mailbox that does not exist.
+func loginRefusal(err error) error {
+	e, ok := errors.AsType[*imap.Error](err)
+	if !ok {
+		return unavailable(err)
+	}
+	switch e.Code {
+	case imap.CodeAuthenticationFailed, imap.CodeAuthorizationFailed, imap.CodeNone, imap.CodeNoPerm:
+		return withCode(imap.CodeNonExistent, err)
+	}
+	return unavailable(err)
+}

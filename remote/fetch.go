@@ -1,0 +1,308 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/imapclient"
+	"github.com/roost-mail/roost/imapwire"
+	"github.com/roost-mail/roost/mailbox"
+)
+
+// maxRanges bounds the set of one command: peers limit the length of a line.
+const maxRanges = 1000
+
+// maxHeld is how much of a message's sections is held in memory while what was
+// asked for with them has not come. More goes into a file.
+const maxHeld = 256 << 10
+
+// chunks cuts a set into what one command can name.
+func chunks(uids imap.UIDSet) func(yield func(imap.UIDSet) bool) {
+	return func(yield func(imap.UIDSet) bool) {
+		for part := range slices.Chunk(uids, maxRanges) {
+			if !yield(part) {
+				return
+			}
+		}
+	}
+}
+
+func (b *box) Fetch(ctx context.Context, uids imap.UIDSet, items *imap.FetchItems, emit func(*mailbox.Message) error) error {
+	if err := b.usable(); err != nil {
+		return err
+	}
+	f := newFetching(b, items, emit)
+	defer f.forget()
+	for part := range chunks(uids) {
+		err := b.do(ctx, true, func(c *imapclient.Conn) error {
+			// What was told already is not asked for again on a new connection.
+			rest := part.Minus(imap.UIDRange(1, f.last))
+			if rest.Empty() {
+				return nil
+			}
+			_, err := c.Do(ctx, f.handler(), func(e *imapwire.Encoder) { f.command(e, rest, c.Has("CONDSTORE")) })
+			if f.stopped != nil {
+				return final{f.stopped}
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fetching is a FETCH under way. A message is told when all that was asked for
+// has come; its last section, if that is what comes last, as a stream.
+type fetching struct {
+	box     *box
+	items   *imap.FetchItems
+	emit    func(*mailbox.Message) error
+	want    imapclient.Items
+	names   []string // of the sections, as responses have them
+	last    imap.UID // told last
+	stopped error    // of emit
+
+	// Of the message whose response is being read:
+	seq      imap.SeqNum
+	told     bool
+	sections []mailbox.SectionData
+	arrived  []bool
+	held     int64
+	files    []*os.File
+}
+
+func newFetching(b *box, items *imap.FetchItems, emit func(*mailbox.Message) error) *fetching {
+	f := &fetching{box: b, items: items, emit: emit, want: wanted(items)}
+	for i := range items.Sections {
+		f.names = append(f.names, sectionName(&items.Sections[i], false))
+	}
+	return f
+}
+
+func (f *fetching) handler() *imapclient.Handler {
+	return &imapclient.Handler{Section: f.section, Fetch: f.done}
+}
+
+// wanted are the items without which a response is not the answer. One is
+// always among them that no peer tells of by itself.
+func wanted(items *imap.FetchItems) imapclient.Items {
+	want := imapclient.ItemUID
+	for _, i := range []struct {
+		asked bool
+		item  imapclient.Items
+	}{
+		{items.Flags || items.MarkSeen, imapclient.ItemFlags},
+		{items.InternalDate, imapclient.ItemInternalDate},
+		{items.Size, imapclient.ItemSize},
+		{items.Envelope, imapclient.ItemEnvelope},
+		{items.Body, imapclient.ItemBody},
+		{items.BodyStructure, imapclient.ItemBodyStructure},
+	} {
+		if i.asked {
+			want |= i.item
+		}
+	}
+	if want&^(imapclient.ItemUID|imapclient.ItemFlags) == 0 && len(items.Sections) == 0 {
+		want |= imapclient.ItemInternalDate
+	}
+	return want
+}
+
+// command writes UID FETCH. Sections come last, so that they can stream.
+func (f *fetching) command(e *imapwire.Encoder, uids imap.UIDSet, modSeq bool) {
+	e.RawString("UID FETCH ").AppendFunc(uids.AppendTo).RawString(" (UID")
+	for _, i := range []struct {
+		item imapclient.Items
+		name string
+	}{
+		{imapclient.ItemFlags, "FLAGS"},
+		{imapclient.ItemInternalDate, "INTERNALDATE"},
+		{imapclient.ItemSize, "RFC822.SIZE"},
+		{imapclient.ItemEnvelope, "ENVELOPE"},
+		{imapclient.ItemBody, "BODY"},
+		{imapclient.ItemBodyStructure, "BODYSTRUCTURE"},
+	} {
+		if f.want&i.item != 0 {
+			e.SP().RawString(i.name)
+		}
+	}
+	if modSeq && (f.items.ModSeq || f.items.MarkSeen) {
+		e.RawString(" MODSEQ")
+	}
+	for i := range f.items.Sections {
+		name := sectionName(&f.items.Sections[i], true)
+		if !f.items.MarkSeen {
+			name = "BODY.PEEK" + strings.TrimPrefix(name, "BODY")
+		}
+		e.SP().RawString(name)
+	}
+	e.Special(')')
+}
+
+// sectionName is BODY[...] in capitals. In a command a partial fetch has the
+// count too.
+func sectionName(s *imap.Section, command bool) string {
+	var words []string
+	for _, n := range s.Part {
+		words = append(words, strconv.Itoa(n))
+	}
+	if kind := kindNames[s.Kind]; kind != "" {
+		words = append(words, kind)
+	}
+	name := "BODY[" + strings.Join(words, ".")
+	if s.Kind == imap.SectionHeaderFields || s.Kind == imap.SectionHeaderFieldsNot {
+		name += " (" + fieldNames(s.Fields, command) + ")"
+	}
+	name += "]"
+	if s.Partial {
+		name += "<" + strconv.FormatUint(uint64(s.Offset), 10)
+		if command {
+			name += "." + strconv.FormatUint(uint64(s.Count), 10)
+		}
+		name += ">"
+	}
+	return name
+}
+
+func fieldNames(fields []string, command bool) string {
+	var out []byte
+	for i, f := range fields {
+		if i > 0 {
+			out = append(out, ' ')
+		}
+		if command {
+			out = imapwire.AppendAString(out, strings.ToUpper(f))
+		} else {
+			out = append(out, strings.ToUpper(f)...)
+		}
+	}
+	return string(out)
+}
+
+var kindNames = [...]string{
+	imap.SectionAll:             "",
+	imap.SectionHeader:          "HEADER",
+	imap.SectionHeaderFields:    "HEADER.FIELDS",
+	imap.SectionHeaderFieldsNot: "HEADER.FIELDS.NOT",
+	imap.SectionText:            "TEXT",
+	imap.SectionMIME:            "MIME",
+}
+
+// section takes a section as it comes.
+func (f *fetching) section(m *imapclient.FetchData, s *imapclient.SectionData) error {
+	f.begin(m.Seq)
+	i := f.place(s.Name)
+	if i < 0 || f.told {
+		return nil
+	}
+	f.arrived[i] = true
+	data := mailbox.SectionData{Missing: s.Missing, Size: s.Size, Body: s.Body}
+	if f.complete(m) {
+		f.sections[i] = data
+		return f.tell(m)
+	}
+	var err error
+	data.Body, err = f.hold(s)
+	f.sections[i] = data
+	return err
+}
+
+// begin forgets the message before.
+func (f *fetching) begin(seq imap.SeqNum) {
+	if f.seq == seq {
+		return
+	}
+	f.forget()
+	f.seq = seq
+}
+
+func (f *fetching) forget() {
+	for _, file := range f.files {
+		_ = file.Close()
+	}
+	f.seq, f.told, f.held, f.files = 0, false, 0, nil
+	f.sections = make([]mailbox.SectionData, len(f.names))
+	f.arrived = make([]bool, len(f.names))
+}
+
+// place is which of the sections that were asked for has that name, or the
+// first that is missing if the peer calls it otherwise.
+func (f *fetching) place(name string) int {
+	for i, n := range f.names {
+		if !f.arrived[i] && n == name {
+			return i
+		}
+	}
+	return slices.Index(f.arrived, false)
+}
+
+func (f *fetching) complete(m *imapclient.FetchData) bool {
+	return m.Has&f.want == f.want && !slices.Contains(f.arrived, false)
+}
+
+// hold keeps a section until the rest has come.
+func (f *fetching) hold(s *imapclient.SectionData) (io.Reader, error) {
+	if f.held += s.Size; f.held <= maxHeld {
+		body, err := io.ReadAll(s.Body)
+		return bytes.NewReader(body), err
+	}
+	file, err := os.CreateTemp("", "roost-section-*")
+	if err != nil {
+		return nil, fmt.Errorf("hold a section: %w", err)
+	}
+	f.files = append(f.files, file)
+	if err := os.Remove(file.Name()); err != nil {
+		return nil, fmt.Errorf("hold a section: %w", err)
+	}
+	if _, err := io.Copy(file, s.Body); err != nil {
+		return nil, fmt.Errorf("hold a section: %w", err)
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("hold a section: %w", err)
+	}
+	return file, nil
+}
+
+// done is called at the end of each FETCH response, also of those that the
+// peer sends by itself.
+func (f *fetching) done(m *imapclient.FetchData) error {
+	f.begin(m.Seq)
+	defer f.forget()
+	if !f.told && f.complete(m) {
+		return f.tell(m)
+	}
+	f.box.event(func(s *state) { s.note(m, f.told && f.items.MarkSeen) })
+	return nil
+}
+
+// tell gives a complete message to emit.
+func (f *fetching) tell(m *imapclient.FetchData) error {
+	f.told = true
+	if m.UID <= f.last {
+		return nil // told before; a peer may answer twice
+	}
+	f.last = m.UID
+	out := &mailbox.Message{
+		UID: m.UID, InternalDate: m.InternalDate, Size: m.Size,
+		Envelope: m.Envelope, Body: m.Body, BodyStructure: m.BodyStructure, Sections: f.sections,
+	}
+	f.box.event(func(s *state) {
+		changed := s.note(m, f.items.MarkSeen)
+		out.FlagsChanged = changed && f.items.MarkSeen
+	})
+	if m.Has&imapclient.ItemFlags != 0 {
+		out.Flags = newMessage(m).flags
+	}
+	out.ModSeq = m.ModSeq
+	f.stopped = f.emit(out)
+	return f.stopped
+}

@@ -1,0 +1,182 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/imapclient"
+	"github.com/roost-mail/roost/imapwire"
+)
+
+// After a connection could not be made, the next attempt waits; commands that
+// come earlier fail at once.
+const (
+	firstPause = 200 * time.Millisecond
+	maxPause   = 2 * time.Second
+)
+
+// staleAfter is the time of disuse after which a connection is tried before
+// something is sent on it that must not be sent twice.
+const staleAfter = 5 * time.Second
+
+// link is a connection that is made when it is needed and made again when it
+// was lost. It belongs to whoever uses its Account or Mailbox.
+type link struct {
+	cfg *Config
+
+	// prepare brings a new connection that is logged in to where it is needed;
+	// nil if that is nothing.
+	prepare func(context.Context, *imapclient.Conn) error
+
+	conn      *imapclient.Conn // nil while there is none
+	used      time.Time
+	delimiter byte // of the peer's names; 0 while unknown
+
+	pause   time.Duration
+	retryAt time.Time
+	failure error // of the last attempt
+}
+
+// do calls f with a connection. If it breaks and repeat is set, f is called
+// once more with another. An error is an *imap.Error as the client may see it,
+// but for the codes that f's command gives a meaning of its own.
+func (l *link) do(ctx context.Context, repeat bool, f func(*imapclient.Conn) error) error {
+	for {
+		conn, fresh, err := l.get(ctx, !repeat)
+		if err != nil {
+			return err
+		}
+		err = f(conn)
+		l.used = time.Now()
+		if conn.Broken() == nil {
+			return err
+		}
+		l.drop()
+		if last, ok := errors.AsType[final](err); ok {
+			return last.error
+		}
+		if fresh || !repeat || ctx.Err() != nil {
+			l.cfg.Log.Warn("connection lost", "owner", l.cfg.Owner, "error", err)
+			return unavailable(err)
+		}
+	}
+}
+
+// final is an error of f that is not the connection's, though that broke.
+type final struct{ error }
+
+// get returns the connection, and whether it was made just now.
+func (l *link) get(ctx context.Context, check bool) (conn *imapclient.Conn, fresh bool, err error) {
+	if l.conn != nil && l.conn.Broken() == nil && check && time.Since(l.used) > staleAfter {
+		_, _ = l.conn.Do(ctx, nil, command("NOOP"))
+	}
+	if l.conn != nil && l.conn.Broken() == nil {
+		return l.conn, false, nil
+	}
+	l.drop()
+	if time.Now().Before(l.retryAt) {
+		return nil, false, l.failure
+	}
+	conn, err = l.connect(ctx)
+	if err != nil {
+		l.pause = min(max(2*l.pause, firstPause), maxPause)
+		l.retryAt, l.failure = time.Now().Add(l.pause), err
+		return nil, false, err
+	}
+	l.pause, l.retryAt = 0, time.Time{}
+	l.conn, l.used = conn, time.Now()
+	return conn, true, nil
+}
+
+func (l *link) drop() {
+	if l.conn != nil {
+		_ = l.conn.Close()
+		l.conn = nil
+	}
+}
+
+// connect makes a connection that can be used.
+func (l *link) connect(ctx context.Context) (*imapclient.Conn, error) {
+	brief, cancel := context.WithTimeout(ctx, l.cfg.ConnectTimeout)
+	defer cancel()
+	conn, err := l.cfg.Dial(brief)
+	if err != nil {
+		l.cfg.Log.Warn("backend can't be reached", "owner", l.cfg.Owner, "error", err)
+		return nil, unavailable(err)
+	}
+	err = l.login(brief, conn)
+	if err == nil && l.prepare != nil {
+		err = l.prepare(ctx, conn)
+	}
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+func (l *link) login(ctx context.Context, conn *imapclient.Conn) error {
+	if len(l.cfg.ID) > 0 {
+		if err := l.identify(ctx, conn); err != nil {
+			return unavailable(err)
+		}
+	}
+	if !conn.Preauth() {
+		if err := l.authenticate(ctx, conn); err != nil {
+			l.cfg.Log.Error("login for a back session failed: look at imapc_master_user, imapc_password and the owner's backend",
+				"owner", l.cfg.Owner, "acting", l.cfg.Acting, "server", conn.RemoteAddr(), "error", err)
+			return loginRefusal(err)
+		}
+	}
+	if err := conn.Capability(ctx); err != nil {
+		return unavailable(err)
+	}
+	if l.delimiter != 0 {
+		return nil
+	}
+	return l.askDelimiter(ctx, conn)
+}
+
+// identify sends ID where it is known. A refusal is no reason to give up.
+func (l *link) identify(ctx context.Context, conn *imapclient.Conn) error {
+	if err := conn.Capability(ctx); err != nil {
+		return err
+	}
+	if conn.Has("ID") {
+		_ = conn.ID(ctx, l.cfg.ID)
+	}
+	return conn.Broken()
+}
+
+// authenticate never leaves the acting user's name out: without it the peer
+// would take us for the owner.
+func (l *link) authenticate(ctx context.Context, conn *imapclient.Conn) error {
+	if l.cfg.Acting != "" {
+		_, err := conn.Authenticate(ctx, l.cfg.Owner, l.cfg.Acting, l.cfg.Password)
+		return err
+	}
+	_, err := conn.Authenticate(ctx, "", l.cfg.Owner, l.cfg.Password)
+	if errors.Is(err, imapclient.ErrNoPlain) {
+		_, err = conn.Login(ctx, l.cfg.Owner, l.cfg.Password)
+	}
+	return err
+}
+
+func (l *link) askDelimiter(ctx context.Context, conn *imapclient.Conn) error {
+	h := &imapclient.Handler{List: func(d *imapclient.ListData) { l.delimiter = d.Delimiter }}
+	if _, err := conn.Do(ctx, h, command(`LIST "" ""`)); err != nil {
+		return unavailable(fmt.Errorf("ask for the delimiter: %w", err))
+	}
+	if l.delimiter == 0 {
+		l.delimiter = imap.Delimiter
+	}
+	return nil
+}
+
+// command is a command without arguments that need care.
+func command(text string) func(*imapwire.Encoder) {
+	return func(e *imapwire.Encoder) { e.RawString(text) }
+}

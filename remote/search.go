@@ -1,0 +1,155 @@
+package remote
+
+import (
+	"context"
+	"strings"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/imapclient"
+	"github.com/roost-mail/roost/imapwire"
+)
+
+func (b *box) Search(ctx context.Context, program *imap.SearchKey) (imap.UIDSet, error) {
+	var found imap.UIDSet
+	h := &imapclient.Handler{Search: func(uids imap.UIDSet) { found = uids }}
+	err := b.do(ctx, true, func(c *imapclient.Conn) error {
+		_, err := c.Do(ctx, h, func(e *imapwire.Encoder) {
+			e.RawString("UID SEARCH ")
+			if c.Has("ESEARCH") {
+				e.RawString("RETURN (ALL) ")
+			}
+			if !plain(program) {
+				e.RawString("CHARSET UTF-8 ")
+			}
+			writeKey(e, program)
+		})
+		return err
+	})
+	return found, err
+}
+
+// plain reports whether all texts are ASCII.
+func plain(k *imap.SearchKey) bool {
+	for i := range k.Keys {
+		if !plain(&k.Keys[i]) {
+			return false
+		}
+	}
+	return isASCII(k.Text) && isASCII(k.Field)
+}
+
+func isASCII(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r >= 0x80 }) < 0
+}
+
+// flagKeys are the system flags that have keys of their own (RFC 9051 section 6.4.4).
+var flagKeys = map[imap.Flag]string{
+	imap.FlagSeen: "SEEN", imap.FlagAnswered: "ANSWERED", imap.FlagFlagged: "FLAGGED",
+	imap.FlagDeleted: "DELETED", imap.FlagDraft: "DRAFT",
+}
+
+// headerKeys are the fields that have keys of their own.
+var headerKeys = map[string]bool{"FROM": true, "TO": true, "CC": true, "BCC": true, "SUBJECT": true}
+
+// writeKey writes a program as one search key.
+func writeKey(e *imapwire.Encoder, k *imap.SearchKey) {
+	switch k.Op {
+	case imap.SearchAnd:
+		writeAnd(e, k.Keys)
+	case imap.SearchOr:
+		writeOr(e, k.Keys)
+	case imap.SearchNot:
+		e.RawString("NOT ")
+		writeKey(e, &k.Keys[0])
+	case imap.SearchUIDs:
+		if k.UIDs.Empty() {
+			e.RawString("NOT ALL")
+			return
+		}
+		e.RawString("UID ").AppendFunc(k.UIDs.AppendTo)
+	case imap.SearchFlag:
+		writeFlagKey(e, k.Flag)
+	case imap.SearchHeader:
+		writeHeaderKey(e, k)
+	case imap.SearchBody:
+		e.RawString("BODY ").String(k.Text)
+	case imap.SearchText:
+		e.RawString("TEXT ").String(k.Text)
+	default:
+		writeNumberKey(e, k)
+	}
+}
+
+// writeNumberKey writes the keys whose argument is a number or a date.
+func writeNumberKey(e *imapwire.Encoder, k *imap.SearchKey) {
+	switch k.Op {
+	case imap.SearchLarger:
+		e.RawString("LARGER ").Number(k.Size)
+	case imap.SearchSmaller:
+		e.RawString("SMALLER ").Number(k.Size)
+	case imap.SearchBefore:
+		e.RawString("BEFORE ").Date(k.Date)
+	case imap.SearchOn:
+		e.RawString("ON ").Date(k.Date)
+	case imap.SearchSince:
+		e.RawString("SINCE ").Date(k.Date)
+	case imap.SearchSentBefore:
+		e.RawString("SENTBEFORE ").Date(k.Date)
+	case imap.SearchSentOn:
+		e.RawString("SENTON ").Date(k.Date)
+	case imap.SearchSentSince:
+		e.RawString("SENTSINCE ").Date(k.Date)
+	default:
+		e.RawString("ALL")
+	}
+}
+
+func writeAnd(e *imapwire.Encoder, keys []imap.SearchKey) {
+	switch len(keys) {
+	case 0:
+		e.RawString("ALL")
+		return
+	case 1:
+		writeKey(e, &keys[0])
+		return
+	}
+	e.Special('(')
+	for i := range keys {
+		if i > 0 {
+			e.SP()
+		}
+		writeKey(e, &keys[i])
+	}
+	e.Special(')')
+}
+
+// writeOr halves the list, because peers limit how deep ORs nest.
+func writeOr(e *imapwire.Encoder, keys []imap.SearchKey) {
+	switch len(keys) {
+	case 0:
+		e.RawString("NOT ALL")
+	case 1:
+		writeKey(e, &keys[0])
+	default:
+		e.RawString("OR ")
+		writeOr(e, keys[:len(keys)/2])
+		e.SP()
+		writeOr(e, keys[len(keys)/2:])
+	}
+}
+
+func writeFlagKey(e *imapwire.Encoder, f imap.Flag) {
+	if key, ok := flagKeys[imap.CanonicalFlag(f)]; ok {
+		e.RawString(key)
+		return
+	}
+	e.RawString("KEYWORD ").Flag(f)
+}
+
+func writeHeaderKey(e *imapwire.Encoder, k *imap.SearchKey) {
+	if field := strings.ToUpper(k.Field); headerKeys[field] && k.Text != "" {
+		e.RawString(field).SP().String(k.Text)
+		return
+	}
+	e.RawString("HEADER ").AString(k.Field).SP().String(k.Text)
+}

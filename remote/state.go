@@ -1,0 +1,251 @@
+package remote
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/imapclient"
+	"github.com/roost-mail/roost/mailbox"
+)
+
+var errNoUIDs = errors.New("server tells no UIDVALIDITY")
+
+// state is what is known of an open mailbox: the peer's view of it, and what
+// our session was told (info). box.mu guards it.
+type state struct {
+	info mailbox.Info
+
+	messages []message // by the peer's sequence numbers, as far as their UIDs are known
+	exists   int       // how many there are
+	confused bool      // the numbers can't be right: all is to be fetched again
+
+	uidNext       imap.UID
+	highestModSeq imap.ModSeq
+	flags         []imap.Flag
+	permanent     []imap.Flag
+	readOnly      bool
+	common        map[string][]imap.Flag // one slice for each combination of flags
+
+	moved   bool                  // messages came or went since the last take
+	changed map[imap.UID]struct{} // flags that the session has not been told
+
+	flagsChanged, gone, revoked, unavailable bool // to be told
+	ended                                    bool // gone, and told or not
+	lost                                     bool // the peer could not be asked last time
+}
+
+// message is what is kept of a message.
+type message struct {
+	uid    imap.UID
+	flags  []imap.Flag // shared; without \Recent
+	modSeq imap.ModSeq
+	recent bool
+}
+
+func newMessage(m *imapclient.FetchData) message {
+	recent := imap.HasFlag(m.Flags, imap.FlagRecent)
+	flags := slices.DeleteFunc(slices.Clone(m.Flags), func(f imap.Flag) bool { return f == imap.FlagRecent })
+	return message{uid: m.UID, flags: flags, modSeq: m.ModSeq, recent: recent}
+}
+
+func (s *state) lastUID() imap.UID {
+	if len(s.messages) == 0 {
+		return 0
+	}
+	return s.messages[len(s.messages)-1].uid
+}
+
+// incomplete reports whether there are messages whose UIDs are not known.
+func (s *state) incomplete() bool { return !s.ended && (s.confused || s.exists != len(s.messages)) }
+
+// find is the message with that UID, nil if it is not known.
+func (s *state) find(uid imap.UID) *message {
+	i, found := slices.BinarySearchFunc(s.messages, uid, func(m message, uid imap.UID) int {
+		return int(int64(m.uid) - int64(uid))
+	})
+	if !found {
+		return nil
+	}
+	return &s.messages[i]
+}
+
+// share gives the one slice that is used for a combination of flags.
+func (s *state) share(flags []imap.Flag) []imap.Flag {
+	var key []byte
+	for _, f := range flags {
+		key = append(append(key, f...), ' ')
+	}
+	if known, ok := s.common[string(key)]; ok {
+		return known
+	}
+	if s.common == nil || len(s.common) > 10_000 {
+		s.common = map[string][]imap.Flag{}
+	}
+	flags = slices.Clip(flags)
+	s.common[string(key)] = flags
+	return flags
+}
+
+// replace takes a complete list of the messages and notes what differs.
+func (s *state) replace(messages []message) {
+	slices.SortFunc(messages, func(a, b message) int { return int(int64(a.uid) - int64(b.uid)) })
+	old := *s
+	s.messages, s.exists, s.confused, s.moved = nil, len(messages), false, true
+	for _, m := range messages {
+		m.flags = s.share(m.flags)
+		if before := old.find(m.uid); before != nil {
+			m.recent = before.recent
+			if !sameFlags(before.flags, m.flags) {
+				s.touch(m.uid)
+			}
+		}
+		s.highestModSeq = max(s.highestModSeq, m.modSeq)
+		s.messages = append(s.messages, m)
+	}
+	s.uidNext = max(s.uidNext, s.lastUID()+1)
+}
+
+// extend takes messages that are new. A peer whose numbers do not fit with
+// that is asked again for all.
+func (s *state) extend(messages []message) {
+	for _, m := range messages {
+		if m.uid <= s.lastUID() {
+			continue // n:* names the last message also if that is below n
+		}
+		m.flags = s.share(m.flags)
+		s.messages = append(s.messages, m)
+		s.moved = true
+		s.highestModSeq = max(s.highestModSeq, m.modSeq)
+	}
+	s.uidNext = max(s.uidNext, s.lastUID()+1)
+	s.confused = len(s.messages) != s.exists
+}
+
+func (s *state) setExists(n int) {
+	s.exists = n
+	if n < len(s.messages) {
+		s.confused = true
+	}
+}
+
+func (s *state) expunge(seq imap.SeqNum) {
+	if seq == 0 || int(seq) > s.exists {
+		s.confused = true
+		return
+	}
+	s.exists--
+	if i := int(seq) - 1; i < len(s.messages) {
+		delete(s.changed, s.messages[i].uid)
+		s.messages = slices.Delete(s.messages, i, i+1)
+		s.moved = true
+	}
+}
+
+// note takes in what a FETCH response says of flags. The session is told of a
+// change by the next Sync unless it learns of it otherwise (told).
+func (s *state) note(m *imapclient.FetchData, told bool) (changed bool) {
+	i := int(m.Seq) - 1
+	if i < 0 || i >= len(s.messages) {
+		return false
+	}
+	kept := &s.messages[i]
+	if m.Has&imapclient.ItemUID != 0 && m.UID != kept.uid {
+		s.confused = true
+		return false
+	}
+	kept.modSeq = max(kept.modSeq, m.ModSeq)
+	s.highestModSeq = max(s.highestModSeq, m.ModSeq)
+	if m.Has&imapclient.ItemFlags == 0 {
+		return false
+	}
+	flags := newMessage(m).flags
+	changed = !sameFlags(flags, kept.flags)
+	if changed {
+		kept.flags = s.share(flags)
+	}
+	switch {
+	case told:
+		delete(s.changed, kept.uid)
+	case changed:
+		s.touch(kept.uid)
+	}
+	return changed
+}
+
+func (s *state) touch(uid imap.UID) {
+	if s.changed == nil {
+		s.changed = map[imap.UID]struct{}{}
+	}
+	s.changed[uid] = struct{}{}
+}
+
+func (s *state) setFlags(flags, permanent []imap.Flag, readOnly bool) {
+	if sameFlags(s.flags, flags) && sameFlags(s.permanent, permanent) && s.readOnly == readOnly {
+		return
+	}
+	s.flags, s.permanent, s.readOnly, s.flagsChanged = flags, permanent, readOnly, true
+}
+
+// end notes that nothing works on the mailbox any more, and why.
+func (s *state) end(why *bool) {
+	if !s.ended {
+		s.ended, *why = true, true
+	}
+}
+
+// take is what the session has to be told, and moves info on.
+func (s *state) take() mailbox.Changes {
+	c := mailbox.Changes{Gone: s.gone, Revoked: s.revoked, Unavailable: s.unavailable, FlagsChanged: s.flagsChanged}
+	s.gone, s.revoked, s.unavailable, s.flagsChanged = false, false, false, false
+	if s.ended {
+		return c
+	}
+	if s.moved {
+		s.takeMoved(&c)
+	}
+	for uid := range s.changed {
+		if m := s.find(uid); m != nil && !c.New.Contains(uid) {
+			c.Flags = append(c.Flags, mailbox.Message{UID: uid, Flags: m.flags, ModSeq: m.modSeq})
+		}
+	}
+	slices.SortFunc(c.Flags, func(a, b mailbox.Message) int { return int(int64(a.UID) - int64(b.UID)) })
+	clear(s.changed)
+	s.info.Flags, s.info.PermanentFlags, s.info.ReadOnly = s.flags, s.permanent, s.readOnly
+	s.info.UIDNext, s.info.HighestModSeq = s.uidNext, s.highestModSeq
+	c.UIDNext, c.HighestModSeq = s.uidNext, s.highestModSeq
+	return c
+}
+
+func (s *state) takeMoved(c *mailbox.Changes) {
+	s.moved = false
+	all, recent := make([]imap.UID, 0, len(s.messages)), []imap.UID(nil)
+	for _, m := range s.messages {
+		all = append(all, m.uid)
+		if m.recent {
+			recent = append(recent, m.uid)
+		}
+	}
+	now, told := imap.UIDSetOf(all...), s.info.UIDs
+	c.Vanished, c.New = told.Minus(now), now.Minus(told)
+	c.Recent = imap.UIDSetOf(recent...).Intersect(c.New)
+	s.info.UIDs, s.info.Recent = now, imap.UIDSetOf(recent...)
+}
+
+func (s *state) firstUnseen() imap.UID {
+	for _, m := range s.messages {
+		if !imap.HasFlag(m.flags, imap.FlagSeen) {
+			return m.uid
+		}
+	}
+	return 0
+}
+
+// pending reports whether take would give anything.
+func (s *state) pending() bool {
+	return s.moved || len(s.changed) > 0 || s.flagsChanged || s.gone || s.revoked || s.unavailable
+}
+
+func sameFlags(a, b []imap.Flag) bool {
+	return len(a) == len(b) && !slices.ContainsFunc(a, func(f imap.Flag) bool { return !imap.HasFlag(b, f) })
+}

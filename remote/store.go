@@ -1,0 +1,200 @@
+package remote
+
+import (
+	"context"
+	"slices"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/imapclient"
+	"github.com/roost-mail/roost/imapwire"
+	"github.com/roost-mail/roost/mailbox"
+)
+
+// Store always has the peer say what became of the flags: some answer OK and
+// leave out what they do not permit. Where they say nothing of a message that
+// should have changed, they are asked.
+func (b *box) Store(ctx context.Context, uids imap.UIDSet, change mailbox.FlagChange, emit func(*mailbox.Message) error) error {
+	for part := range chunks(uids) {
+		if err := b.store(ctx, part, change, emit); err != nil {
+			return err
+		}
+	}
+	return b.usable()
+}
+
+func (b *box) store(ctx context.Context, uids imap.UIDSet, change mailbox.FlagChange, emit func(*mailbox.Message) error) error {
+	s := &storing{box: b, uids: uids, change: change, results: map[imap.UID]result{}}
+	s.expect()
+	err := b.do(ctx, true, func(c *imapclient.Conn) error {
+		for _, step := range s.steps() {
+			if _, err := c.Do(ctx, s.handler(), step); err != nil {
+				return err
+			}
+		}
+		return s.ask(ctx, c)
+	})
+	if err != nil {
+		return err
+	}
+	if s.refused() {
+		return imap.NoPermission()
+	}
+	return s.tell(emit)
+}
+
+// storing is a STORE under way.
+type storing struct {
+	box     *box
+	uids    imap.UIDSet
+	change  mailbox.FlagChange
+	results map[imap.UID]result
+}
+
+// result is what is known of a message: before the peer has said anything, how
+// it was.
+type result struct {
+	before, flags []imap.Flag
+	modSeq        imap.ModSeq
+	answered      bool
+}
+
+// expect takes down how the messages are that are known.
+func (s *storing) expect() {
+	s.box.mu.Lock()
+	defer s.box.mu.Unlock()
+	for _, m := range s.box.state.messages {
+		if s.uids.Contains(m.uid) {
+			s.results[m.uid] = result{before: m.flags, flags: m.flags, modSeq: m.modSeq}
+		}
+	}
+}
+
+// steps are the commands that make the change.
+func (s *storing) steps() []func(*imapwire.Encoder) {
+	step := func(item string, flags []imap.Flag) func(*imapwire.Encoder) {
+		return func(e *imapwire.Encoder) {
+			e.RawString("UID STORE ").AppendFunc(s.uids.AppendTo).SP().RawString(item).SP().Flags(flags)
+		}
+	}
+	within := s.change.Within
+	if within == 0 {
+		within = imap.AllClasses
+	}
+	flags := within.Only(s.change.Flags)
+	switch {
+	case s.change.Op == mailbox.FlagsAdd:
+		return []func(*imapwire.Encoder){step("+FLAGS", flags)}
+	case s.change.Op == mailbox.FlagsRemove:
+		return []func(*imapwire.Encoder){step("-FLAGS", flags)}
+	case within == imap.AllClasses:
+		return []func(*imapwire.Encoder){step("FLAGS", flags)}
+	}
+	// IMAP can't replace the flags of some classes only.
+	others := slices.DeleteFunc(within.Only(s.box.flagsOf(s.uids)), func(f imap.Flag) bool { return imap.HasFlag(flags, f) })
+	return []func(*imapwire.Encoder){step("-FLAGS", others), step("+FLAGS", flags)}
+}
+
+func (s *storing) handler() *imapclient.Handler {
+	return &imapclient.Handler{Fetch: func(m *imapclient.FetchData) error {
+		s.box.event(func(st *state) { s.note(st, m) })
+		return nil
+	}}
+}
+
+// note takes in what the peer says of a message. A message that this STORE is
+// not about belongs to the next Sync.
+func (s *storing) note(st *state, m *imapclient.FetchData) {
+	i := int(m.Seq) - 1
+	if i < 0 || i >= len(st.messages) {
+		return
+	}
+	uid := st.messages[i].uid
+	before, mine := s.results[uid]
+	if !mine || m.Has&imapclient.ItemFlags == 0 {
+		st.note(m, false)
+		return
+	}
+	before.flags, before.answered = newMessage(m).flags, true
+	before.modSeq = max(before.modSeq, m.ModSeq)
+	s.results[uid] = before
+	// A silent client knows its own change; what else is new it has to be told.
+	expected, _ := s.change.Apply(before.before)
+	told := !s.change.Silent || sameFlags(before.flags, expected) || s.missed(before)
+	_, pending := st.changed[uid]
+	st.note(m, told)
+	if pending && s.change.Silent {
+		st.touch(uid)
+	}
+	if !told {
+		st.touch(uid)
+	}
+}
+
+// missed reports whether the change has not come into effect, or not all of it.
+func (s *storing) missed(r result) bool {
+	_, missing := s.change.Apply(r.flags)
+	return missing
+}
+
+// ask fetches the flags of messages of which nothing was said though they
+// should have changed.
+func (s *storing) ask(ctx context.Context, c *imapclient.Conn) error {
+	var silent []imap.UID
+	for uid, r := range s.results {
+		if !r.answered && s.missed(r) {
+			silent = append(silent, uid)
+		}
+	}
+	if len(silent) == 0 {
+		return nil
+	}
+	defer s.forgetGone(silent)
+	_, err := c.Do(ctx, s.handler(), func(e *imapwire.Encoder) {
+		e.RawString("UID FETCH ").AppendFunc(imap.UIDSetOf(silent...).AppendTo).SP().RawString(flagItems(c.Has("CONDSTORE")))
+	})
+	return err
+}
+
+// forgetGone drops those that were asked for in vain.
+func (s *storing) forgetGone(asked []imap.UID) {
+	for _, uid := range asked {
+		if !s.results[uid].answered {
+			delete(s.results, uid)
+		}
+	}
+}
+
+// refused reports whether the peer did nothing at all of what was to be done.
+func (s *storing) refused() bool {
+	missed := false
+	for _, r := range s.results {
+		if !s.missed(r) || !sameFlags(r.before, r.flags) {
+			return false
+		}
+		missed = true
+	}
+	return missed
+}
+
+// tell gives emit the messages that exist still, in order. Of a silent change
+// those that it did not take effect on.
+func (s *storing) tell(emit func(*mailbox.Message) error) error {
+	var out []mailbox.Message
+	s.box.mu.Lock()
+	for _, m := range s.box.state.messages {
+		r, mine := s.results[m.uid]
+		if mine && (!s.change.Silent || s.missed(r)) {
+			out = append(out, mailbox.Message{UID: m.uid, Flags: r.flags, ModSeq: r.modSeq})
+		}
+	}
+	s.box.mu.Unlock()
+	if emit == nil {
+		return nil
+	}
+	for i := range out {
+		if err := emit(&out[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -63,8 +63,9 @@ func (p *parser) assignAll(s *section, target any) {
 
 // finishACL derives what depends on more than one setting.
 func (s *Settings) finishACL() {
-	s.ACL.Enabled = s.HasPlugin("acl") && s.Plugin["acl"] != ""
-	s.ACL.Commands = s.ACL.Enabled && s.HasPlugin("imap_acl")
+	// Either word is enough: that rights are not checked must not hang on the
+	// order in which $mail_plugins is extended.
+	s.ACL.Enabled = s.HasPlugin("acl") || s.Plugin["acl"] != ""
 	s.ACL.Anyone = s.Plugin["acl_anyone"] == "allow"
 	s.ACL.IgnoreNamespaces = nil
 	for n := 1; ; n++ {

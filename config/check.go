@@ -111,12 +111,6 @@ func (p *parser) checkACL(s *Settings) {
 	if err := checkACLBackend(backend); err != nil {
 		p.errorf(s.Where("plugin/acl"), "plugin/acl: %v", err)
 	}
-	switch {
-	case backend != "" && !s.HasPlugin("acl"):
-		p.warnf(s.Where("plugin/acl"), "plugin/acl: rights are not checked: mail_plugins has no acl")
-	case backend == "" && s.HasPlugin("acl"):
-		p.warnf(s.Where("mail_plugins"), "mail_plugins: rights are not checked: plugin { acl = vfile } is missing")
-	}
 	if !s.ACL.Enabled && hasMaster(s) && !s.Director.Enabled {
 		p.warnf(Pos{}, "rights are not checked, so master users have every right on every mailbox")
 	}

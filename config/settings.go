@@ -211,8 +211,7 @@ type Mailbox struct {
 
 // ACL holds the settings of access control lists.
 type ACL struct {
-	Enabled           bool   // mail_plugins has acl, and plugin { acl } is set
-	Commands          bool   // and imap_acl is there: SETACL and its kin
+	Enabled           bool   // mail_plugins has acl, or plugin { acl } is set
 	User              string // may hold % variables; empty: MasterUser, then the login's
 	MasterUser        string
 	Groups            string // may hold % variables; commas, no spaces

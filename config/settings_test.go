@@ -61,7 +61,7 @@ func TestRigBackend(t *testing.T) {
 		t.Errorf("shared = %+v", shared)
 	}
 	acl := ACL{
-		Enabled: true, Commands: true, Anyone: true, IgnoreNamespaces: []string{"shared/*"},
+		Enabled: true, Anyone: true, IgnoreNamespaces: []string{"shared/*"},
 		SharedDict: Dict{"file", "/srv/rig/shared-fs/acl/shared-mailboxes"},
 	}
 	if !reflect.DeepEqual(s.ACL, acl) {

@@ -29,7 +29,7 @@ func TestForUser(t *testing.T) {
 		{"namespace/shared/disabled", "yes", func(u *Settings) any { return len(u.Namespaces) }, "1"},
 		{"namespace/shared/list", "yes", func(u *Settings) any { return u.Namespaces[1].List }, "yes"},
 		{"namespace/shared/prefix", "other/%u/", func(u *Settings) any { return u.Namespaces[1].Prefix }, "other/%%u/"},
-		{"mail_plugins", "", func(u *Settings) any { return u.ACL.Enabled }, "false"},
+		{"mail_plugins", "", func(u *Settings) any { return u.HasPlugin("acl") }, "false"},
 		{"uid", "5000", func(u *Settings) any { return u.Mail.Home }, ""},
 	} {
 		before := fmt.Sprint(plain(s))

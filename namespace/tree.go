@@ -30,6 +30,9 @@ type Config struct {
 	Shared []Shared
 	Log    *slog.Logger
 
+	// Closed, if set, is called when the Tree was closed.
+	Closed func()
+
 	// ListTimeout bounds the wait for owners that the index does not know in
 	// detail. 0 means 2 seconds.
 	ListTimeout time.Duration
@@ -263,6 +266,9 @@ func (t *Tree) Open(ctx context.Context, name string, readOnly bool) (mailbox.Ma
 
 // Close closes the accounts of others, then one's own.
 func (t *Tree) Close() error {
+	if t.cfg.Closed != nil {
+		defer t.cfg.Closed()
+	}
 	var errs []error
 	for _, a := range t.owners {
 		errs = append(errs, a.Close())

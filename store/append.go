@@ -1,0 +1,141 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
+	"github.com/roost-mail/roost/message"
+)
+
+// maxAppend bounds the messages of one APPEND.
+const maxAppend = 10_000
+
+// incoming is a message that has been read and is not in the log yet.
+type incoming struct {
+	body   *spool
+	flags  flagList
+	seen   bool
+	date   packedTime
+	digest []byte
+}
+
+// Append implements mailbox.Account.
+func (s *Session) Append(ctx context.Context, name string, next mailbox.NextMessage) (imap.AppendData, error) {
+	s.mu.RLock()
+	known, err := s.st.names[name] != nil, s.usable()
+	s.mu.RUnlock()
+	if err != nil {
+		return imap.AppendData{}, err
+	}
+	if !known {
+		return imap.AppendData{}, imap.NoMailboxTryCreate()
+	}
+	// A client may be slow to send: bodies are read and scanned before
+	// anything is locked.
+	spooler := newSpooler(&s.disk)
+	defer spooler.close() //nolint:errcheck // a nameless file
+	messages, err := s.receive(ctx, spooler, next)
+	if err != nil || len(messages) == 0 {
+		return imap.AppendData{}, err
+	}
+	var data imap.AppendData
+	err = s.submit(ctx, &txn{durable: true, build: func(b *builder) (err error) {
+		data, err = b.deliver(name, messages, s.view)
+		return err
+	}})
+	if err != nil {
+		return imap.AppendData{}, err
+	}
+	return data, nil
+}
+
+// receive takes in all messages of an APPEND.
+func (s *Session) receive(ctx context.Context, spooler *spooler, next mailbox.NextMessage) ([]incoming, error) {
+	var messages []incoming
+	for {
+		m, err := next()
+		if errors.Is(err, io.EOF) {
+			return messages, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(messages) == maxAppend {
+			return nil, imap.Errorf(imap.CodeLimit, "Too many messages in one command")
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		in, err := s.receiveOne(spooler, m)
+		if err != nil {
+			return nil, err
+		}
+		messages = append(messages, in)
+	}
+}
+
+func (s *Session) receiveOne(spooler *spooler, m *mailbox.NewMessage) (in incoming, err error) {
+	if in.flags, in.seen, err = splitFlags(m.Flags); err != nil {
+		return in, err
+	}
+	date := m.InternalDate
+	if date.IsZero() {
+		date = s.store.now()
+	}
+	in.date = packTime(date)
+	if in.body, err = spooler.take(m.Body, m.Size); err != nil {
+		return in, err
+	}
+	digest, err := scanBody(in.body)
+	if err != nil {
+		return in, err
+	}
+	in.digest = digest.Append(nil)
+	return in, nil
+}
+
+func scanBody(body *spool) (*message.Digest, error) {
+	if body.file == nil {
+		return message.ScanBytes(body.mem), nil
+	}
+	return message.Scan(body.reader(), body.size)
+}
+
+// deliver makes the records of an APPEND.
+func (b *builder) deliver(name string, messages []incoming, v view) (imap.AppendData, error) {
+	m, err := b.box(name, imap.NoMailboxTryCreate)
+	if err != nil {
+		return imap.AppendData{}, err
+	}
+	var keywords []string
+	for i := range messages {
+		keywords = append(keywords, messages[i].flags.keywords...)
+	}
+	if err := m.flags.room(keywords); err != nil {
+		return imap.AppendData{}, err
+	}
+	reader := ""
+	if v.private {
+		reader = v.acting
+	}
+	var uids []imap.UID
+	for i := range messages {
+		in := &messages[i]
+		rec := &recMessage{
+			box: m.id, modseq: b.modseq(), date: in.date, saved: b.seconds(), email: newObjectID(),
+			flags: in.flags, seen: in.seen, reader: reader, size: uint32(in.body.size), digest: in.digest,
+		}
+		if rec.uid, err = b.uid(m); err != nil {
+			return imap.AppendData{}, err
+		}
+		if rec.blob, err = b.blob(); err != nil {
+			return imap.AppendData{}, err
+		}
+		b.addBody(rec, in.body)
+		uids = append(uids, imap.UID(rec.uid))
+	}
+	return imap.AppendData{UIDValidity: m.uidValidity, UIDs: imap.UIDSetOf(uids...)}, nil
+}

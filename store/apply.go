@@ -1,0 +1,317 @@
+package store
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/roost-mail/roost/imap"
+)
+
+// errGone says that a record speaks of a mailbox that does not exist. A flag
+// change may be written while the mailbox is being deleted, so it is skipped.
+var errGone = fmt.Errorf("%w: no such mailbox", errFormat)
+
+// open finds a mailbox that a record changes the messages of, and loads it.
+func (s *state) open(id uint32) (*box, error) {
+	b := s.boxes[id]
+	if b == nil {
+		return nil, errGone
+	}
+	if !b.loaded {
+		if err := s.load(b); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+func (r *recMessage) apply(s *state, at place) error {
+	b, err := s.open(r.box)
+	if err != nil {
+		return err
+	}
+	if err := s.blobs.add(r.blob, at); err != nil {
+		return err
+	}
+	s.nextBlob = max(s.nextBlob, r.blob+1)
+	if err := s.ref(r.blob, r.size); err != nil {
+		return err
+	}
+	err = s.addRow(b, row{uid: r.uid, modseq: r.modseq, date: r.date, size: r.size, blob: r.blob, saved: r.saved},
+		r.flags, r.seen && r.reader == "")
+	if err != nil {
+		return err
+	}
+	if r.seen && r.reader != "" {
+		b.markSeen(r.reader, imap.UIDSet{{Start: r.uid, Stop: r.uid}}, true, r.modseq)
+	}
+	s.note(b, event{kind: eventNew})
+	return nil
+}
+
+func (r *recBlob) apply(s *state, at place) error {
+	b := s.blobs.find(r.blob)
+	if b == nil || at.off/recordAlign > 1<<32-1 {
+		return nil // expunged meanwhile
+	}
+	if b.refs > 0 {
+		s.live[b.seg] -= min(s.live[b.seg], uint64(r.size))
+		s.live[at.seg] += uint64(r.size)
+	}
+	b.seg, b.off = at.seg, uint32(at.off/recordAlign)
+	return nil
+}
+
+func (r *recCopy) apply(s *state, _ place) error {
+	b, err := s.open(r.box)
+	if err != nil {
+		return err
+	}
+	for _, it := range r.items {
+		if err := s.ref(it.blob, it.size); err != nil {
+			return err
+		}
+		err := s.addRow(b, row{uid: it.uid, modseq: r.modseq, date: it.date, size: it.size, blob: it.blob, saved: r.saved},
+			r.flags[it.flags], it.seen)
+		if err != nil {
+			return err
+		}
+	}
+	for _, seen := range r.seen {
+		b.markSeen(seen.reader, seen.uids, true, r.modseq)
+	}
+	s.note(b, event{kind: eventNew})
+	return nil
+}
+
+func (r *recExpunge) apply(s *state, _ place) error {
+	b, err := s.open(r.box)
+	if err != nil {
+		return err
+	}
+	if r.uids.Empty() {
+		return nil
+	}
+	first, _ := b.find(r.uids[0].Start)
+	left, next := b.rows[:first], 0
+	for _, old := range b.rows[first:] {
+		for next < len(r.uids) && r.uids[next].Stop < old.uid {
+			next++
+		}
+		if next == len(r.uids) || old.uid < r.uids[next].Start {
+			left = append(left, old)
+			continue
+		}
+		b.forget(&old)
+		s.unref(old.blob, old.size)
+	}
+	b.rows, b.uidsNow = left, nil
+	b.shared = max(b.shared, r.modseq)
+	s.modseq = max(s.modseq, r.modseq)
+	b.dirty = true
+	s.note(b, event{kind: eventExpunge, uids: r.uids})
+	return nil
+}
+
+// forget takes a message out of the counters.
+func (b *box) forget(r *row) {
+	b.messages--
+	if r.flags&rowSeen == 0 {
+		b.unseen--
+	}
+	for _, reader := range b.readers {
+		if reader.at(r.uid).seen {
+			reader.seen--
+		}
+	}
+}
+
+func (r *recFlags) apply(s *state, _ place) error {
+	b, err := s.open(r.box)
+	if err != nil {
+		return err
+	}
+	for i := range r.groups {
+		g := &r.groups[i]
+		flags := b.flags.intern(g.flags) << 1
+		if g.seen {
+			flags |= rowSeen
+		}
+		for _, span := range g.uids {
+			rows := b.within(span)
+			for j := range rows {
+				b.setFlags(&rows[j], flags, g, r.modseq)
+			}
+		}
+		e := event{kind: eventFlags, uids: g.uids, origin: s.origin}
+		if !g.flagsChanged {
+			e.kind = eventSharedSeen
+		}
+		s.note(b, e)
+	}
+	s.modseq = max(s.modseq, r.modseq)
+	b.dirty = true
+	return nil
+}
+
+// setFlags gives a message its new flags.
+func (b *box) setFlags(r *row, flags uint32, g *flagGroup, modseq uint64) {
+	switch {
+	case r.flags&rowSeen == 0 && flags&rowSeen != 0:
+		b.unseen--
+	case r.flags&rowSeen != 0 && flags&rowSeen == 0:
+		b.unseen++
+	}
+	r.flags = flags
+	if g.flagsChanged {
+		r.modseq = modseq
+		b.shared = max(b.shared, modseq)
+	}
+	if g.seenChanged {
+		r.seenMod = modseq
+		b.sharedSeen = max(b.sharedSeen, modseq)
+	}
+}
+
+func (r *recSeen) apply(s *state, _ place) error {
+	b, err := s.open(r.box)
+	if err != nil {
+		return err
+	}
+	b.markSeen(r.reader, r.set, true, r.modseq)
+	b.markSeen(r.reader, r.clear, false, r.modseq)
+	s.note(b, event{kind: eventReaderSeen, reader: r.reader, uids: r.set.Union(r.clear), origin: s.origin})
+	s.modseq = max(s.modseq, r.modseq)
+	return nil
+}
+
+// markSeen sets or clears a reader's own \Seen.
+func (b *box) markSeen(name string, uids imap.UIDSet, seen bool, modseq uint64) {
+	if uids.Empty() {
+		return
+	}
+	r := b.reader(name)
+	for _, span := range uids {
+		for _, m := range b.within(span) {
+			switch was := r.at(m.uid).seen; {
+			case seen && !was:
+				r.seen++
+			case was && !seen:
+				r.seen--
+			}
+		}
+		r.mark(seenSpan{start: span.Start, stop: span.Stop, seen: seen, modseq: modseq})
+	}
+	b.dirty = true
+}
+
+func (r *recCreate) apply(s *state, _ place) error {
+	if s.names[r.name] != nil || s.boxes[r.box] != nil || r.box == 0 {
+		return fmt.Errorf("%w: mailbox %q exists", errFormat, r.name)
+	}
+	b := newBox(r.box, r.name)
+	b.uidValidity, b.objectID, b.entries = r.uidValidity, r.id, r.entries
+	b.shared, b.loaded, b.dirty = r.modseq, true, true
+	s.boxes[b.id], s.names[b.name] = b, b
+	s.nextBox = max(s.nextBox, r.box+1)
+	s.lastValidity = max(s.lastValidity, r.uidValidity)
+	s.modseq = max(s.modseq, r.modseq)
+	s.shareVersion++
+	s.sorted.Store(nil)
+	return nil
+}
+
+func (r *recDelete) apply(s *state, _ place) error {
+	b, err := s.open(r.box)
+	if err != nil {
+		return err
+	}
+	for i := range b.rows {
+		s.unref(b.rows[i].blob, b.rows[i].size)
+	}
+	delete(s.boxes, b.id)
+	delete(s.names, b.name)
+	b.gone = true
+	b.rows, b.uidsNow = nil, nil
+	s.note(b, event{kind: eventGone})
+	s.shareVersion++
+	s.sorted.Store(nil)
+	return nil
+}
+
+func (r *recRename) apply(s *state, _ place) error {
+	for _, m := range r.moves {
+		b := s.boxes[m.box]
+		if b == nil {
+			return errGone
+		}
+		delete(s.names, b.name)
+	}
+	for _, m := range r.moves {
+		b := s.boxes[m.box]
+		if s.names[m.name] != nil {
+			return fmt.Errorf("%w: mailbox %q exists", errFormat, m.name)
+		}
+		b.name = m.name
+		s.names[m.name] = b
+	}
+	s.shareVersion++
+	s.sorted.Store(nil)
+	return nil
+}
+
+func (r *recEntries) apply(s *state, _ place) error {
+	b := s.boxes[r.box]
+	if b == nil {
+		return errGone
+	}
+	b.entries = slices.Clip(r.entries)
+	s.shareVersion++
+	s.note(b, event{kind: eventRights})
+	return nil
+}
+
+func (r *recSubscribe) apply(s *state, _ place) error {
+	names := s.subs[r.user]
+	if !r.on {
+		delete(names, r.name)
+		return nil
+	}
+	if names == nil {
+		names = map[string]struct{}{}
+		s.subs[r.user] = names
+	}
+	names[r.name] = struct{}{}
+	return nil
+}
+
+func (r *recReserve) apply(s *state, _ place) error {
+	s.modseqLimit = max(s.modseqLimit, r.limit)
+	return nil
+}
+
+func (r *recRecent) apply(s *state, _ place) error {
+	b := s.boxes[r.box]
+	if b == nil {
+		return errGone
+	}
+	b.recentKept = max(b.recentKept, r.uid)
+	b.claim(r.uid)
+	return nil
+}
+
+// claim says that messages below uid are recent no more. It returns from where
+// on they had been.
+func (b *box) claim(uid uint32) uint32 {
+	for {
+		from := b.recent.Load()
+		if from >= uid || b.recent.CompareAndSwap(from, uid) {
+			return from
+		}
+	}
+}
+
+func (r *recShared) apply(s *state, _ place) error {
+	s.published = max(s.published, r.version)
+	return nil
+}

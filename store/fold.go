@@ -1,0 +1,310 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Bounds of what a replay has to read. When the tail exceeds one, the account is
+// folded.
+const (
+	foldBytes   = 32 << 20
+	foldRecords = 10_000
+	segmentMax  = 256 << 20 // after which a new segment is begun
+)
+
+// upkeep starts what the log's growth asks for. It is called by the leader
+// between transactions.
+func (a *account) upkeep() {
+	a.st.blobs.compact()
+	if a.broken != nil || a.folding {
+		return
+	}
+	limits := a.store.options.limits
+	if a.writer.end > limits.segment {
+		if err := a.rollOver(); err != nil {
+			a.failed(err, nil)
+			return
+		}
+	}
+	if a.tail.bytes < limits.foldBytes && a.tail.records < limits.foldRecords {
+		return
+	}
+	a.queueMu.Lock()
+	defer a.queueMu.Unlock()
+	if a.ended != nil {
+		return
+	}
+	a.folding = true
+	a.background.Add(1)
+	go func() {
+		defer a.background.Done()
+		if err := a.fold(context.Background()); err != nil {
+			a.log.Error("folding failed", "user", a.user, "err", err)
+		}
+	}()
+}
+
+// snapshot is a state at one place of the log, encoded.
+type snapshot struct {
+	name    fileName
+	content []byte
+	state   tableRef
+	tables  map[uint32]tableRef // of mailboxes that were encoded
+	replay  replayFrom
+	tail    tail
+}
+
+// fold writes the state to a new table file and has replay begin behind it. The
+// leader only takes the snapshot and installs the manifest; the writing is done here.
+func (a *account) fold(ctx context.Context) error {
+	var s *snapshot
+	err := a.submit(ctx, &txn{alone: true, run: func() (err error) {
+		s, err = a.snapshot()
+		return err
+	}})
+	if err == nil {
+		err = a.disk.fail("fold.snapshot")
+	}
+	if err == nil {
+		err = a.disk.writeNew(a.disk.path(s.name.String()), s.content)
+	}
+	if err == nil {
+		err = a.disk.fail("fold.written")
+	}
+	wrote := err
+	err = a.submit(ctx, &txn{alone: true, run: func() error {
+		a.folding = false
+		if wrote != nil {
+			a.unfold(s)
+			return wrote
+		}
+		return a.installFold(s)
+	}})
+	if err != nil {
+		return err
+	}
+	a.sweep()
+	return nil
+}
+
+// snapshot encodes the state. The log is synced first, as a fold must not know
+// more than the log.
+func (a *account) snapshot() (*snapshot, error) {
+	if err := a.syncNow(); err != nil {
+		return nil, err
+	}
+	name := a.newName(kindTable)
+	s := &snapshot{
+		name: name, tables: map[uint32]tableRef{}, tail: a.tail,
+		replay: replayFrom{Seq: a.writer.name.seq, Off: a.writer.end},
+	}
+	h := fileHeader{account: a.id, name: name, salt: uint32(randomUint64())}
+	s.content = h.encode(tableMagic)
+	tables := map[uint32]tableRef{}
+	for _, id := range slices.Sorted(maps.Keys(a.st.boxes)) {
+		b := a.st.boxes[id]
+		if !b.dirty {
+			tables[id] = b.table
+			continue
+		}
+		b.dirty = false
+		var e encoder
+		encodeTable(&e, b)
+		s.tables[id] = s.add(h.salt, typeTable, e.buf)
+		tables[id] = s.tables[id]
+	}
+	var e encoder
+	encodeState(&e, a.st, tables)
+	s.state = s.add(h.salt, typeState, e.buf)
+	return s, nil
+}
+
+// unfold takes back what the snapshot s marked as folded.
+func (a *account) unfold(s *snapshot) {
+	if s == nil {
+		return
+	}
+	for id := range s.tables {
+		if b := a.st.boxes[id]; b != nil {
+			b.dirty = true
+		}
+	}
+}
+
+// add appends a record and returns where it is.
+func (s *snapshot) add(salt uint32, kind recordType, head []byte) tableRef {
+	ref := tableRef{Seq: s.name.seq, Off: int64(len(s.content))}
+	s.content = appendFrame(s.content, salt, ref.Off, kind, head, 0, 0)
+	s.content = append(s.content, padding(int64(len(s.content)))...)
+	return ref
+}
+
+// installFold makes a written snapshot the state that an open starts from.
+func (a *account) installFold(s *snapshot) error {
+	if a.broken != nil {
+		return unavailable(a.broken)
+	}
+	m := *a.man
+	m.State, m.Replay = &s.state, s.replay
+	refs := map[uint32]bool{s.name.seq: true}
+	for id, b := range a.st.boxes {
+		if ref, is := s.tables[id]; is {
+			refs[ref.Seq] = true
+		} else if b.table.Seq != 0 {
+			refs[b.table.Seq] = true
+		}
+	}
+	names := map[uint32]fileName{s.name.seq: s.name}
+	for seq, n := range a.names {
+		if n.kind == kindLog || refs[seq] {
+			names[seq] = n
+		}
+	}
+	m.Tables = tableNames(names)
+	m.NextSeq = a.man.NextSeq
+	if err := a.disk.installManifest(&m); err != nil {
+		a.breakDown(err)
+		return unavailable(err)
+	}
+	a.man, a.names = &m, names
+	for id, ref := range s.tables {
+		if b := a.st.boxes[id]; b != nil {
+			b.table = ref
+		}
+	}
+	a.tail.bytes -= s.tail.bytes
+	a.tail.records -= s.tail.records
+	return a.disk.fail("fold.installed")
+}
+
+func tableNames(names map[uint32]fileName) []string {
+	var tables []string
+	for _, seq := range slices.Sorted(maps.Keys(names)) {
+		if names[seq].kind == kindTable {
+			tables = append(tables, names[seq].String())
+		}
+	}
+	return tables
+}
+
+// newName names a new file. The leader calls it; the next manifest tells.
+func (a *account) newName(kind string) fileName {
+	n := fileName{kind: kind, epoch: a.man.Epoch, incarnation: a.store.incarnation, seq: a.man.NextSeq}
+	a.man.NextSeq++
+	return n
+}
+
+// rollOver ends the segment and begins another.
+func (a *account) rollOver() error {
+	if err := a.writer.sync(); err != nil {
+		return err
+	}
+	return a.replaceSegment()
+}
+
+// replaceSegment seals the segment at what is synced and begins a new one with
+// what was answered already and is not synced.
+func (a *account) replaceSegment() error {
+	old := a.writer
+	m := *a.man
+	m.Segments = slices.Clone(a.man.Segments)
+	name := a.newName(kindLog)
+	m.NextSeq = a.man.NextSeq
+	w := newLogWriter(&a.disk, a.id, name)
+	for _, entries := range old.unsynced {
+		if err := w.append(entries); err != nil {
+			return err
+		}
+	}
+	if err := w.sync(); err != nil {
+		return err
+	}
+	last := len(m.Segments) - 1
+	m.Segments[last] = segmentEntry{Name: old.name.String(), Sealed: old.synced}
+	if old.synced == 0 {
+		m.Segments = m.Segments[:last]
+		if m.Replay.Seq == old.name.seq {
+			m.Replay = replayFrom{Seq: name.seq, Off: headerLen}
+		}
+	}
+	m.Segments = append(m.Segments, segmentEntry{Name: name.String(), Open: true})
+	if err := a.disk.installManifest(&m); err != nil {
+		return err
+	}
+	a.man, a.writer = &m, w
+	a.names[name.seq] = name
+	a.setSegments()
+	if err := old.close(); err != nil {
+		a.log.Warn("closing a segment failed", "user", a.user, "segment", old.name, "err", err)
+	}
+	return a.disk.fail("segment.replaced")
+}
+
+// sweepAge is how old a file must be before it is removed as listed nowhere.
+const sweepAge = 10 * time.Minute
+
+// sweep removes manifests before the newest three, and files of this epoch or
+// before that none of the three lists. Nothing breaks if it fails.
+func (a *account) sweep() {
+	if err := a.disk.sweep(a.store.now().Add(-sweepAge)); err != nil {
+		a.log.Warn("removing old files failed", "user", a.user, "err", err)
+	}
+}
+
+func (d *disk) sweep(before time.Time) error {
+	entries, err := d.fs.List(d.dir)
+	if err != nil {
+		return err
+	}
+	var numbers []uint64
+	for _, e := range entries {
+		if n, is := parseManifestName(e.Name()); is {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	kept := map[string]bool{}
+	for _, n := range numbers[max(0, len(numbers)-3):] {
+		kept[manifestName(n)] = true
+		b, err := d.readAll(d.path(manifestName(n)), maxManifest)
+		if err != nil {
+			return err
+		}
+		m, err := decodeManifest(b)
+		if err != nil {
+			return fmt.Errorf("%s: %w", manifestName(n), err)
+		}
+		for _, s := range m.Segments {
+			kept[s.Name] = true
+		}
+		for _, s := range m.Tables {
+			kept[s] = true
+		}
+	}
+	for _, e := range entries {
+		if kept[e.Name()] || !sweepable(e.Name()) {
+			continue
+		}
+		info, err := e.Info()
+		if err != nil || info.ModTime().After(before) {
+			continue
+		}
+		if err := d.fs.Remove(d.path(e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweepable are the names that are ours to remove.
+func sweepable(name string) bool {
+	if _, is := parseManifestName(name); is {
+		return true
+	}
+	_, err := parseFileName(name)
+	return err == nil
+}

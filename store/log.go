@@ -1,0 +1,182 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+)
+
+// logWriter appends transactions to the open segment. Only the leader of the
+// commit queue uses it.
+type logWriter struct {
+	disk    *disk
+	account objectID
+	name    fileName
+	salt    uint32
+	file    File  // nil until something is written
+	linked  bool  // the directory was synced since the file was made
+	end     int64 // where the next record goes
+	written int64 // where buf goes
+	synced  int64 // what is durable
+
+	buf []byte
+	enc encoder
+
+	// unsynced are the transactions after synced that were answered before
+	// their sync: they have to be written again if the sync fails.
+	unsynced      [][]entry
+	unsyncedBytes int64
+}
+
+// entry is a record on its way into the log.
+type entry struct {
+	rec  record
+	body *spool // nil if it has none
+	at   place  // where it went
+}
+
+// Bounds of what the writer keeps in memory.
+const (
+	flushAt   = 1 << 20 // bytes in buf before they are written
+	keepBuf   = 64 << 10
+	copyBlock = 256 << 10
+)
+
+func newLogWriter(d *disk, account objectID, name fileName) *logWriter {
+	return &logWriter{disk: d, account: account, name: name, salt: uint32(randomUint64()), end: headerLen}
+}
+
+// append encodes a transaction and its commit mark. What does not fit into the
+// buffer is written at once, the rest by flush.
+func (w *logWriter) append(entries []entry) error {
+	if err := w.create(); err != nil {
+		return err
+	}
+	for i := range entries {
+		e := &entries[i]
+		e.at = place{seg: w.name.seq, off: w.end}
+		if err := w.appendRecord(e.rec, e.body); err != nil {
+			return err
+		}
+	}
+	return w.appendRecord(&recCommit{durable: w.synced}, nil)
+}
+
+// create makes the file, at the first write: who only reads leaves none behind.
+func (w *logWriter) create() error {
+	if w.file != nil {
+		return nil
+	}
+	f, err := w.disk.fs.Create(w.disk.path(w.name.String()))
+	if err != nil {
+		return fmt.Errorf("create segment: %w", err)
+	}
+	w.file = f
+	h := fileHeader{account: w.account, name: w.name, salt: w.salt}
+	w.buf = append(w.buf, h.encode(logMagic)...)
+	return w.disk.fail("segment.created")
+}
+
+func (w *logWriter) appendRecord(r record, body *spool) error {
+	w.enc.buf = w.enc.buf[:0]
+	r.encode(&w.enc)
+	return w.appendRaw(r.kind(), w.enc.buf, body)
+}
+
+// appendRaw appends a record whose head is encoded.
+func (w *logWriter) appendRaw(kind recordType, head []byte, body *spool) error {
+	size := frameLen + int64(len(head))
+	var bodyLen int64
+	var bodySum uint32
+	if body != nil {
+		bodyLen, bodySum = body.size, body.sum
+	}
+	w.buf = appendFrame(w.buf, w.salt, w.end, kind, head, bodyLen, bodySum)
+	if body != nil {
+		if err := w.appendBody(body); err != nil {
+			return err
+		}
+	}
+	w.buf = append(w.buf, padding(size+bodyLen)...)
+	w.end += align(size + bodyLen)
+	if len(w.buf) >= flushAt {
+		return w.flush()
+	}
+	return nil
+}
+
+func (w *logWriter) appendBody(body *spool) error {
+	if body.file == nil {
+		w.buf = append(w.buf, body.mem...)
+		return nil
+	}
+	block := make([]byte, min(copyBlock, body.size))
+	for off := int64(0); off < body.size; {
+		b := block[:min(copyBlock, body.size-off)]
+		if err := readFull(body.file, b, body.at+off); err != nil {
+			return fmt.Errorf("read spooled message: %w", err)
+		}
+		w.buf = append(w.buf, b...)
+		off += int64(len(b))
+		if len(w.buf) >= flushAt {
+			if err := w.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// flush writes what is buffered.
+func (w *logWriter) flush() error {
+	if len(w.buf) == 0 {
+		return nil
+	}
+	if err := w.disk.fail("commit.write"); err != nil {
+		return err
+	}
+	if err := writeAll(w.file, w.buf, w.written); err != nil {
+		return fmt.Errorf("write segment: %w", err)
+	}
+	w.written += int64(len(w.buf))
+	w.buf = w.buf[:0]
+	if cap(w.buf) > keepBuf {
+		w.buf = nil
+	}
+	return w.disk.fail("commit.written")
+}
+
+// sync makes all that was appended durable.
+func (w *logWriter) sync() error {
+	if err := w.flush(); err != nil {
+		return err
+	}
+	if w.file == nil || w.synced == w.end {
+		return nil
+	}
+	if err := w.file.Sync(); err != nil {
+		return fmt.Errorf("sync segment: %w", err)
+	}
+	if !w.linked {
+		if err := w.disk.fs.SyncDir(w.disk.dir); err != nil {
+			return fmt.Errorf("sync directory: %w", err)
+		}
+		w.linked = true
+	}
+	w.synced = w.end
+	w.unsynced, w.unsyncedBytes = nil, 0
+	return w.disk.fail("commit.synced")
+}
+
+// keep remembers a transaction that is answered before its sync.
+func (w *logWriter) keep(entries []entry, size int64) {
+	w.unsynced = append(w.unsynced, entries)
+	w.unsyncedBytes += size
+}
+
+// close gives the file back. What was not synced may be lost.
+func (w *logWriter) close() error {
+	if w.file == nil {
+		return nil
+	}
+	return errors.Join(w.file.Close())
+}

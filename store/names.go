@@ -1,0 +1,76 @@
+package store
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// objectID names something for good, all over the world: an account, a
+// mailbox, the content of a message (RFC 8474).
+type objectID [16]byte
+
+func newObjectID() (id objectID) {
+	rand.Read(id[:]) //nolint:errcheck // it never fails, and crashes the program if it would
+	return id
+}
+
+func (id objectID) String() string { return hex.EncodeToString(id[:]) }
+
+func parseObjectID(s string) (id objectID, err error) {
+	b, err := hex.DecodeString(s)
+	if err != nil || len(b) != len(id) {
+		return id, fmt.Errorf("%w: object id %q", errFormat, s)
+	}
+	copy(id[:], b)
+	return id, nil
+}
+
+func randomUint64() uint64 {
+	var b [8]byte
+	rand.Read(b[:]) //nolint:errcheck // as above
+	return binary.LittleEndian.Uint64(b[:])
+}
+
+// The kinds of files in an account's directory, and what else is found there.
+const (
+	kindLog   = "log" // a segment
+	kindTable = "tab" // folded state
+
+	manifestPrefix = "m."
+	lockName       = "lock"
+	tempPrefix     = "tmp."
+)
+
+// fileName names a segment or a table file. A name is never used twice: the
+// epoch grows with every open, the incarnation is that of one process.
+type fileName struct {
+	kind        string
+	epoch       uint64
+	incarnation uint64
+	seq         uint32 // grows over all files of the account
+}
+
+func (n fileName) String() string {
+	return fmt.Sprintf("%d-%016x-%d.%s", n.epoch, n.incarnation, n.seq, n.kind)
+}
+
+func parseFileName(s string) (fileName, error) {
+	bad := fmt.Errorf("%w: file name %q", errFormat, s)
+	base, kind, _ := strings.Cut(s, ".")
+	parts := strings.Split(base, "-")
+	if len(parts) != 3 || (kind != kindLog && kind != kindTable) {
+		return fileName{}, bad
+	}
+	epoch, err1 := strconv.ParseUint(parts[0], 10, 64)
+	incarnation, err2 := strconv.ParseUint(parts[1], 16, 64)
+	seq, err3 := strconv.ParseUint(parts[2], 10, 32)
+	n := fileName{kind: kind, epoch: epoch, incarnation: incarnation, seq: uint32(seq)}
+	if err1 != nil || err2 != nil || err3 != nil || n.String() != s {
+		return fileName{}, bad
+	}
+	return n, nil
+}

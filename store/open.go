@@ -1,0 +1,418 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"io/fs"
+	"maps"
+	"slices"
+
+	"github.com/roost-mail/roost/imap"
+)
+
+// openAccount opens the account in dir for writing: it takes the lock, reads
+// the newest manifest and the log behind it, and installs a manifest that names
+// this process. Nothing is served before that.
+func openAccount(s *Store, user, dir string) (*account, error) {
+	a := &account{
+		store: s, user: user, log: s.options.Log,
+		disk: disk{fs: s.options.FS, dir: dir, failPoint: s.options.FailPoint},
+		segs: map[uint32]fileName{},
+	}
+	if err := s.checkVolumes(dir); err != nil {
+		return nil, err
+	}
+	if err := a.disk.fs.Mkdir(dir); err != nil {
+		return nil, err
+	}
+	lock, err := a.disk.fs.Lock(a.disk.path(lockName))
+	if err != nil {
+		return nil, fmt.Errorf("lock: %w", err)
+	}
+	a.lock = lock
+	if err := a.recover(); err != nil {
+		if a.writer != nil {
+			err = errors.Join(err, a.writer.close())
+		}
+		return nil, errors.Join(err, lock.Close())
+	}
+	return a, nil
+}
+
+// recover brings the account into memory and makes it ours.
+func (a *account) recover() error {
+	old, err := a.disk.newestManifest()
+	if err != nil {
+		return err
+	}
+	if old == nil {
+		old = &manifest{
+			Account: newObjectID().String(), User: a.user, Clean: true,
+			NextSeq: 1, ModSeqLimit: 1,
+		}
+	}
+	if err := a.admit(old); err != nil {
+		return err
+	}
+	l := &loader{disk: &a.disk, log: a.log}
+	if err := l.load(old); err != nil {
+		return err
+	}
+	a.id, a.st, a.names = l.id, l.st, l.names
+	for _, t := range l.tails {
+		defer t.reader.file.Close() //nolint:errcheck // only read
+	}
+	return a.takeOver(old, l)
+}
+
+// admit checks that the account is for this user and may be opened by this backend.
+func (a *account) admit(m *manifest) error {
+	if m.User != a.user {
+		return fmt.Errorf("%s holds the mail of %q and can't be opened for %q", a.disk.dir, m.User, a.user)
+	}
+	if m.Holder != "" && m.Holder != a.store.options.Holder {
+		return fmt.Errorf("%s was last opened by backend %q and not closed: only that backend may open it, or an administrator says `roost store takeover`", a.disk.dir, m.Holder)
+	}
+	return nil
+}
+
+// takeOver seals the predecessor's open segment, copies what it holds behind the
+// seal, applies all, and installs our manifest.
+func (a *account) takeOver(old *manifest, l *loader) error {
+	m := *old
+	m.Epoch++
+	m.Incarnation = fmt.Sprintf("%016x", a.store.incarnation)
+	m.Holder, m.Clean = a.store.options.Holder, false
+	m.Segments = slices.Clone(old.Segments)
+	a.man = &m
+	a.writer = newLogWriter(&a.disk, a.id, a.newName(kindLog))
+	moved, err := a.sealPredecessor(l)
+	if err != nil {
+		return err
+	}
+	a.st.load = a.ensureAlone
+	l.apply(a, moved)
+	a.reserve(old)
+	if m.Replay.Seq == 0 {
+		m.Replay = replayFrom{Seq: a.writer.name.seq, Off: headerLen}
+	}
+	m.Segments = append(m.Segments, segmentEntry{Name: a.writer.name.String(), Open: true})
+	if err := a.disk.installManifest(&m); err != nil {
+		return err
+	}
+	a.names[a.writer.name.seq] = a.writer.name
+	a.setSegments()
+	return nil
+}
+
+// ensureAlone is ensure while no one else sees the account.
+func (a *account) ensureAlone(b *box) error {
+	t, err := a.readTable(b)
+	if err != nil {
+		return err
+	}
+	b.adopt(t)
+	return nil
+}
+
+// sealPredecessor finds the open segment that an unclean end left, seals it at
+// what is known to be synced, and writes what follows into our segment: it may
+// have existed in a page cache only.
+func (a *account) sealPredecessor(l *loader) (moved []scannedTxn, err error) {
+	last := len(a.man.Segments) - 1
+	if last < 0 || !a.man.Segments[last].Open {
+		return nil, nil
+	}
+	if len(l.tails) == 0 || l.tails[len(l.tails)-1].name.String() != a.man.Segments[last].Name {
+		a.dropSegment(last)
+		return nil, nil
+	}
+	t := &l.tails[len(l.tails)-1]
+	seal := max(t.found.durable(), t.from)
+	keep := 0
+	for keep < len(t.found.txns) && t.found.txns[keep].end <= seal {
+		keep++
+	}
+	after := t.found.txns[keep:]
+	t.found.txns = t.found.txns[:keep]
+	for i := range after {
+		switch err := a.moveTxn(t.reader, &after[i]); {
+		case errors.Is(err, errDamaged):
+			a.log.Warn("transaction was torn and is dropped", "user", a.user, "segment", t.name, "offset", after[i].start)
+		case err != nil:
+			return nil, err
+		default:
+			moved = append(moved, after[i])
+		}
+	}
+	a.man.Segments[last] = segmentEntry{Name: t.name.String(), Sealed: seal}
+	return moved, a.writer.sync()
+}
+
+// dropSegment takes an open segment that was never written off the list.
+func (a *account) dropSegment(i int) {
+	name, err := parseFileName(a.man.Segments[i].Name)
+	if err == nil {
+		delete(a.names, name.seq)
+		if a.man.Replay.Seq == name.seq {
+			a.man.Replay = replayFrom{}
+		}
+	}
+	a.man.Segments = a.man.Segments[:i]
+}
+
+// moveTxn copies a transaction into our segment, and changes t to say where it
+// is. Nothing is written if a body of it is damaged.
+func (a *account) moveTxn(r *segmentReader, t *scannedTxn) error {
+	for _, rec := range t.records {
+		if err := r.checkBody(rec.off, rec.frame); err != nil {
+			return err
+		}
+	}
+	if err := a.writer.create(); err != nil {
+		return err
+	}
+	for i := range t.records {
+		rec := &t.records[i]
+		_, head, err := r.record(rec.off)
+		if err != nil {
+			return err
+		}
+		var body *spool
+		if rec.frame.body > 0 {
+			body = &spool{file: r.file, at: rec.off + frameLen + rec.frame.head, size: rec.frame.body, sum: rec.frame.bodySum}
+		}
+		rec.off = a.writer.end
+		if err := a.writer.appendRaw(rec.frame.kind, head, body); err != nil {
+			return err
+		}
+	}
+	return a.writer.appendRecord(&recCommit{}, nil)
+}
+
+// reserve settles the modification sequences. What an unclean end may have lost
+// must not be used again.
+func (a *account) reserve(old *manifest) {
+	st := a.st
+	st.floor = max(st.floor, old.ModSeqFloor)
+	if !old.Clean {
+		st.modseq = max(st.modseq, st.modseqLimit, old.ModSeqLimit)
+		st.floor = st.modseq
+	}
+	st.modseqLimit = st.modseq + modseqBlock
+	a.man.ModSeqLimit, a.man.ModSeqFloor = st.modseqLimit, st.floor
+	a.next = allocator{box: st.nextBox, blob: st.nextBlob, validity: st.lastValidity, modseq: st.modseq, limit: st.modseqLimit}
+}
+
+// setSegments tells readers which segments there are.
+func (a *account) setSegments() {
+	a.segMu.Lock()
+	defer a.segMu.Unlock()
+	a.segs = map[uint32]fileName{}
+	for seq, n := range a.names {
+		if n.kind == kindLog {
+			a.segs[seq] = n
+		}
+	}
+}
+
+// createInbox makes INBOX, at the first open.
+func (a *account) createInbox(ctx context.Context) error {
+	if a.st.names[imap.Inbox] != nil {
+		return nil
+	}
+	return a.submit(ctx, &txn{durable: true, alone: true, build: func(b *builder) error {
+		if b.st.names[imap.Inbox] != nil {
+			return nil
+		}
+		_, err := b.create(imap.Inbox)
+		return err
+	}})
+}
+
+// close ends the account. With everything synced it leaves a manifest that
+// names no holder, so that any backend may open it.
+func (a *account) close() error {
+	a.queueMu.Lock()
+	if a.timer != nil && a.timer.Stop() {
+		a.background.Done()
+	}
+	a.queueMu.Unlock()
+	err := a.submit(context.Background(), &txn{alone: true, run: a.closeClean})
+	a.background.Wait()
+	return errors.Join(err, a.lock.Close())
+}
+
+var errEnded = errors.New("account is closed")
+
+// closeClean is run by the leader.
+func (a *account) closeClean() error {
+	a.queueMu.Lock()
+	a.ended = unavailable(errEnded)
+	a.queueMu.Unlock()
+	if a.broken != nil {
+		return errors.Join(a.broken, a.writer.close())
+	}
+	err := a.saveRecent()
+	if err == nil {
+		err = a.writer.sync()
+	}
+	if err != nil {
+		return errors.Join(err, a.writer.close())
+	}
+	m := *a.man
+	m.Segments = slices.Clone(m.Segments)
+	m.Holder, m.Clean = "", true
+	m.ModSeqLimit, m.ModSeqFloor = a.st.modseq+1, a.st.floor
+	last := len(m.Segments) - 1
+	if a.writer.file == nil {
+		m.Segments = m.Segments[:last]
+		if m.Replay.Seq == a.writer.name.seq {
+			m.Replay = replayFrom{}
+		}
+	} else {
+		m.Segments[last] = segmentEntry{Name: a.writer.name.String(), Sealed: a.writer.synced}
+	}
+	return errors.Join(a.disk.installManifest(&m), a.writer.close())
+}
+
+// saveRecent writes which messages have been told of as \Recent.
+func (a *account) saveRecent() error {
+	var entries []entry
+	for _, id := range slices.Sorted(maps.Keys(a.st.boxes)) {
+		b := a.st.boxes[id]
+		if uid := b.recent.Load(); uid != b.recentKept {
+			entries = append(entries, entry{rec: &recRecent{box: id, uid: uid}})
+			b.recentKept = uid
+		}
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	return a.writer.append(entries)
+}
+
+// loader reads what a manifest lists, without changing anything.
+type loader struct {
+	disk  *disk
+	log   logger
+	id    objectID
+	st    *state
+	names map[uint32]fileName
+	tails []segmentTail // from the place of replay on
+	bad   []string      // what was found damaged
+}
+
+type segmentTail struct {
+	name   fileName
+	reader *segmentReader
+	from   int64
+	found  *scanned
+}
+
+func (l *loader) load(m *manifest) (err error) {
+	if l.id, err = parseObjectID(m.Account); err != nil {
+		return err
+	}
+	if l.names, err = m.fileNames(); err != nil {
+		return err
+	}
+	l.st = newState()
+	if m.State != nil {
+		tables := &account{disk: *l.disk, id: l.id, names: l.names}
+		head, err := tables.readTableRecord(*m.State, typeState)
+		if err != nil {
+			return err
+		}
+		if l.st, err = decodeState(&decoder{buf: head}); err != nil {
+			return fmt.Errorf("folded state: %w", err)
+		}
+	}
+	return l.scanTails(m)
+}
+
+// scanTails scans the segments from the place of replay on.
+func (l *loader) scanTails(m *manifest) error {
+	begun := m.Replay.Seq == 0
+	for _, s := range m.Segments {
+		name, err := parseFileName(s.Name)
+		if err != nil {
+			return err
+		}
+		from := int64(headerLen)
+		if name.seq == m.Replay.Seq {
+			begun, from = true, max(from, m.Replay.Off)
+		}
+		if !begun {
+			continue
+		}
+		if err := l.scanTail(s, name, from); err != nil {
+			return err
+		}
+	}
+	if !begun {
+		return fmt.Errorf("%w: replay begins in segment %d, which is not listed", errFormat, m.Replay.Seq)
+	}
+	return nil
+}
+
+func (l *loader) scanTail(s segmentEntry, name fileName, from int64) error {
+	r, err := l.disk.openSegment(l.id, name, s.Sealed)
+	if s.Open && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, errDamaged)) {
+		return nil // it was never written, or lost before its first sync
+	}
+	if err != nil {
+		return err
+	}
+	found := &scanned{end: from}
+	if from <= r.size {
+		if found, err = r.scan(from); err != nil {
+			return errors.Join(fmt.Errorf("read %s: %w", name, err), r.file.Close())
+		}
+	}
+	for _, d := range found.damage {
+		l.damaged("%s: bytes %d to %d are damaged", name, d.from, d.to)
+	}
+	if !s.Open && found.torn > 0 {
+		l.damaged("%s: the last %d bytes before its seal are damaged", name, found.torn)
+	}
+	l.tails = append(l.tails, segmentTail{name: name, reader: r, from: from, found: found})
+	return nil
+}
+
+// logger is the part of slog.Logger that the loader needs.
+type logger interface {
+	Error(msg string, args ...any)
+}
+
+func (l *loader) damaged(format string, args ...any) {
+	what := fmt.Sprintf(format, args...)
+	l.bad = append(l.bad, what)
+	l.log.Error("log is damaged; what can be read is served", "dir", l.disk.dir, "what", what)
+}
+
+// apply brings the state up to the end of the tails, moved transactions last.
+func (l *loader) apply(a *account, moved []scannedTxn) {
+	for i := range l.tails {
+		t := &l.tails[i]
+		for j := range t.found.txns {
+			l.applyTxn(&t.found.txns[j], t.name.seq, a)
+		}
+	}
+	for i := range moved {
+		l.applyTxn(&moved[i], a.writer.name.seq, a)
+	}
+}
+
+func (l *loader) applyTxn(t *scannedTxn, seg uint32, a *account) {
+	for _, r := range t.records {
+		a.tail.records++
+		a.tail.bytes += r.frame.size()
+		err := r.rec.apply(l.st, place{seg: seg, off: r.off})
+		if err != nil && !errors.Is(err, errGone) {
+			l.damaged("segment %d, offset %d: %v", seg, r.off, err)
+		}
+	}
+}

@@ -1,0 +1,515 @@
+package store
+
+import (
+	"fmt"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
+)
+
+// recordType says what a record holds. Numbers are never given anew.
+type recordType uint8
+
+const (
+	typeCommit    recordType = 1
+	typeMessage   recordType = 2
+	typeCopy      recordType = 3
+	typeExpunge   recordType = 4
+	typeFlags     recordType = 5
+	typeSeen      recordType = 6
+	typeCreate    recordType = 7
+	typeDelete    recordType = 8
+	typeRename    recordType = 9
+	typeEntries   recordType = 10
+	typeSubscribe recordType = 11
+	typeReserve   recordType = 12
+	typeRecent    recordType = 13
+	typeShared    recordType = 14
+	typeBlob      recordType = 15
+
+	// In table files.
+	typeState   recordType = 32
+	typeTable   recordType = 33
+	typeDigests recordType = 34
+)
+
+// record is one change. The writer makes it, and after the commit it is
+// applied; a later open decodes it and applies it the same way.
+type record interface {
+	kind() recordType
+	encode(e *encoder)
+	decode(d *decoder)
+	// apply changes the state. at is where the record lies.
+	apply(s *state, at place) error
+}
+
+// place is where a record lies.
+type place struct {
+	seg uint32
+	off int64
+}
+
+// newRecord makes an empty record to decode into.
+func newRecord(kind recordType) (record, error) {
+	switch kind {
+	case typeCommit:
+		return &recCommit{}, nil
+	case typeMessage:
+		return &recMessage{}, nil
+	case typeCopy:
+		return &recCopy{}, nil
+	case typeExpunge:
+		return &recExpunge{}, nil
+	case typeFlags:
+		return &recFlags{}, nil
+	case typeSeen:
+		return &recSeen{}, nil
+	case typeCreate:
+		return &recCreate{}, nil
+	case typeDelete:
+		return &recDelete{}, nil
+	case typeRename:
+		return &recRename{}, nil
+	case typeEntries:
+		return &recEntries{}, nil
+	case typeSubscribe:
+		return &recSubscribe{}, nil
+	case typeReserve:
+		return &recReserve{}, nil
+	case typeRecent:
+		return &recRecent{}, nil
+	case typeShared:
+		return &recShared{}, nil
+	case typeBlob:
+		return &recBlob{}, nil
+	}
+	return nil, fmt.Errorf("%w: record of unknown type %d", errFormat, kind)
+}
+
+// decodeRecord reads the head of a record.
+func decodeRecord(kind recordType, head []byte) (record, error) {
+	r, err := newRecord(kind)
+	if err != nil {
+		return nil, err
+	}
+	d := &decoder{buf: head}
+	r.decode(d)
+	if err := d.end(); err != nil {
+		return nil, fmt.Errorf("record of type %d: %w", kind, err)
+	}
+	return r, nil
+}
+
+// flagList is a message's flags as records hold them: by name, so that a record
+// is understood without others. \Seen stands apart, as each reader may have their own.
+type flagList struct {
+	system   uint8 // systemBits
+	keywords []string
+}
+
+func (f *flagList) encode(e *encoder) {
+	e.uint(uint64(f.system))
+	e.uint(uint64(len(f.keywords)))
+	for _, k := range f.keywords {
+		e.string(k)
+	}
+}
+
+func (f *flagList) decode(d *decoder) {
+	f.system = uint8(d.uint())
+	n := d.count(1)
+	if n > maxKeywords {
+		d.fail()
+		return
+	}
+	for range n {
+		f.keywords = append(f.keywords, d.string())
+	}
+}
+
+// recCommit ends a transaction: what stands before it back to the commit
+// before holds, all of it or nothing.
+type recCommit struct {
+	durable int64 // the file was synced up to here when this was written
+}
+
+func (*recCommit) kind() recordType          { return typeCommit }
+func (r *recCommit) encode(e *encoder)       { e.uint(uint64(r.durable)); e.uint(0) }
+func (r *recCommit) decode(d *decoder)       { r.durable = int64(d.uint()); d.uint() }
+func (*recCommit) apply(*state, place) error { return nil }
+
+// recMessage is a delivery. Its body is the message as it came.
+type recMessage struct {
+	box    uint32
+	uid    uint32
+	modseq uint64
+	date   packedTime
+	saved  uint32 // seconds since 1970
+	blob   uint32
+	email  objectID
+	flags  flagList
+	seen   bool
+	reader string // who has a \Seen of their own set, if seen; "" is the shared one
+	size   uint32
+	coding uint64 // of the body; 0: as it came
+	digest []byte
+}
+
+func (*recMessage) kind() recordType { return typeMessage }
+
+func (r *recMessage) encode(e *encoder) {
+	e.uint(uint64(r.box))
+	e.uint(uint64(r.uid))
+	e.uint(r.modseq)
+	e.int(int64(r.date))
+	e.uint(uint64(r.saved))
+	e.uint(uint64(r.blob))
+	e.id(r.email)
+	r.flags.encode(e)
+	e.bool(r.seen)
+	e.string(r.reader)
+	e.uint(uint64(r.size))
+	e.uint(r.coding)
+	e.bytes(r.digest)
+}
+
+func (r *recMessage) decode(d *decoder) {
+	r.box = d.uint32()
+	r.uid = d.uint32()
+	r.modseq = d.uint()
+	r.date = packedTime(d.int())
+	r.saved = d.uint32()
+	r.blob = d.uint32()
+	r.email = d.id()
+	r.flags.decode(d)
+	r.seen = d.bool()
+	r.reader = d.string()
+	r.size = d.uint32()
+	r.coding = d.uint()
+	r.digest = d.bytes()
+}
+
+// recBlob is a message's content moved to another place by a rewrite.
+type recBlob struct {
+	blob   uint32
+	email  objectID
+	size   uint32
+	coding uint64
+	digest []byte
+}
+
+func (*recBlob) kind() recordType { return typeBlob }
+
+func (r *recBlob) encode(e *encoder) {
+	e.uint(uint64(r.blob))
+	e.id(r.email)
+	e.uint(uint64(r.size))
+	e.uint(r.coding)
+	e.bytes(r.digest)
+}
+
+func (r *recBlob) decode(d *decoder) {
+	r.blob = d.uint32()
+	r.email = d.id()
+	r.size = d.uint32()
+	r.coding = d.uint()
+	r.digest = d.bytes()
+}
+
+// recCopy puts messages whose content is here already into a mailbox.
+type recCopy struct {
+	box    uint32
+	modseq uint64
+	saved  uint32
+	flags  []flagList // that items refer to
+	items  []copyItem
+	seen   []readerUIDs // each reader's own \Seen of the new messages
+}
+
+type copyItem struct {
+	uid   uint32
+	blob  uint32
+	flags uint32 // index
+	seen  bool
+	date  packedTime
+	size  uint32
+}
+
+type readerUIDs struct {
+	reader string
+	uids   imap.UIDSet
+}
+
+func (*recCopy) kind() recordType { return typeCopy }
+
+func (r *recCopy) encode(e *encoder) {
+	e.uint(uint64(r.box))
+	e.uint(r.modseq)
+	e.uint(uint64(r.saved))
+	e.uint(uint64(len(r.flags)))
+	for i := range r.flags {
+		r.flags[i].encode(e)
+	}
+	e.uint(uint64(len(r.items)))
+	for _, it := range r.items {
+		e.uint(uint64(it.uid))
+		e.uint(uint64(it.blob))
+		e.uint(uint64(it.flags))
+		e.bool(it.seen)
+		e.int(int64(it.date))
+		e.uint(uint64(it.size))
+	}
+	e.uint(uint64(len(r.seen)))
+	for _, s := range r.seen {
+		e.string(s.reader)
+		e.uids(s.uids)
+	}
+}
+
+func (r *recCopy) decode(d *decoder) {
+	r.box = d.uint32()
+	r.modseq = d.uint()
+	r.saved = d.uint32()
+	r.flags = make([]flagList, d.count(2))
+	for i := range r.flags {
+		r.flags[i].decode(d)
+	}
+	r.items = make([]copyItem, d.count(6))
+	for i := range r.items {
+		r.items[i] = copyItem{uid: d.uint32(), blob: d.uint32(), flags: d.uint32(), seen: d.bool(), date: packedTime(d.int()), size: d.uint32()}
+		if int(r.items[i].flags) >= len(r.flags) {
+			d.fail()
+		}
+	}
+	r.seen = make([]readerUIDs, d.count(2))
+	for i := range r.seen {
+		r.seen[i] = readerUIDs{reader: d.string(), uids: d.uids()}
+	}
+}
+
+// recExpunge removes messages.
+type recExpunge struct {
+	box    uint32
+	modseq uint64
+	uids   imap.UIDSet
+}
+
+func (*recExpunge) kind() recordType { return typeExpunge }
+
+func (r *recExpunge) encode(e *encoder) {
+	e.uint(uint64(r.box))
+	e.uint(r.modseq)
+	e.uids(r.uids)
+}
+
+func (r *recExpunge) decode(d *decoder) {
+	r.box = d.uint32()
+	r.modseq = d.uint()
+	r.uids = d.uids()
+}
+
+// recFlags sets flags as all see them and the shared \Seen.
+type recFlags struct {
+	box    uint32
+	modseq uint64
+	groups []flagGroup
+}
+
+// flagGroup is the messages that end up with the same flags. What differs from
+// before gets the modification sequence: flags, \Seen or both.
+type flagGroup struct {
+	flags        flagList
+	seen         bool
+	flagsChanged bool
+	seenChanged  bool
+	uids         imap.UIDSet
+}
+
+func (*recFlags) kind() recordType { return typeFlags }
+
+func (r *recFlags) encode(e *encoder) {
+	e.uint(uint64(r.box))
+	e.uint(r.modseq)
+	e.uint(uint64(len(r.groups)))
+	for i := range r.groups {
+		g := &r.groups[i]
+		g.flags.encode(e)
+		e.bool(g.seen)
+		e.bool(g.flagsChanged)
+		e.bool(g.seenChanged)
+		e.uids(g.uids)
+	}
+}
+
+func (r *recFlags) decode(d *decoder) {
+	r.box = d.uint32()
+	r.modseq = d.uint()
+	r.groups = make([]flagGroup, d.count(6))
+	for i := range r.groups {
+		g := &r.groups[i]
+		g.flags.decode(d)
+		g.seen = d.bool()
+		g.flagsChanged = d.bool()
+		g.seenChanged = d.bool()
+		g.uids = d.uids()
+	}
+}
+
+// recSeen sets or clears a reader's own \Seen.
+type recSeen struct {
+	box    uint32
+	modseq uint64
+	reader string
+	set    imap.UIDSet
+	clear  imap.UIDSet
+}
+
+func (*recSeen) kind() recordType { return typeSeen }
+
+func (r *recSeen) encode(e *encoder) {
+	e.uint(uint64(r.box))
+	e.uint(r.modseq)
+	e.string(r.reader)
+	e.uids(r.set)
+	e.uids(r.clear)
+}
+
+func (r *recSeen) decode(d *decoder) {
+	r.box = d.uint32()
+	r.modseq = d.uint()
+	r.reader = d.string()
+	r.set = d.uids()
+	r.clear = d.uids()
+}
+
+// recCreate makes a mailbox.
+type recCreate struct {
+	box         uint32
+	name        string
+	uidValidity uint32
+	id          objectID
+	modseq      uint64
+	entries     []mailbox.Entry
+}
+
+func (*recCreate) kind() recordType { return typeCreate }
+
+func (r *recCreate) encode(e *encoder) {
+	e.uint(uint64(r.box))
+	e.string(r.name)
+	e.uint(uint64(r.uidValidity))
+	e.id(r.id)
+	e.uint(r.modseq)
+	encodeEntries(e, r.entries)
+}
+
+func (r *recCreate) decode(d *decoder) {
+	r.box = d.uint32()
+	r.name = d.string()
+	r.uidValidity = d.uint32()
+	r.id = d.id()
+	r.modseq = d.uint()
+	r.entries = decodeEntries(d)
+}
+
+func encodeEntries(e *encoder, entries []mailbox.Entry) {
+	e.uint(uint64(len(entries)))
+	for _, entry := range entries {
+		e.string(entry.Identifier)
+		e.bool(entry.Negative)
+		e.string(entry.Rights.Letters())
+	}
+}
+
+func decodeEntries(d *decoder) []mailbox.Entry {
+	n := d.count(3)
+	if n == 0 {
+		return nil
+	}
+	entries := make([]mailbox.Entry, n)
+	for i := range entries {
+		entries[i].Identifier = d.string()
+		entries[i].Negative = d.bool()
+		rights, err := imap.ParseRights(d.string())
+		if err != nil {
+			d.fail()
+		}
+		entries[i].Rights = rights
+	}
+	return entries
+}
+
+// recDelete removes a mailbox and its messages.
+type recDelete struct{ box uint32 }
+
+func (*recDelete) kind() recordType    { return typeDelete }
+func (r *recDelete) encode(e *encoder) { e.uint(uint64(r.box)) }
+func (r *recDelete) decode(d *decoder) { r.box = d.uint32() }
+
+// recRename gives mailboxes new names, all at once.
+type recRename struct{ moves []boxName }
+
+type boxName struct {
+	box  uint32
+	name string
+}
+
+func (*recRename) kind() recordType { return typeRename }
+
+func (r *recRename) encode(e *encoder) {
+	e.uint(uint64(len(r.moves)))
+	for _, m := range r.moves {
+		e.uint(uint64(m.box))
+		e.string(m.name)
+	}
+}
+
+func (r *recRename) decode(d *decoder) {
+	r.moves = make([]boxName, d.count(2))
+	for i := range r.moves {
+		r.moves[i] = boxName{box: d.uint32(), name: d.string()}
+	}
+}
+
+// recEntries replaces a mailbox's ACL.
+type recEntries struct {
+	box     uint32
+	entries []mailbox.Entry
+}
+
+func (*recEntries) kind() recordType    { return typeEntries }
+func (r *recEntries) encode(e *encoder) { e.uint(uint64(r.box)); encodeEntries(e, r.entries) }
+func (r *recEntries) decode(d *decoder) { r.box = d.uint32(); r.entries = decodeEntries(d) }
+
+// recSubscribe adds or removes a subscription of a user.
+type recSubscribe struct {
+	user, name string
+	on         bool
+}
+
+func (*recSubscribe) kind() recordType    { return typeSubscribe }
+func (r *recSubscribe) encode(e *encoder) { e.string(r.user); e.string(r.name); e.bool(r.on) }
+func (r *recSubscribe) decode(d *decoder) {
+	r.user, r.name, r.on = d.string(), d.string(), d.bool()
+}
+
+// recReserve lets modification sequences below limit be used.
+type recReserve struct{ limit uint64 }
+
+func (*recReserve) kind() recordType    { return typeReserve }
+func (r *recReserve) encode(e *encoder) { e.uint(r.limit) }
+func (r *recReserve) decode(d *decoder) { r.limit = d.uint() }
+
+// recRecent says that messages below uid have been told of as \Recent.
+type recRecent struct{ box, uid uint32 }
+
+func (*recRecent) kind() recordType    { return typeRecent }
+func (r *recRecent) encode(e *encoder) { e.uint(uint64(r.box)); e.uint(uint64(r.uid)) }
+func (r *recRecent) decode(d *decoder) { r.box, r.uid = d.uint32(), d.uint32() }
+
+// recShared says that the sharing index agrees with version.
+type recShared struct{ version uint64 }
+
+func (*recShared) kind() recordType    { return typeShared }
+func (r *recShared) encode(e *encoder) { e.uint(r.version) }
+func (r *recShared) decode(d *decoder) { r.version = d.uint() }

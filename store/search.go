@@ -1,0 +1,191 @@
+package store
+
+import (
+	"context"
+	"slices"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/message"
+)
+
+// Search implements mailbox.Mailbox.
+func (h *handle) Search(ctx context.Context, program *imap.SearchKey) (imap.UIDSet, error) {
+	s := searcher{ctx: ctx, cursor: cursor{h: h, uids: imap.UIDRange(1, 1<<32-1)}}
+	root := compile(program)
+	s.cursor.bodies = root.cost > costRow
+	s.contents.account = h.session.account
+	defer s.contents.close()
+	var found []imap.UID
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		more, err := s.cursor.next()
+		if err != nil {
+			return nil, err
+		}
+		if !more {
+			return imap.UIDSetOf(found...), nil
+		}
+		for i := range s.cursor.rows {
+			s.row, s.content = &s.cursor.rows[i], nil
+			match, err := s.matches(root)
+			if err != nil {
+				return nil, err
+			}
+			if match {
+				found = append(found, s.row.uid)
+			}
+		}
+	}
+}
+
+// What it costs to decide a term.
+const (
+	costRow = iota
+	costDigest
+	costHeader
+	costBody
+)
+
+// term is a search key made ready: the needle is folded, and what is cheap to
+// decide stands first among its siblings.
+type term struct {
+	key    *imap.SearchKey
+	terms  []*term
+	cost   int
+	needle *message.Needle
+	day    int64 // of key.Date, in days since 1970
+}
+
+func compile(k *imap.SearchKey) *term {
+	t := &term{key: k}
+	switch k.Op {
+	case imap.SearchAnd, imap.SearchOr, imap.SearchNot:
+		for i := range k.Keys {
+			sub := compile(&k.Keys[i])
+			t.terms = append(t.terms, sub)
+			t.cost = max(t.cost, sub.cost)
+		}
+		slices.SortStableFunc(t.terms, func(a, b *term) int { return a.cost - b.cost })
+	case imap.SearchSentBefore, imap.SearchSentOn, imap.SearchSentSince:
+		t.cost = costDigest
+	case imap.SearchHeader:
+		t.cost = costHeader
+	case imap.SearchBody, imap.SearchText:
+		t.cost = costBody
+	}
+	t.day = floorDiv(k.Date.Unix(), 86400)
+	if t.cost >= costHeader && len(t.terms) == 0 {
+		t.needle = message.NewNeedle(k.Text)
+	}
+	return t
+}
+
+// searcher decides terms for one message after the other.
+type searcher struct {
+	ctx      context.Context
+	cursor   cursor
+	contents contents
+	matcher  message.Matcher
+	row      *seenRow
+	content  *content // of row, once it was needed
+	header   []byte   // likewise
+}
+
+// matches is RFC 9051 section 6.4.4.
+func (s *searcher) matches(t *term) (bool, error) {
+	k := t.key
+	switch k.Op {
+	case imap.SearchAll:
+		return true, nil
+	case imap.SearchAnd, imap.SearchOr:
+		return s.matchesList(t)
+	case imap.SearchNot:
+		if len(t.terms) == 0 {
+			return false, imap.BadCommand("NOT without a search key")
+		}
+		match, err := s.matches(t.terms[0])
+		return !match, err
+	case imap.SearchUIDs:
+		return k.UIDs.Contains(s.row.uid), nil
+	case imap.SearchFlag:
+		return imap.HasFlag(s.row.flags, k.Flag), nil
+	case imap.SearchLarger:
+		return s.row.size > k.Size, nil
+	case imap.SearchSmaller:
+		return s.row.size < k.Size, nil
+	case imap.SearchBefore:
+		return s.row.date.day() < t.day, nil
+	case imap.SearchOn:
+		return s.row.date.day() == t.day, nil
+	case imap.SearchSince:
+		return s.row.date.day() >= t.day, nil
+	}
+	return s.matchesContent(t)
+}
+
+// matchesList is AND and OR.
+func (s *searcher) matchesList(t *term) (bool, error) {
+	decisive := t.key.Op == imap.SearchOr // one such result decides
+	for _, sub := range t.terms {
+		match, err := s.matches(sub)
+		if err != nil || match == decisive {
+			return match, err
+		}
+	}
+	return !decisive, nil
+}
+
+// matchesContent decides the keys that look into the message.
+func (s *searcher) matchesContent(t *term) (bool, error) {
+	if s.content == nil {
+		if err := s.ctx.Err(); err != nil {
+			return false, err
+		}
+		c, err := s.contents.open(s.row.blob)
+		if err != nil {
+			return false, err
+		}
+		s.content, s.header = c, nil
+	}
+	switch t.key.Op {
+	case imap.SearchSentBefore, imap.SearchSentOn, imap.SearchSentSince:
+		return s.matchesSent(t), nil
+	case imap.SearchHeader:
+		return s.matchesHeader(t)
+	case imap.SearchBody:
+		return s.matcher.Body(s.content.body(), s.content.digest, t.needle)
+	case imap.SearchText:
+		return s.matcher.Text(s.content.body(), s.content.digest, t.needle)
+	}
+	return false, imap.BadCommand("Unknown search key")
+}
+
+// matchesSent compares the day of the Date field, as it is written there. A
+// message without one matches nothing.
+func (s *searcher) matchesSent(t *term) bool {
+	date := s.content.digest.SentDate
+	day := floorDiv(date.Unix+int64(date.Offset)*60, 86400)
+	switch {
+	case !date.Valid:
+		return false
+	case t.key.Op == imap.SearchSentBefore:
+		return day < t.day
+	case t.key.Op == imap.SearchSentOn:
+		return day == t.day
+	}
+	return day >= t.day
+}
+
+func (s *searcher) matchesHeader(t *term) (bool, error) {
+	if s.header == nil {
+		root := &s.content.digest.Parts[0]
+		header, err := s.content.read(root.HeaderOff, min(root.HeaderLen, maxHeader))
+		if err != nil {
+			return false, err
+		}
+		s.header = header
+	}
+	return s.matcher.Header(s.header, t.key.Field, t.needle), nil
+}

@@ -1,0 +1,256 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/roost-mail/roost/imap"
+)
+
+// Options configure a Store. The zero value works.
+type Options struct {
+	// Holder is this backend's name. An account that another backend left
+	// without closing it is not opened.
+	Holder string
+
+	Log *slog.Logger
+	Now func() time.Time
+
+	// Volumes are the roots of the filesystems that hold mail. If there are
+	// any, no account outside them is opened, and none in one that lacks the
+	// marker of InitVolume.
+	Volumes []string
+
+	// Linger is how long an account stays open after its last user; 0 is
+	// defaultLinger, less is none. At most MaxIdle accounts linger; 0 is defaultMaxIdle.
+	Linger  time.Duration
+	MaxIdle int
+
+	// FS is the file system; nil is the real one.
+	FS FS
+
+	// FailPoint, if set, is called between the steps of commits, folds and
+	// manifests, by the name of the step before. An error it returns makes the
+	// next step fail. For tests.
+	FailPoint func(step string) error
+
+	limits limits
+}
+
+// limits are bounds that tests lower.
+type limits struct {
+	segment     int64 // bytes after which a new segment is begun
+	foldBytes   int64 // of the tail, after which it is folded
+	foldRecords int
+}
+
+const (
+	defaultLinger  = 30 * time.Second
+	defaultMaxIdle = 1000
+)
+
+// Store is what one process has open. Its methods may be called at once from
+// many goroutines.
+type Store struct {
+	options     Options
+	incarnation uint64
+
+	mu       sync.Mutex
+	accounts map[string]*slot // by directory
+	idle     int
+	closed   bool
+}
+
+// slot is the place of one account. Whoever opens or closes it holds its mutex.
+type slot struct {
+	mu      sync.Mutex
+	account *account
+	refs    int // guarded by Store.mu, as are the next two
+	idle    bool
+	timer   *time.Timer
+}
+
+// New makes a Store with nothing open.
+func New(o Options) *Store {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.FS == nil {
+		o.FS = OS{}
+	}
+	if o.Linger == 0 {
+		o.Linger = defaultLinger
+	}
+	if o.MaxIdle == 0 {
+		o.MaxIdle = defaultMaxIdle
+	}
+	if o.limits == (limits{}) {
+		o.limits = limits{segment: segmentMax, foldBytes: foldBytes, foldRecords: foldRecords}
+	}
+	return &Store{options: o, incarnation: randomUint64(), accounts: map[string]*slot{}}
+}
+
+func (s *Store) now() time.Time { return s.options.Now() }
+
+// Account is a reference to one user's open mail. Each Open gives one of its own.
+type Account struct {
+	*account
+	slot  *slot
+	once  sync.Once
+	owner string
+}
+
+// Open opens the mail of user in dir, which is made with an INBOX if it does not
+// exist. All who open the same directory share one account. The caller closes
+// the Account. An error is UNAVAILABLE and says nothing of why to the client.
+func (s *Store) Open(ctx context.Context, user, dir string) (*Account, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	p, err := s.enter(dir)
+	if err != nil {
+		return nil, err
+	}
+	a, err := p.open(ctx, s, user, dir)
+	if err != nil {
+		s.leave(p, dir)
+		s.options.Log.Error("account can't be opened", "user", user, "dir", dir, "err", err)
+		return nil, unavailable(err)
+	}
+	return &Account{account: a, slot: p, owner: user}, nil
+}
+
+// enter takes a reference to the directory's slot.
+func (s *Store) enter(dir string) (*slot, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, unavailable(errEnded)
+	}
+	p := s.accounts[dir]
+	if p == nil {
+		p = &slot{}
+		s.accounts[dir] = p
+	}
+	p.refs++
+	s.wake(p)
+	return p, nil
+}
+
+// wake ends an account's idleness. The caller holds s.mu.
+func (s *Store) wake(p *slot) {
+	if p.idle {
+		p.idle = false
+		s.idle--
+		p.timer.Stop()
+	}
+}
+
+// open opens the slot's account unless it is open.
+func (p *slot) open(ctx context.Context, s *Store, user, dir string) (*account, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if a := p.account; a != nil {
+		if a.user != user {
+			return nil, errors.New("the directory is open as the mail of " + a.user)
+		}
+		a.mu.RLock()
+		defer a.mu.RUnlock()
+		return a, a.broken
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	a, err := openAccount(s, user, dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.createInbox(ctx); err != nil {
+		return nil, errors.Join(err, a.close())
+	}
+	p.account = a
+	return a, nil
+}
+
+// leave gives a reference back. After the last one the account lingers, or is
+// closed at once.
+func (s *Store) leave(p *slot, dir string) {
+	s.mu.Lock()
+	p.refs--
+	if p.refs > 0 {
+		s.mu.Unlock()
+		return
+	}
+	if s.options.Linger > 0 && s.idle < s.options.MaxIdle && !s.closed {
+		p.idle = true
+		s.idle++
+		p.timer = time.AfterFunc(s.options.Linger, func() { s.expire(p, dir) })
+		s.mu.Unlock()
+		return
+	}
+	s.mu.Unlock()
+	s.expire(p, dir)
+}
+
+// expire closes an account that nobody uses.
+func (s *Store) expire(p *slot, dir string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.mu.Lock()
+	if p.refs > 0 {
+		s.mu.Unlock()
+		return
+	}
+	s.wake(p)
+	s.mu.Unlock()
+	if a := p.account; a != nil {
+		p.account = nil
+		if err := a.close(); err != nil {
+			s.options.Log.Error("closing an account failed", "user", a.user, "dir", dir, "err", err)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p.refs == 0 && s.accounts[dir] == p {
+		delete(s.accounts, dir)
+	}
+}
+
+// Close gives the reference back; sessions keep their own.
+func (a *Account) Close() error {
+	a.once.Do(func() { a.store.leave(a.slot, a.disk.dir) })
+	return nil
+}
+
+// Close closes all accounts, with everything synced. Those in use are closed
+// under the hands of their users, who get UNAVAILABLE.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	var all []*slot
+	for _, p := range s.accounts {
+		s.wake(p)
+		all = append(all, p)
+	}
+	s.mu.Unlock()
+	var errs []error
+	for _, p := range all {
+		p.mu.Lock()
+		if a := p.account; a != nil {
+			p.account = nil
+			errs = append(errs, a.close())
+		}
+		p.mu.Unlock()
+	}
+	return errors.Join(errs...)
+}
+
+var errReadOnly = imap.Errorf(imap.CodeNoPerm, "Mailbox is read-only")

@@ -1,0 +1,66 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// volumeMarker names the file that marks the root of a filesystem as one that
+// holds mail. An unmounted filesystem lacks it, and must not look like empty
+// mailboxes.
+const volumeMarker = ".roost-volume"
+
+const volumeMagic = "roost-volume 1 "
+
+// InitVolume marks dir, which must exist, as a root of mail and returns its id.
+// A marker that is there already stays.
+func InitVolume(dir string) (id string, err error) {
+	if id, err := VolumeID(dir); err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return id, err
+	}
+	id = newObjectID().String()
+	d := disk{fs: OS{}, dir: dir}
+	if err := d.writeNew(d.path(volumeMarker), []byte(volumeMagic+id+"\n")); err != nil {
+		return "", err
+	}
+	return id, d.fs.SyncDir(dir)
+}
+
+// VolumeID reads the marker of dir.
+func VolumeID(dir string) (string, error) {
+	b, err := os.ReadFile(filepath.Join(dir, volumeMarker))
+	if err != nil {
+		return "", err
+	}
+	id, is := strings.CutPrefix(strings.TrimSpace(string(b)), volumeMagic)
+	if _, err := parseObjectID(id); !is || err != nil {
+		return "", fmt.Errorf("%s in %s: %w", volumeMarker, dir, errFormat)
+	}
+	return id, nil
+}
+
+// checkVolumes refuses directories outside the configured volumes, or on one
+// that is not mounted.
+func (s *Store) checkVolumes(dir string) error {
+	if len(s.options.Volumes) == 0 {
+		return nil
+	}
+	for _, root := range s.options.Volumes {
+		root, err := filepath.Abs(root)
+		if err != nil {
+			return err
+		}
+		if rel, err := filepath.Rel(root, dir); err != nil || !filepath.IsLocal(rel) {
+			continue
+		}
+		if _, err := VolumeID(root); err != nil {
+			return fmt.Errorf("volume %s is not there: %w", root, err)
+		}
+		return nil
+	}
+	return fmt.Errorf("%s is on none of the configured volumes", dir)
+}

@@ -51,12 +51,15 @@ func (s *session) parseCopy(cmd *command) (imap.UIDSet, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	named, err := s.view.resolve(set, cmd.is(byUID))
-	uids := named.Minus(s.view.gone)
-	switch {
-	case err == nil && named.Empty():
+	uids, err := s.view.resolve(set, cmd.is(byUID))
+	if err != nil {
+		return nil, "", err
+	}
+	switch n := s.view.countOf(uids); n {
+	case 0:
 		cmd.text = "No messages found."
-	case err == nil && uids.Empty():
+		uids = nil
+	case s.view.gone.Intersect(uids).Len():
 		err = imap.Errorf(imap.CodeExpungeIssued, "The messages were already expunged.")
 	}
 	return uids, dest, err

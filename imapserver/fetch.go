@@ -25,7 +25,7 @@ func (s *session) fetch(ctx context.Context, cmd *command) error {
 		fetched++
 		return s.writeMessage(req, m)
 	})
-	if err == nil && fetched < uids.Len() {
+	if err == nil && fetched < s.view.countOf(uids) {
 		cmd.expungeIssued()
 	}
 	return err

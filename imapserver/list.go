@@ -9,7 +9,7 @@ import (
 )
 
 // maxPattern bounds a LIST pattern: matching takes time in proportion to it.
-const maxPattern = 2 * imap.MaxMailboxName
+const maxPattern = imap.MaxMailboxName
 
 // list is LIST. RFC 3501 section 6.3.8, RFC 3348.
 func (s *session) list(ctx context.Context, _ *command) error {

@@ -180,7 +180,9 @@ func (p *searchParser) withArgument(name string) (imap.SearchKey, error) {
 		if p.dec.ExpectSP() {
 			p.dec.ExpectFlag(&key.Flag)
 		}
-		key.Flag = imap.CanonicalFlag(key.Flag)
+		if strings.HasPrefix(string(key.Flag), `\`) {
+			return key, imap.BadCommand("Expected keyword")
+		}
 		if name == "UNKEYWORD" {
 			key = key.Not()
 		}

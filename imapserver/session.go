@@ -85,6 +85,8 @@ func newSession(ctx context.Context, cancel context.CancelFunc, srv *Server, con
 		s.enc.RawString("+ OK").CRLF()
 		return s.flush()
 	}
+	// A handshake of TLS reads before we do, and must have an end too.
+	_ = conn.SetReadDeadline(s.stream.limit)
 	s.setLog()
 	return s
 }

@@ -27,7 +27,7 @@ func (s *session) store(ctx context.Context, cmd *command) error {
 		stored++
 		return s.writeStored(m, cmd.is(byUID))
 	})
-	if err == nil && !change.Silent && stored < uids.Len() {
+	if err == nil && !change.Silent && stored < s.view.countOf(uids) {
 		cmd.expungeIssued()
 	}
 	return err

@@ -65,19 +65,43 @@ func (v *view) seq(uid imap.UID) imap.SeqNum {
 	return imap.SeqNum(v.before[i] + u - v.uids[i].Start + 1)
 }
 
-// uidsOf turns sequence numbers into UIDs. Numbers over count are left out.
+// uidsOf turns sequence numbers, which have to exist, into UIDs. A run of
+// numbers becomes one run of UIDs, gaps included: what lies in a gap is gone, as
+// new messages only come behind all others. So a set stays as short as it was
+// written, however torn the mailbox is.
 func (v *view) uidsOf(seqs imap.UIDSet) imap.UIDSet {
-	var out imap.UIDSet
-	for _, r := range seqs {
-		// The first run that reaches past the message ahead of r.
-		i := sort.Search(len(v.uids), func(i int) bool { return v.lastSeq(i) >= r.Start })
-		for ; i < len(v.uids) && v.before[i] < r.Stop; i++ {
-			lo, hi := max(r.Start, v.before[i]+1), min(r.Stop, v.lastSeq(i))
-			offset := v.uids[i].Start - v.before[i] - 1
-			out = appendRun(out, imap.Range{Start: lo + offset, Stop: hi + offset})
-		}
+	out := make(imap.UIDSet, len(seqs))
+	for i, r := range seqs {
+		out[i] = imap.Range{Start: v.uidAt(r.Start), Stop: v.uidAt(r.Stop)}
 	}
 	return out
+}
+
+// uidAt is the UID of a sequence number, which has to exist.
+func (v *view) uidAt(seq uint32) uint32 {
+	i := sort.Search(len(v.uids), func(i int) bool { return v.lastSeq(i) >= seq })
+	return v.uids[i].Start + seq - v.before[i] - 1
+}
+
+// countOf is how many messages of uids the client knows.
+func (v *view) countOf(uids imap.UIDSet) int {
+	n := 0
+	for _, r := range uids {
+		n += int(v.upTo(r.Stop)) - int(v.upTo(r.Start-1))
+	}
+	return n
+}
+
+// upTo is how many messages have a UID of at most u.
+func (v *view) upTo(u uint32) uint32 {
+	i := sort.Search(len(v.uids), func(i int) bool { return v.uids[i].Stop >= u })
+	switch {
+	case i == len(v.uids):
+		return v.count()
+	case u < v.uids[i].Start:
+		return v.before[i]
+	}
+	return v.before[i] + u - v.uids[i].Start + 1
 }
 
 // seqsOf turns UIDs into sequence numbers. UIDs that the client does not know
@@ -142,12 +166,14 @@ func (v *view) expunge() imap.UIDSet {
 	return seqs
 }
 
-// resolve turns a set as the client wrote it into the UIDs it names. A sequence
-// number without a message is BAD; a UID without one names nothing (RFC 9051
-// section 6.4.9). `1:*` in an empty mailbox is let pass: it asks for all there is.
+// resolve turns a set as the client wrote it into the UIDs it names, up to the
+// last that the client knows. A sequence number without a message is BAD; a UID
+// without one names nothing (RFC 9051 section 6.4.9). `1:*` in an empty mailbox
+// is let pass: it asks for all there is.
 func (v *view) resolve(set imap.NumSet, isUID bool) (imap.UIDSet, error) {
 	if isUID {
-		return set.Resolve(uint32(v.uids.Max())).Intersect(v.uids), nil
+		last := v.uids.Max()
+		return set.Resolve(uint32(last)).Intersect(imap.UIDRange(1, last)), nil
 	}
 	n := v.count()
 	if n == 0 && set.String() == "1:*" {

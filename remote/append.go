@@ -41,20 +41,41 @@ func (a *Account) Append(ctx context.Context, name string, next mailbox.NextMess
 	return s.data, nil
 }
 
-// appendable asks whether the mailbox exists and takes mail. Where there are
-// rights, they tell: a mailbox may take mail from those who may not look at it.
+// appendable asks whether the mailbox exists and takes mail: for its rights, as
+// it may take mail from those who may not look at it, and for its status, as
+// some peers tell rights of what does not exist.
 func (a *Account) appendable(ctx context.Context, name string) error {
-	rights, err := a.MyRights(ctx, name)
+	var rights imap.Rights
+	var noRights, noStatus error
+	err := a.control.do(ctx, true, func(c *imapclient.Conn) error {
+		peer, err := a.control.toPeer(name)
+		if err != nil {
+			return err
+		}
+		h := &imapclient.Handler{MyRights: func(r imap.Rights) { rights = r }}
+		var asking *imapclient.Command
+		if noRights = imap.NoPermission(); c.Has("ACL") {
+			if asking, err = c.Send(ctx, h, func(e *imapwire.Encoder) { e.RawString("MYRIGHTS ").Mailbox(peer) }); err != nil {
+				return err
+			}
+		}
+		_, noStatus = c.Do(ctx, nil, func(e *imapwire.Encoder) {
+			e.RawString("STATUS ").Mailbox(peer).RawString(" (UIDVALIDITY)")
+		})
+		if asking != nil {
+			_, noRights = c.Wait(ctx, asking)
+		}
+		return c.Broken()
+	})
 	switch {
-	case err == nil && rights.Has(imap.RightInsert):
-		return nil
-	case err == nil:
+	case err != nil:
+		return intoRefusal(err)
+	case noRights == nil && !rights.Has(imap.RightInsert) && noStatus == nil:
 		return imap.NoPermission()
-	case imap.CodeOf(err) == imap.CodeUnavailable:
-		return err
+	case noRights == nil && rights.Has(imap.RightInsert) && !rights.Has(imap.RightRead):
+		return nil
 	}
-	_, err = a.Status(ctx, name, imap.StatusMessages)
-	return intoRefusal(err)
+	return intoRefusal(refusal(noStatus, imap.CodeNonExistent))
 }
 
 // sending is an APPEND under way.

@@ -213,6 +213,15 @@ func (b *box) usable() error {
 	return nil
 }
 
+// writable is the refusal of a change where only reading was asked for. What
+// the acting user may not change is for the peer to say.
+func (b *box) writable() error {
+	if err := b.usable(); err != nil || !b.readOnly {
+		return err
+	}
+	return imap.Errorf(imap.CodeNoPerm, "Mailbox is read-only")
+}
+
 // do runs a command on the mailbox's connection.
 func (b *box) do(ctx context.Context, repeat bool, f func(*imapclient.Conn) error) error {
 	if err := b.usable(); err != nil {

@@ -26,8 +26,8 @@ func (b *box) Copy(ctx context.Context, uids imap.UIDSet, dest string) (imap.Cop
 // Move copies and removes where the peer has no MOVE. If the removal fails
 // then, the copies stay: better twice than not at all.
 func (b *box) Move(ctx context.Context, uids imap.UIDSet, dest string) (imap.CopyData, error) {
-	if uids.Empty() {
-		return imap.CopyData{}, b.usable()
+	if err := b.writable(); err != nil || uids.Empty() {
+		return imap.CopyData{}, err
 	}
 	var data imap.CopyData
 	whole := false
@@ -86,6 +86,9 @@ func noteCopy(data *imap.CopyData, status *imapclient.Status) {
 }
 
 func (b *box) Expunge(ctx context.Context, uids imap.UIDSet, all bool) error {
+	if err := b.writable(); err != nil {
+		return err
+	}
 	if all {
 		return b.run(ctx, command("EXPUNGE"))
 	}
@@ -94,7 +97,7 @@ func (b *box) Expunge(ctx context.Context, uids imap.UIDSet, all bool) error {
 			return err
 		}
 	}
-	return b.usable()
+	return nil
 }
 
 func (b *box) run(ctx context.Context, build func(*imapwire.Encoder)) error {

@@ -14,12 +14,15 @@ import (
 // leave out what they do not permit. Where they say nothing of a message that
 // should have changed, they are asked.
 func (b *box) Store(ctx context.Context, uids imap.UIDSet, change mailbox.FlagChange, emit func(*mailbox.Message) error) error {
+	if err := b.writable(); err != nil {
+		return err
+	}
 	for part := range chunks(uids) {
 		if err := b.store(ctx, part, change, emit); err != nil {
 			return err
 		}
 	}
-	return b.usable()
+	return nil
 }
 
 func (b *box) store(ctx context.Context, uids imap.UIDSet, change mailbox.FlagChange, emit func(*mailbox.Message) error) error {

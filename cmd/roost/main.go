@@ -1,0 +1,62 @@
+// Command roost is an IMAP cluster in one program: directors, backends, and
+// the commands to run and look into them.
+//
+// Its files are a list of what is built in which order: node.go puts the
+// packages together for one configuration file, stack.go the accounts of one
+// session, and the others are a command each. What things do is in the packages.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := command().ExecuteContext(ctx)
+	stop()
+	if err != nil {
+		if !errors.Is(err, errSaid) {
+			fmt.Fprintln(os.Stderr, "roost:", err)
+		}
+		os.Exit(exitCode(err))
+	}
+}
+
+// errSaid is an error whose text has been printed already.
+var errSaid = errors.New("failed")
+
+// usageError is a wrong command line: exit code 64, as sysexits has it.
+type usageError struct{ error }
+
+func exitCode(err error) int {
+	if _, ok := errors.AsType[usageError](err); ok {
+		return 64
+	}
+	return 1
+}
+
+func command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "roost",
+		Short: "An IMAP cluster whose users share mailboxes across backends",
+		Long: `Roost is an IMAP cluster in one program: directors send each user to one
+backend, backends keep the mail, and users share mailboxes with each other
+although they live on different backends. It reads Dovecot 2.3's configuration.
+
+  roost demo                     try it: a director, two backends, a shared mailbox
+  roost serve -c roost.conf      run what the file configures
+  roost config check roost.conf  what is wrong with a file, with line numbers`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(serveCommand(), demoCommand(), configCommand(), storeCommand())
+	return root
+}

@@ -1,0 +1,231 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/roost-mail/roost/auth"
+	"github.com/roost-mail/roost/cluster"
+	"github.com/roost-mail/roost/config"
+	"github.com/roost-mail/roost/dict"
+	"github.com/roost-mail/roost/dict/dictfile"
+	"github.com/roost-mail/roost/director"
+	"github.com/roost-mail/roost/imapserver"
+	"github.com/roost-mail/roost/share"
+	"github.com/roost-mail/roost/store"
+)
+
+// node is what one configuration file asks for: a director, a backend, or both.
+// Its parts are made by newNode in the order of the fields and closed in
+// reverse; several nodes can live in one process.
+type node struct {
+	set  *config.Settings
+	log  *slog.Logger
+	auth *auth.Authenticator
+
+	director  *director.Director
+	store     *store.Store
+	dict      dict.Dict // nil without acl_shared_dict
+	index     *share.Index
+	publisher *share.Publisher
+	dial      *net.Dialer // for back sessions
+
+	imap      *imapserver.Server
+	listeners []net.Listener
+	running   sync.WaitGroup
+
+	conns   connCounts
+	rawLogs rawLogs
+}
+
+// privateSeen says whether readers of others' mail have a `\Seen` of their own:
+// INDEXPVT on any namespace of type shared switches it on.
+func privateSeen(set *config.Settings) bool {
+	for _, ns := range set.Namespaces {
+		if l, err := config.ParseLocation(ns.Location); ns.Type == "shared" && err == nil && l.IndexPvt != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// newNode builds everything and opens nothing but the sharing dictionary.
+func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (*node, error) {
+	n := &node{set: set, log: log, dial: &net.Dialer{}, conns: connCounts{open: map[connKey]int{}}}
+	var err error
+	if n.auth, err = auth.New(authConfig(set, log)); err != nil {
+		return nil, err
+	}
+	for _, w := range n.auth.Warnings() {
+		log.Warn(w)
+	}
+	if n.director, err = newDirector(ctx, set, log); err != nil {
+		return nil, err
+	}
+	if err := n.openSharing(); err != nil {
+		return nil, err
+	}
+	n.store = store.New(store.Options{Holder: holderName(set), Log: log})
+	n.imap = imapserver.New(n.imapConfig())
+	return n, nil
+}
+
+// openSharing opens the dictionary of acl_shared_dict, and what reads and writes it.
+func (n *node) openSharing() error {
+	path := n.set.ACL.SharedDict.Path
+	if path == "" {
+		return nil
+	}
+	d, err := dictfile.Open(path, dictfile.Options{Logger: n.log})
+	if err != nil {
+		return fmt.Errorf("%s: acl_shared_dict: %w", n.set.Where("plugin/acl_shared_dict"), err)
+	}
+	n.dict = d
+	n.index = share.NewIndex(d, n.log)
+	n.publisher = share.NewPublisher(share.PublisherConfig{
+		Dict: d, Log: n.log, Open: n.openHome, DefaultsFromInbox: n.set.ACL.DefaultsFromInbox,
+	})
+	return nil
+}
+
+// holderName is this backend's name in the manifests of the mail it holds.
+func holderName(set *config.Settings) string {
+	host, _ := os.Hostname()
+	name := host + "/" + set.General.InstanceName
+	for _, l := range set.Listeners {
+		return name + "/" + net.JoinHostPort(l.Address, strconv.Itoa(l.Port))
+	}
+	return name
+}
+
+// newDirector makes what sends logins on. Without director_mail_servers it
+// serves only users whose passdb entry names a host.
+func newDirector(ctx context.Context, set *config.Settings, log *slog.Logger) (*director.Director, error) {
+	cfg := director.Config{Log: log}
+	if set.Director.Enabled {
+		locator, err := newLocator(ctx, set)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Locator = locator
+	}
+	if !set.Where("login_proxy_timeout").IsZero() {
+		cfg.Timeout = set.Login.ProxyTimeout // Dovecot's default of 30 s is too long for a client to wait
+	}
+	if len(set.Login.SourceIPs) > 0 {
+		cfg.Source = set.Login.SourceIPs[0]
+	}
+	return director.New(cfg), nil
+}
+
+// newLocator places users as Dovecot's director does.
+func newLocator(ctx context.Context, set *config.Settings) (cluster.Locator, error) {
+	template, err := cluster.ParseTemplate(set.Director.UsernameHash)
+	if err != nil {
+		return nil, fmt.Errorf("%s: director_username_hash: %w", set.Where("director_username_hash"), err)
+	}
+	members, err := members(ctx, set)
+	if err == nil {
+		var locator cluster.Locator
+		if locator, err = cluster.NewStatic(template, members); err == nil {
+			return locator, nil
+		}
+	}
+	return nil, fmt.Errorf("%s: director_mail_servers: %w", set.Where("director_mail_servers"), err)
+}
+
+// members are the backends of director_mail_servers; a host name stands for all
+// its addresses.
+func members(ctx context.Context, set *config.Settings) ([]cluster.Member, error) {
+	var words []string
+	for _, s := range set.Director.MailServers {
+		word := s.Host
+		if s.Port != 0 {
+			word = net.JoinHostPort(s.Host, strconv.Itoa(s.Port))
+		}
+		if s.Tag != "" {
+			word += "@" + s.Tag
+		}
+		words = append(words, word)
+	}
+	return cluster.ParseMembers(ctx, strings.Join(words, " "), net.DefaultResolver)
+}
+
+func (n *node) imapConfig() imapserver.Config {
+	set := n.set
+	trusted := func(a netip.Addr) bool {
+		for _, p := range set.Login.TrustedNetworks {
+			if p.Contains(a.Unmap()) {
+				return true
+			}
+		}
+		return false
+	}
+	return imapserver.Config{
+		Log: n.log, Authenticator: n, Greeting: set.Login.Greeting, Trusted: trusted,
+		PlaintextAllowed: func(c *imapserver.Client) bool {
+			return !set.Auth.DisablePlaintext || c.Trusted || c.Peer.Addr().IsLoopback()
+		},
+		IdleKeepalive: set.IMAP.IdleNotifyInterval,
+		MaxLine:       set.IMAP.MaxLineLength,
+		SlowCommand:   time.Second,
+		RawLog:        n.rawLog,
+	}
+}
+
+// listen opens the ports, or takes those that given holds by address.
+func (n *node) listen(ctx context.Context, given map[string]net.Listener) error {
+	lc := net.ListenConfig{KeepAlive: 5 * time.Minute}
+	for _, l := range n.set.Listeners {
+		addr := net.JoinHostPort(l.Address, strconv.Itoa(l.Port))
+		ln := given[addr]
+		if ln == nil {
+			var err error
+			if ln, err = lc.Listen(ctx, "tcp", addr); err != nil {
+				return fmt.Errorf("%s: %w", l.Pos, err)
+			}
+		}
+		n.listeners = append(n.listeners, ln)
+	}
+	return nil
+}
+
+// start serves the listeners until close.
+func (n *node) start(ctx context.Context) {
+	for _, ln := range n.listeners {
+		n.log.Info("listening", "addr", ln.Addr().String())
+		n.running.Go(func() {
+			if err := n.imap.Serve(ctx, ln); err != nil && !errors.Is(err, imapserver.ErrClosed) && ctx.Err() == nil {
+				n.log.Error("listener failed", "addr", ln.Addr().String(), "err", err)
+			}
+		})
+	}
+}
+
+// close ends the sessions with a BYE, then closes the mail cleanly.
+func (n *node) close(ctx context.Context) error {
+	var errs []error
+	if n.imap != nil {
+		errs = append(errs, n.imap.Shutdown(ctx))
+	}
+	n.running.Wait()
+	if n.publisher != nil {
+		n.publisher.Close()
+	}
+	if n.store != nil {
+		errs = append(errs, n.store.Close())
+	}
+	if n.dict != nil {
+		errs = append(errs, n.dict.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/roost-mail/roost/config"
+)
+
+// shutdownTime is how long sessions have to end before they are cut off.
+const shutdownTime = 10 * time.Second
+
+func serveCommand() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "serve -c FILE",
+		Short: "Run what a configuration file asks for, in the foreground",
+		Long: `Runs a director (director_mail_servers is set), a backend, or both, as FILE
+says, until SIGTERM or SIGINT. Sessions are then told BYE, and mail is closed
+cleanly. The log goes to stderr unless FILE sets log_path.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if file == "" {
+				return usageError{fmt.Errorf("serve needs -c FILE")}
+			}
+			return serve(cmd.Context(), file)
+		},
+	}
+	cmd.Flags().StringVarP(&file, "config", "c", "", "configuration file")
+	return cmd
+}
+
+func serve(ctx context.Context, file string) error {
+	set, warnings, err := config.Load(file)
+	if err != nil {
+		return err
+	}
+	log, closeLog, err := openLog(set, os.Stderr)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = closeLog() }()
+	for _, w := range warnings {
+		log.Warn(w.String())
+	}
+	n, err := newNode(ctx, set, log)
+	if err != nil {
+		return err
+	}
+	if err = n.listen(ctx, nil); err == nil {
+		n.start(ctx)
+		log.Info("serving", "config", file, "pid", os.Getpid())
+		<-ctx.Done()
+		log.Info("shutting down")
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+	defer cancel()
+	if cerr := n.close(stop); err == nil {
+		err = cerr
+	}
+	return err
+}

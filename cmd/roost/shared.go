@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/roost-mail/roost/config"
+	"github.com/roost-mail/roost/imapclient"
+	"github.com/roost-mail/roost/mailbox"
+	"github.com/roost-mail/roost/namespace"
+	"github.com/roost-mail/roost/remote"
+)
+
+// sharedNamespaces are the user's namespaces of type shared whose location is
+// imapc: other users' mail, reached through the director.
+func (u *user) sharedNamespaces() ([]namespace.Shared, error) {
+	var out []namespace.Shared
+	for i := range u.set.Namespaces {
+		ns := &u.set.Namespaces[i]
+		if !ns.IsTemplate() {
+			continue
+		}
+		s, err := u.sharedNamespace(ns)
+		if err != nil {
+			return nil, fmt.Errorf("%s: namespace %s: %w", ns.Pos, ns.Name, err)
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+func (u *user) sharedNamespace(ns *config.Namespace) (namespace.Shared, error) {
+	template, err := ns.OwnerTemplate(u.vars)
+	if err != nil {
+		return namespace.Shared{}, err
+	}
+	master, err := config.Expand(ns.Imapc.MasterUser, u.vars) // %u is the acting user
+	if err != nil {
+		return namespace.Shared{}, fmt.Errorf("imapc_master_user: %w", err)
+	}
+	return namespace.Shared{
+		Root:   template.Root(),
+		Match:  u.matchOwner(template),
+		Prefix: template.Prefix,
+		List:   listMode(ns.List),
+		Hidden: ns.Hidden,
+		Open:   func(owner string) mailbox.Account { return u.backSession(&ns.Imapc, owner, master) },
+		Index:  u.shares(),
+	}, nil
+}
+
+// matchOwner finds the owner in a name, in the form that user names have.
+func (u *user) matchOwner(template config.OwnerTemplate) func(string) (owner, rest string, ok bool) {
+	return func(name string) (owner, rest string, ok bool) {
+		if owner, rest, ok = template.Match(name); !ok {
+			return "", "", false
+		}
+		owner, err := u.node.auth.Names().Normalize(owner)
+		return owner, rest, err == nil
+	}
+}
+
+func listMode(s string) namespace.ListMode {
+	switch s {
+	case "yes":
+		return namespace.ListYes
+	case "no":
+		return namespace.ListNo
+	}
+	return namespace.ListChildren
+}
+
+// shares is the sharing index; without acl_shared_dict nothing is listed.
+func (u *user) shares() namespace.Index {
+	if u.node.index == nil {
+		return noIndex{}
+	}
+	return u.node.index
+}
+
+// noIndex knows nothing: others' mailboxes can be opened by name only.
+type noIndex struct{}
+
+func (noIndex) Visible(context.Context, string, []string) (map[string][]string, []string, error) {
+	return nil, nil, nil
+}
+
+// backSessionTimeout is how long an owner's backend may be silent in the middle
+// of a command, if imapc_cmd_timeout does not say. Dovecot's 5 minutes are
+// longer than clients wait.
+const backSessionTimeout = 30 * time.Second
+
+// backSession is an owner's mail at the backend where it lives, with the acting
+// user's rights. Nothing is connected until it is needed.
+func (u *user) backSession(set *config.Imapc, owner, master string) mailbox.Account {
+	timeout := set.CmdTimeout
+	if u.set.Where("imapc_cmd_timeout").IsZero() {
+		timeout = backSessionTimeout
+	}
+	cfg := remote.Config{
+		Owner: owner, Acting: master, Password: set.Password,
+		ID:       map[string]string{"name": "Roost", "x-session-ext-id": u.client.SessionID},
+		Log:      u.node.log.With("session", u.client.SessionID, "user", u.name, "owner", owner),
+		IdleTime: set.MaxIdleTime,
+		Dial: func(ctx context.Context) (*imapclient.Conn, error) {
+			addr := net.JoinHostPort(set.Host, strconv.Itoa(set.Port))
+			return imapclient.Dial(ctx, "tcp", addr, imapclient.Config{Timeout: timeout, RawLog: u.imapcRawLog(set)})
+		},
+	}
+	if set.User != "" {
+		vars := *u.vars
+		vars.User = owner
+		if name, err := config.Expand(set.User, &vars); err == nil {
+			cfg.Owner = name
+		}
+	}
+	return remote.New(cfg)
+}

@@ -1,0 +1,254 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/roost-mail/roost/acl"
+	"github.com/roost-mail/roost/auth"
+	"github.com/roost-mail/roost/config"
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/imapserver"
+	"github.com/roost-mail/roost/mailbox"
+	"github.com/roost-mail/roost/namespace"
+	"github.com/roost-mail/roost/share"
+	"github.com/roost-mail/roost/store"
+)
+
+// Login answers the IMAP server's question who a client is, and what it works
+// on: the backend where the user lives, or the user's mail here.
+func (n *node) Login(ctx context.Context, c *imapserver.Client, cred imapserver.Credentials) (*imapserver.Login, error) {
+	res, err := n.auth.Authenticate(ctx, auth.Request{
+		Mechanism: cred.Mechanism, AuthzID: cred.AuthzID, AuthID: cred.AuthID, Password: cred.Password,
+		RemoteAddr: c.Remote.Addr(), PeerAddr: c.Peer.Addr(), LocalAddr: c.Local.Addr(),
+		Service: "imap", SessionID: c.SessionID, Secured: c.Secured,
+	})
+	if err != nil {
+		return nil, err
+	}
+	login := &imapserver.Login{User: res.User, Acting: res.Acting}
+	if res.Fields.Flag("proxy") {
+		login.Proxy, err = n.proxy(ctx, c, cred, res)
+	} else {
+		login.Account, login.Acting, err = n.session(ctx, c, res)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return login, nil
+}
+
+// session opens a user's mail for one session. acting is whose rights apply:
+// who logged in, unless acl_user names another.
+func (n *node) session(ctx context.Context, c *imapserver.Client, res *auth.Result) (_ mailbox.Account, acting string, err error) {
+	set, warnings, err := n.set.ForUser(res.UserFields)
+	if err != nil {
+		return nil, "", imap.Wrap(imap.CodeUnavailable, "Account is temporarily unavailable", err)
+	}
+	for _, w := range warnings {
+		n.log.Warn("userdb field", "user", res.User, "warning", w.String())
+	}
+	n.warnSystemUser(res)
+	u := &user{node: n, set: set, client: c, vars: sessionVars(c, res), name: res.User, acting: res.Acting, groups: res.Groups}
+	if err := u.applyACLUser(ctx); err != nil {
+		return nil, "", err
+	}
+	if err := u.locate(res.UserFields["home"]); err != nil {
+		return nil, "", imap.Wrap(imap.CodeUnavailable, "Account is temporarily unavailable", err)
+	}
+	if u.acting != u.name {
+		back, err := u.openGuarded(ctx)
+		return back, u.acting, err
+	}
+	release, err := n.conns.add(res, c, set.Mail.MaxUserIPConnections)
+	if err != nil {
+		return nil, "", err
+	}
+	front, err := u.openTree(ctx, release)
+	if err != nil {
+		release()
+		return nil, "", err
+	}
+	return front, u.acting, nil
+}
+
+// warnSystemUser: one system user runs Roost, whatever a userdb says.
+func (n *node) warnSystemUser(res *auth.Result) {
+	for _, id := range [...]struct {
+		field string
+		have  int
+	}{{"uid", os.Getuid()}, {"gid", os.Getgid()}} {
+		if want := res.UserFields[id.field]; want != "" && want != fmt.Sprint(id.have) {
+			n.oncePerUser(res.User+" "+id.field, func() {
+				n.log.Warn("userdb names another system user, which is not used", "user", res.User, id.field, want, "running_as", id.have)
+			})
+		}
+	}
+}
+
+func sessionVars(c *imapserver.Client, res *auth.Result) *config.Vars {
+	v := &config.Vars{
+		User: res.User, Home: res.UserFields["home"], Service: "imap", PID: fmt.Sprint(os.Getpid()),
+		LocalIP: c.Connected.Addr().String(), RemoteIP: c.Remote.Addr().String(), Session: c.SessionID,
+		AuthUser: res.Acting, OriginalUser: res.OriginalUser, Passdb: res.Fields, Userdb: res.UserFields,
+	}
+	if res.Master() {
+		v.MasterUser, v.LoginUser = res.Acting, res.User
+	}
+	return v
+}
+
+// user is the making of one session's Account.
+type user struct {
+	node   *node
+	set    *config.Settings // with the user's own overrides
+	client *imapserver.Client
+	vars   *config.Vars
+	name   string // the owner
+	acting string
+	groups []string // of acting
+	dir    string   // of the mail
+}
+
+// applyACLUser lets the settings name whose rights apply (acl_user).
+func (u *user) applyACLUser(ctx context.Context) error {
+	if u.set.ACL.User == "" {
+		return nil
+	}
+	name, err := config.Expand(u.set.ACL.User, u.vars)
+	if err == nil && name != "" {
+		name, err = u.node.auth.Names().Normalize(name)
+	}
+	if err != nil {
+		return imap.Wrap(imap.CodeUnavailable, "Account is temporarily unavailable", fmt.Errorf("acl_user: %w", err))
+	}
+	if name == "" || name == u.acting {
+		return nil
+	}
+	res, err := u.node.auth.Lookup(ctx, name)
+	if err != nil {
+		return imap.Wrap(imap.CodeUnavailable, "Account is temporarily unavailable", fmt.Errorf("acl_user %s: %w", name, err))
+	}
+	u.acting, u.groups = name, res.Groups
+	return nil
+}
+
+// locate works out where the mail is: home, then mail_location.
+func (u *user) locate(home string) error {
+	if home == "" {
+		var err error
+		if home, err = config.Expand(u.set.Mail.Home, u.vars); err != nil {
+			return fmt.Errorf("mail_home: %w", err)
+		}
+	}
+	u.vars.Home = home
+	text, err := config.Expand(u.set.Mail.Location, u.vars)
+	if err != nil {
+		return fmt.Errorf("mail_location: %w", err)
+	}
+	location, err := config.ParseLocation(text)
+	if err != nil {
+		return fmt.Errorf("%s: mail_location: %w", u.set.Where("mail_location"), err)
+	}
+	if location.Driver != "roost" {
+		return fmt.Errorf("%s: mail_location = %s: this server opens roost: only, as in roost:~/mail", u.set.Where("mail_location"), text)
+	}
+	if strings.HasPrefix(location.Path, "~") && home == "" {
+		return fmt.Errorf("mail_location needs a home directory, and userdb and mail_home give none for %s", u.name)
+	}
+	u.dir = config.ExpandHome(location.Path, home)
+	return nil
+}
+
+// openGuarded stacks a back session's Account: the store as the acting user
+// sees it, the index that hears of changes, and the guard. It has no shared
+// namespace, so that chains can't exist.
+func (u *user) openGuarded(ctx context.Context) (*acl.Guard, error) {
+	view := store.View{Acting: u.acting, PrivateSeen: u.acting != u.name && privateSeen(u.node.set)}
+	home, err := u.node.openStore(ctx, u.name, u.dir, view)
+	if err != nil {
+		return nil, err
+	}
+	who := acl.Identity{Owner: u.name, Acting: u.acting, Groups: u.groups}
+	if !u.set.ACL.Enabled {
+		who.Acting = who.Owner // without the acl plugin whoever gets in may do everything
+	}
+	return acl.NewGuard(home, who, acl.Options{
+		DefaultsFromInbox: u.set.ACL.DefaultsFromInbox, AllowAnyone: u.set.ACL.Anyone, Normalize: u.node.normalize,
+	}), nil
+}
+
+// openTree stacks the owner's own session: the guarded store, and the tree with
+// others' shared mail. closed is called when it ends.
+func (u *user) openTree(ctx context.Context, closed func()) (*namespace.Tree, error) {
+	shared, err := u.sharedNamespaces()
+	if err != nil {
+		return nil, imap.Wrap(imap.CodeUnavailable, "Account is temporarily unavailable", err)
+	}
+	own, err := u.openGuarded(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return namespace.New(namespace.Config{
+		User: u.name, Groups: u.groups, Own: own, Shared: shared, Closed: closed,
+		Log: u.node.log.With("session", u.client.SessionID),
+	}), nil
+}
+
+// openStore opens mail on this machine's disk, with its changes published.
+func (n *node) openStore(ctx context.Context, owner, dir string, view store.View) (acl.Home, error) {
+	session, err := n.openSession(ctx, owner, dir, view)
+	if err != nil {
+		return nil, err
+	}
+	if n.publisher == nil {
+		return session, nil
+	}
+	n.publisher.Opened(owner, session)
+	return share.NewPublishing(n.publisher, owner, session), nil
+}
+
+// openSession opens mail for one view of it, which holds it open.
+func (n *node) openSession(ctx context.Context, owner, dir string, view store.View) (*store.Session, error) {
+	account, err := n.store.Open(ctx, owner, dir)
+	if err != nil {
+		return nil, err
+	}
+	defer account.Close()
+	return account.As(view), nil
+}
+
+// mailDir is where a user's mail is, outside any session.
+func mailDir(set *config.Settings, res *auth.Result) (string, error) {
+	set, _, err := set.ForUser(res.UserFields)
+	if err != nil {
+		return "", err
+	}
+	u := &user{set: set, name: res.User, vars: &config.Vars{User: res.User, Home: res.UserFields["home"]}}
+	err = u.locate(res.UserFields["home"])
+	return u.dir, err
+}
+
+// openHome opens an owner's mail to publish its shares.
+func (n *node) openHome(ctx context.Context, owner string) (share.Home, error) {
+	res, err := n.auth.Lookup(ctx, owner)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := mailDir(n.set, res)
+	if err != nil {
+		return nil, err
+	}
+	return n.openSession(ctx, res.User, dir, store.View{Acting: res.User})
+}
+
+// normalize brings a name in an ACL into the form that users' names have; a
+// name that can't have one stays as it is and matches nobody.
+func (n *node) normalize(name string) string {
+	if normal, err := n.auth.Names().Normalize(name); err == nil {
+		return normal
+	}
+	return name
+}

@@ -1,0 +1,238 @@
+// Package director is the front door: it finds the backend a user lives on,
+// logs in there, and joins the two connections.
+//
+// It keeps no state per user. Where a user lives is the Locator's to say; after
+// the login a connection is two sockets and the bytes between them, and holds
+// no buffer while nothing is said. It decides no rights and opens no mail; who
+// the user is, the caller has found out before.
+//
+// A backend that can't be reached is UNAVAILABLE within Config.Timeout. Its
+// words are never passed on: what the backend's refusals mean to the client is
+// decided in refused.
+package director
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/roost-mail/roost/cluster"
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/imapclient"
+	"github.com/roost-mail/roost/imapserver"
+)
+
+// Config says where backends are and how to reach them.
+type Config struct {
+	Locator cluster.Locator
+	Log     *slog.Logger
+
+	// Source is the local address of connections to backends
+	// (login_source_ips); the zero Addr leaves it to the system.
+	Source netip.Addr
+
+	// Timeout bounds connecting and logging in at a backend, all attempts
+	// together. 0 means 5 seconds.
+	Timeout time.Duration
+
+	// WriteTimeout ends a connection one end of which takes no bytes. 0 means 2 minutes.
+	WriteTimeout time.Duration
+}
+
+// imapPort is where backends listen unless their entry names a port.
+const imapPort = 143
+
+// Director sends logins on. It is safe for concurrent use.
+type Director struct {
+	cfg  Config
+	pool *pool
+}
+
+// New makes a Director. It connects to nobody.
+func New(cfg Config) *Director {
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = 5 * time.Second
+	}
+	if cfg.WriteTimeout <= 0 {
+		cfg.WriteTimeout = 2 * time.Minute
+	}
+	return &Director{cfg: cfg, pool: newPool()}
+}
+
+// Route is one login to send on. User decides the backend, so that a master
+// login lands where the mail is.
+type Route struct {
+	User     string // whose mail is opened
+	AuthID   string // who logs in: User, or the master user
+	Password string
+
+	// Host, if set, is the backend (the passdb field `host`); Port and Tag are
+	// its fields `port` and `director_tag`. 0 leaves the port to the backend's entry.
+	Host string
+	Port uint16
+	Tag  string
+}
+
+// Connect logs in at the user's backend as the route says. The connection that
+// comes back waits for Run.
+func (d *Director) Connect(ctx context.Context, c *imapserver.Client, r Route) (imapserver.Proxy, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
+	defer cancel()
+	addr, err := d.locate(ctx, r)
+	if err != nil {
+		return nil, unavailable(fmt.Errorf("locate %s: %w", r.User, err))
+	}
+	conn, err := d.dial(ctx, addr)
+	if err != nil {
+		return nil, unavailable(fmt.Errorf("backend %s of %s: %w", addr, r.User, err))
+	}
+	p, err := d.login(ctx, conn, c, r)
+	if err != nil {
+		_ = conn.Close()
+		return nil, refused(fmt.Errorf("backend %s of %s: %w", addr, r.User, err))
+	}
+	p.log = d.cfg.Log.With("session", c.SessionID, "user", r.User, "backend", addr)
+	p.log.Info("proxying", "acting", r.AuthID, "client", c.Remote.String())
+	return p, nil
+}
+
+func (d *Director) locate(ctx context.Context, r Route) (string, error) {
+	if r.Host != "" {
+		port := r.Port
+		if port == 0 {
+			port = imapPort
+		}
+		return net.JoinHostPort(r.Host, strconv.Itoa(int(port))), nil
+	}
+	backend, err := d.cfg.Locator.Locate(ctx, r.User, r.Tag)
+	if err != nil {
+		return "", err
+	}
+	if r.Port != 0 {
+		backend.Port = r.Port
+	}
+	return backend.Addr(imapPort).String(), nil
+}
+
+func (d *Director) dial(ctx context.Context, addr string) (*imapclient.Conn, error) {
+	dialer := net.Dialer{KeepAlive: 5 * time.Minute}
+	if d.cfg.Source.IsValid() {
+		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(d.cfg.Source, 0))
+	}
+	nc, err := dialer.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return imapclient.New(ctx, nc, imapclient.Config{Timeout: d.cfg.Timeout})
+}
+
+// login tells the backend who the client really is, then logs in.
+func (d *Director) login(ctx context.Context, conn *imapclient.Conn, c *imapserver.Client, r Route) (*proxied, error) {
+	if err := conn.Capability(ctx); err != nil {
+		return nil, err
+	}
+	if conn.Has("ID") {
+		if err := conn.ID(ctx, forward(c)); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	switch {
+	case conn.Has("AUTH=PLAIN"):
+		authzid := ""
+		if r.AuthID != r.User {
+			authzid = r.User
+		}
+		_, err = conn.Authenticate(ctx, authzid, r.AuthID, r.Password)
+	case r.AuthID != r.User:
+		return nil, errors.New("no AUTH=PLAIN there, which a master login needs")
+	default:
+		_, err = conn.Login(ctx, r.User, r.Password)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := conn.Capability(ctx); err != nil {
+		return nil, err
+	}
+	return &proxied{director: d, conn: conn, capabilities: conn.Capabilities()}, nil
+}
+
+// forward is what a backend that trusts us learns of the client.
+func forward(c *imapserver.Client) map[string]string {
+	fields := map[string]string{
+		"name":               "Roost",
+		"x-session-id":       c.SessionID,
+		"x-originating-ip":   c.Remote.Addr().String(),
+		"x-originating-port": strconv.Itoa(int(c.Remote.Port())),
+		"x-connected-ip":     c.Connected.Addr().String(),
+		"x-connected-port":   strconv.Itoa(int(c.Connected.Port())),
+		"x-proxy-ttl":        strconv.Itoa(c.ProxyTTL - 1),
+	}
+	if c.ExternalSessionID != "" {
+		fields["x-session-ext-id"] = c.ExternalSessionID
+	}
+	for name, value := range c.Forwarded {
+		fields["x-forward-"+name] = value
+	}
+	return fields
+}
+
+func unavailable(cause error) error {
+	return imap.Wrap(imap.CodeUnavailable, "Account is temporarily unavailable.", cause)
+}
+
+// refused is what the client hears when the backend did not let us in: a wrong
+// password looks as it does here, limits and other codes pass, and all else is
+// trouble of ours.
+func refused(cause error) error {
+	e, ok := errors.AsType[*imap.Error](cause)
+	if !ok {
+		return unavailable(cause)
+	}
+	switch e.Code {
+	case imap.CodeAuthenticationFailed:
+		return imap.Wrap(e.Code, "Authentication failed.", cause)
+	case imap.CodeAuthorizationFailed, imap.CodeExpired, imap.CodeContactAdmin, imap.CodeLimit, imap.CodeInUse:
+		return imap.Wrap(e.Code, "Login is not possible now.", cause)
+	}
+	return unavailable(cause)
+}
+
+// proxied is a connection that is logged in at the backend.
+type proxied struct {
+	director     *Director
+	conn         *imapclient.Conn
+	log          *slog.Logger
+	capabilities []string
+}
+
+// OK gives the backend's capabilities, so that none is promised that it lacks.
+func (p *proxied) OK() (capabilities []string, text string) {
+	return p.capabilities, "Logged in"
+}
+
+// Run copies bytes until one end closes or ctx is done.
+func (p *proxied) Run(ctx context.Context, client net.Conn, buffered []byte) imapserver.Result {
+	backend, early := p.conn.Detach()
+	for _, first := range []struct {
+		to   net.Conn
+		data []byte
+	}{{backend, buffered}, {client, early}} {
+		if len(first.data) == 0 {
+			continue
+		}
+		_ = first.to.SetWriteDeadline(time.Now().Add(p.director.cfg.WriteTimeout))
+		if _, err := first.to.Write(first.data); err != nil {
+			_ = backend.Close()
+			return imapserver.Result{Reason: "disconnected"}
+		}
+	}
+	in, out, reason := p.director.pool.join(ctx, client, backend, p.director.cfg.WriteTimeout)
+	return imapserver.Result{BytesIn: in + int64(len(buffered)), BytesOut: out + int64(len(early)), Reason: reason}
+}

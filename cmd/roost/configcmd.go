@@ -1,7 +1,7 @@
 package main
 
 import (
-	"fmt"
+	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -15,43 +15,62 @@ func configCommand() *cobra.Command {
 }
 
 func configCheckCommand() *cobra.Command {
-	return &cobra.Command{
+	var file string
+	cmd := &cobra.Command{
 		Use:   "check FILE",
 		Short: "Say what is wrong with a file, with line numbers",
 		Long:  "Reads FILE and all it includes, prints every error and warning as file:line: text,\nand fails if there is an error.",
-		Args:  oneFile,
+		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !config.Check(cmd.OutOrStdout(), args[0]) {
+			path, err := fileArg(file, args)
+			if err != nil {
+				return err
+			}
+			if !config.Check(cmd.OutOrStdout(), path) {
 				return errSaid
 			}
 			return nil
 		},
 	}
-}
-
-func configShowCommand() *cobra.Command {
-	var onlyChanged, secrets bool
-	cmd := &cobra.Command{
-		Use:   "show FILE",
-		Short: "Show the settings of a file",
-		Long:  "Shows all settings as they hold. Passwords are hidden unless -P is given.",
-		Args:  oneFile,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			set, _, err := config.Load(args[0])
-			if err != nil {
-				return err
-			}
-			return config.Show(cmd.OutOrStdout(), set, config.ShowOptions{NonDefault: onlyChanged, Secrets: secrets})
-		},
-	}
-	cmd.Flags().BoolVarP(&onlyChanged, "non-default", "n", false, "only what differs from the default")
-	cmd.Flags().BoolVarP(&secrets, "passwords", "P", false, "show passwords too")
+	cmd.Flags().StringVarP(&file, "config", "c", "", "the file, as for serve")
 	return cmd
 }
 
-func oneFile(_ *cobra.Command, args []string) error {
-	if len(args) != 1 {
-		return usageError{fmt.Errorf("expected one FILE, got %d arguments", len(args))}
+func configShowCommand() *cobra.Command {
+	var (
+		file string
+		opts config.ShowOptions
+	)
+	cmd := &cobra.Command{
+		Use:   "show [-n] FILE",
+		Short: "Show the settings of a file",
+		Long:  "Shows all settings as they hold. Passwords are hidden unless -P is given.",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path, err := fileArg(file, args)
+			if err != nil {
+				return err
+			}
+			set, _, err := config.Load(path)
+			if err != nil {
+				return err
+			}
+			return config.Show(cmd.OutOrStdout(), set, opts)
+		},
 	}
-	return nil
+	cmd.Flags().StringVarP(&file, "config", "c", "", "the file, as for serve")
+	cmd.Flags().BoolVarP(&opts.NonDefault, "non-default", "n", false, "only what differs from the default")
+	cmd.Flags().BoolVarP(&opts.Secrets, "passwords", "P", false, "show passwords too")
+	return cmd
+}
+
+// fileArg is the configuration file, named by -c or as the argument.
+func fileArg(flag string, args []string) (string, error) {
+	switch {
+	case flag != "" && len(args) == 0:
+		return flag, nil
+	case flag == "" && len(args) == 1:
+		return args[0], nil
+	}
+	return "", usageError{errors.New("name one configuration file")}
 }

@@ -15,22 +15,54 @@ import (
 )
 
 // openLog makes the logger that log_path, log_format and syslog_facility ask
-// for. Without log_path it writes to stderr. close flushes and closes.
-func openLog(set *config.Settings, stderr io.Writer) (log *slog.Logger, closeLog func() error, err error) {
-	var out io.Writer = stderr
-	closeLog = func() error { return nil }
+// for. Without log_path it writes to stderr. A file is opened anew by reopen,
+// after it was rotated.
+func openLog(set *config.Settings, stderr io.Writer) (log *slog.Logger, out *logFile, err error) {
 	switch path := set.General.LogPath; path {
 	case "", "/dev/stderr", "stderr":
+		return slog.New(handler(stderr, set.General.LogFormat)), &logFile{}, nil
 	case "syslog":
-		return openSyslog(set)
+		log, err := openSyslog(set)
+		return log, &logFile{}, err
 	default:
-		f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-		if err != nil {
-			return nil, nil, fmt.Errorf("log_path: %w", err)
+		out := &logFile{path: path}
+		if err := out.reopen(); err != nil {
+			return nil, nil, fmt.Errorf("%s: log_path: %w", set.Where("log_path"), err)
 		}
-		out, closeLog = f, f.Close
+		return slog.New(handler(out, set.General.LogFormat)), out, nil
 	}
-	return slog.New(handler(out, set.General.LogFormat)), closeLog, nil
+}
+
+// logFile is a log file that can be opened anew. Without a path it is nothing.
+type logFile struct {
+	path string
+	mu   sync.Mutex // guards f
+	f    *os.File
+}
+
+func (l *logFile) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.f.Write(p)
+}
+
+// reopen opens the path, and only then closes the file that was open.
+func (l *logFile) reopen() error {
+	if l.path == "" {
+		return nil
+	}
+	f, err := os.OpenFile(l.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	old := l.f
+	l.f = f
+	if old != nil {
+		_ = old.Close()
+	}
+	return nil
 }
 
 func handler(out io.Writer, format string) slog.Handler {
@@ -41,18 +73,18 @@ func handler(out io.Writer, format string) slog.Handler {
 }
 
 // openSyslog logs by the system's log daemon, which adds the time itself.
-func openSyslog(set *config.Settings) (*slog.Logger, func() error, error) {
+func openSyslog(set *config.Settings) (*slog.Logger, error) {
 	facility, ok := facilities()[strings.TrimPrefix(set.General.SyslogFacility, "LOG_")]
 	if !ok {
 		facility = syslog.LOG_MAIL
 	}
 	w, err := syslog.New(facility|syslog.LOG_INFO, "roost")
 	if err != nil {
-		return nil, nil, fmt.Errorf("log_path = syslog: %w", err)
+		return nil, fmt.Errorf("log_path = syslog: %w", err)
 	}
 	h := &syslogHandler{out: w, line: &lineBuffer{}}
 	h.format = handler(h.line, set.General.LogFormat)
-	return slog.New(h), w.Close, nil
+	return slog.New(h), nil
 }
 
 func facilities() map[string]syslog.Priority {

@@ -190,13 +190,25 @@ func (n *node) listen(ctx context.Context, given map[string]net.Listener) error 
 		ln := given[addr]
 		if ln == nil {
 			var err error
-			if ln, err = lc.Listen(ctx, "tcp", addr); err != nil {
+			if ln, err = lc.Listen(ctx, network(l.Address), addr); err != nil {
 				return fmt.Errorf("%s: %w", l.Pos, err)
 			}
 		}
 		n.listeners = append(n.listeners, ln)
 	}
 	return nil
+}
+
+// network keeps 0.0.0.0 and :: apart: each address of listen is a socket of its own.
+func network(address string) string {
+	ip, err := netip.ParseAddr(address)
+	switch {
+	case err != nil:
+		return "tcp"
+	case ip.Is4():
+		return "tcp4"
+	}
+	return "tcp6"
 }
 
 // start serves the listeners until close.

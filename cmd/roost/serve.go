@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,7 +24,8 @@ func serveCommand() *cobra.Command {
 		Short: "Run what a configuration file asks for, in the foreground",
 		Long: `Runs a director (director_mail_servers is set), a backend, or both, as FILE
 says, until SIGTERM or SIGINT. Sessions are then told BYE, and mail is closed
-cleanly. The log goes to stderr unless FILE sets log_path.`,
+cleanly. The log goes to stderr unless FILE sets log_path; SIGUSR1 opens it anew
+after rotation. FILE is read at start only: SIGHUP changes nothing.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if file == "" {
@@ -39,11 +43,10 @@ func serve(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	log, closeLog, err := openLog(set, os.Stderr)
+	log, out, err := openLog(set, os.Stderr)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = closeLog() }()
 	for _, w := range warnings {
 		log.Warn(w.String())
 	}
@@ -54,7 +57,7 @@ func serve(ctx context.Context, file string) error {
 	if err = n.listen(ctx, nil); err == nil {
 		n.start(ctx)
 		log.Info("serving", "config", file, "pid", os.Getpid())
-		<-ctx.Done()
+		handleSignals(ctx, log, out)
 		log.Info("shutting down")
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
@@ -63,4 +66,23 @@ func serve(ctx context.Context, file string) error {
 		err = cerr
 	}
 	return err
+}
+
+// handleSignals returns when ctx is done.
+func handleSignals(ctx context.Context, log *slog.Logger, out *logFile) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1)
+	defer signal.Stop(signals)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case sig := <-signals:
+			if sig == syscall.SIGHUP {
+				log.Warn("SIGHUP: the configuration is read at start only, nothing was changed")
+			} else if err := out.reopen(); err != nil {
+				log.Error("SIGUSR1: the log can't be opened anew", "err", err)
+			}
+		}
+	}
 }

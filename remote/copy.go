@@ -20,7 +20,7 @@ func (b *box) Copy(ctx context.Context, uids imap.UIDSet, dest string) (imap.Cop
 		data, err = b.transfer(ctx, c, "COPY", uids, dest)
 		return err
 	})
-	return data, intoRefusal(err)
+	return data, b.intoRefusal(ctx, err)
 }
 
 // Move copies and removes where the peer has no MOVE. If the removal fails
@@ -42,7 +42,19 @@ func (b *box) Move(ctx context.Context, uids imap.UIDSet, dest string) (imap.Cop
 	if err == nil && !whole {
 		err = mailbox.Remove(ctx, b, uids)
 	}
-	return data, intoRefusal(err)
+	return data, b.intoRefusal(ctx, err)
+}
+
+// intoRefusal finds out which of the two mailboxes is the one that is missing.
+func (b *box) intoRefusal(ctx context.Context, err error) error {
+	if imap.CodeOf(err) != imap.CodeNonExistent {
+		return err
+	}
+	b.refresh(ctx, true)
+	if gone := b.usable(); gone != nil {
+		return gone
+	}
+	return intoRefusal(err)
 }
 
 // transfer is COPY or MOVE. COPYUID comes in the tagged response of the one,

@@ -79,3 +79,17 @@ func (b *backend) fixture() mailboxtest.Fixture {
 func TestAgainstRoost(t *testing.T) {
 	mailboxtest.Test(t, func(t *testing.T) mailboxtest.Fixture { return newBackend(t).fixture() })
 }
+
+func TestRandomAgainstRoost(t *testing.T) {
+	oracle := func(*testing.T) mailboxtest.Fixture {
+		mail := mailboxmem.New(owner)
+		return mailboxtest.Fixture{
+			Owner:  func() mailbox.Account { return mail.As(owner, false) },
+			Reader: func(name string) mailbox.Account { return mail.As(name, true) },
+		}
+	}
+	open := func(t *testing.T) mailboxtest.Fixture { return newBackend(t).fixture() }
+	for seed := range uint64(5) {
+		mailboxtest.Random(t, open, oracle, seed, 200)
+	}
+}

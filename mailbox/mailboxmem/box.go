@@ -1,7 +1,6 @@
 package mailboxmem
 
 import (
-	"maps"
 	"slices"
 	"time"
 
@@ -59,7 +58,13 @@ func newBox(name string, uidValidity uint32, entries []mailbox.Entry) *box {
 func (b *box) take(m *msg) imap.UID {
 	b.lastModSeq++
 	b.shared = b.lastModSeq
-	c := &msg{uid: b.uidNext, date: m.date, body: m.body, digest: m.digest, flags: m.flags, modSeq: b.shared, seen: maps.Clone(m.seen)}
+	c := &msg{
+		uid: b.uidNext, date: m.date, body: m.body, digest: m.digest,
+		flags: m.flags, modSeq: b.shared, seen: map[reader]seenMark{},
+	}
+	for r, mark := range m.seen {
+		c.seen[r] = seenMark{set: mark.set, modSeq: b.shared}
+	}
 	b.uidNext++
 	b.messages = append(b.messages, c)
 	b.learnKeywords(c.flags)
@@ -101,12 +106,7 @@ func (b *box) uids() imap.UIDSet {
 func (b *box) change(m *msg, r reader, flags []imap.Flag, modSeq imap.ModSeq) {
 	b.lastModSeq = modSeq
 	if seen := imap.HasFlag(flags, imap.FlagSeen); seen != m.seenBy(r) {
-		marks := maps.Clone(m.seen)
-		if marks == nil {
-			marks = map[reader]seenMark{}
-		}
-		marks[r] = seenMark{set: seen, modSeq: modSeq}
-		m.seen = marks
+		m.seen[r] = seenMark{set: seen, modSeq: modSeq}
 		b.private[r] = modSeq
 	}
 	rest := (imap.ClassDeleted | imap.ClassOther).Only(flags)

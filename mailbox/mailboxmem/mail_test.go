@@ -17,3 +17,10 @@ func open(*testing.T) mailboxtest.Fixture {
 		Reader: func(name string) mailbox.Account { return mail.As(name, true) },
 	}
 }
+
+// The model against itself: what is random in it must not show.
+func TestRandom(t *testing.T) {
+	for seed := range uint64(20) {
+		mailboxtest.Random(t, open, open, seed, 300)
+	}
+}

@@ -139,6 +139,19 @@ func privateTests() []test {
 			s.wantUIDs(bob.search(s.unseen), "1", "unseen by bob")
 			s.wantUIDs(owner.search(s.unseen), "2:3", "unseen by the owner")
 		}},
+		{"CopiesHaveTheirOwnModSeq", func(s *shared) {
+			s.owner.create("Old")
+			s.grant("Old", "bob", "carol")
+			for range 5 { // so that sequences of Work are ahead of Old's
+				s.bobBox.store(uids(2), mailbox.FlagsAdd, imap.FlagSeen)
+				s.bobBox.store(uids(2), mailbox.FlagsRemove, imap.FlagSeen)
+			}
+			_, err := s.bobBox.Copy(s.Context(), uids(2), "Old")
+			s.must(err, "copy")
+			bob := s.bob.open("Old")
+			s.owner.open("Old").store(uids(1), mailbox.FlagsAdd, imap.FlagFlagged)
+			bob.wantFlagChanges(map[imap.UID][]imap.Flag{1: {imap.FlagFlagged}})
+		}},
 		{"FollowsRename", func(s *shared) {
 			s.bobBox.store(uids(2), mailbox.FlagsAdd, imap.FlagSeen)
 			s.must(s.owner.Rename(s.Context(), "Work", "Play"), "rename")

@@ -49,7 +49,7 @@ func reaches(patterns []string, root string) bool {
 func (t *Tree) listShared(ctx context.Context, s *Shared) []mailbox.ListEntry {
 	mailboxes, vague, err := s.Index.Visible(ctx, t.cfg.User, t.cfg.Groups)
 	if err != nil {
-		t.cfg.Log.Error("sharing index can't be read, others' mailboxes are not listed", "user", t.cfg.User, "err", err)
+		t.cfg.Log.Error("sharing index can't be read, others' mailboxes are not listed", "user", t.cfg.User, "error", err)
 		return nil
 	}
 	var out []mailbox.ListEntry
@@ -97,7 +97,7 @@ func (t *Tree) ask(ctx context.Context, s *Shared, owners []string) map[string][
 		wg.Go(func() {
 			entries, err := account.List(ctx, everything)
 			if err != nil {
-				t.cfg.Log.Warn("owner's mailboxes can't be listed", "user", t.cfg.User, "owner", owner, "err", err)
+				t.cfg.Log.Warn("owner's mailboxes can't be listed", "user", t.cfg.User, "owner", owner, "error", err)
 				return
 			}
 			mu.Lock()

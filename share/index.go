@@ -136,7 +136,7 @@ func (x *Index) read(ctx context.Context, owner string) (*ownerBoxes, error) {
 		name := dict.Unescape(strings.TrimPrefix(key, prefix))
 		entries, problems := acl.ParseFile(strings.NewReader(value))
 		for _, p := range problems {
-			x.log.Warn("sharing index holds an ACL that can't be read", "owner", owner, "mailbox", name, "err", p)
+			x.log.Warn("sharing index holds an ACL that can't be read", "owner", owner, "mailbox", name, "error", p)
 		}
 		boxes.names = append(boxes.names, name)
 		boxes.acls = append(boxes.acls, entries)

@@ -88,7 +88,7 @@ func (p *Publisher) Published(ctx context.Context, owner string, home Home) {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Wait)
 	defer cancel()
 	if err := p.publish(ctx, owner, home); err != nil {
-		p.cfg.Log.Error("sharing index not updated, will retry", "owner", owner, "err", err)
+		p.cfg.Log.Error("sharing index not updated, will retry", "owner", owner, "error", err)
 		p.later(owner)
 	}
 }
@@ -228,7 +228,7 @@ func (p *Publisher) publishDirty() bool {
 	for _, owner := range owners {
 		if err := p.publishOpening(owner); err != nil {
 			if p.ctx.Err() == nil {
-				p.cfg.Log.Error("sharing index not updated, will retry", "owner", owner, "err", err)
+				p.cfg.Log.Error("sharing index not updated, will retry", "owner", owner, "error", err)
 			}
 			clean = false
 			p.mu.Lock()

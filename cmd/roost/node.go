@@ -217,7 +217,7 @@ func (n *node) start(ctx context.Context) {
 		n.log.Info("listening", "addr", ln.Addr().String())
 		n.running.Go(func() {
 			if err := n.imap.Serve(ctx, ln); err != nil && !errors.Is(err, imapserver.ErrClosed) && ctx.Err() == nil {
-				n.log.Error("listener failed", "addr", ln.Addr().String(), "err", err)
+				n.log.Error("listener failed", "addr", ln.Addr().String(), "error", err)
 			}
 		})
 	}

@@ -44,7 +44,7 @@ func (l *rawLogs) open(setting string, vars *config.Vars) (in, out io.WriteClose
 func (n *node) rawLog(user string) (in, out io.WriteCloser) {
 	in, out, err := n.rawLogs.open(n.set.Mail.RawlogDir, &config.Vars{User: user, Service: "imap"})
 	if err != nil {
-		n.log.Warn("raw log", "user", user, "err", err)
+		n.log.Warn("raw log", "user", user, "error", err)
 	}
 	return in, out
 }
@@ -54,7 +54,7 @@ func (u *user) imapcRawLog(set *config.Imapc) func() (in, out io.WriteCloser) {
 	return func() (in, out io.WriteCloser) {
 		in, out, err := u.node.rawLogs.open(set.RawlogDir, u.vars)
 		if err != nil {
-			u.node.log.Warn("raw log", "user", u.name, "err", err)
+			u.node.log.Warn("raw log", "user", u.name, "error", err)
 		}
 		return in, out
 	}

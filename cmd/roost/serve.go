@@ -81,7 +81,7 @@ func handleSignals(ctx context.Context, log *slog.Logger, out *logFile) {
 			if sig == syscall.SIGHUP {
 				log.Warn("SIGHUP: the configuration is read at start only, nothing was changed")
 			} else if err := out.reopen(); err != nil {
-				log.Error("SIGUSR1: the log can't be opened anew", "err", err)
+				log.Error("SIGUSR1: the log can't be opened anew", "error", err)
 			}
 		}
 	}

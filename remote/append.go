@@ -70,8 +70,10 @@ func (a *Account) appendable(ctx context.Context, name string) error {
 	switch {
 	case err != nil:
 		return intoRefusal(err)
-	case noRights == nil && !rights.Has(imap.RightInsert) && noStatus == nil:
+	case noRights == nil && !rights.Has(imap.RightInsert) && rights.Has(imap.RightLookup):
 		return imap.NoPermission()
+	case noRights == nil && !rights.Has(imap.RightInsert):
+		return imap.NoMailboxTryCreate() // it may not be known
 	case noRights == nil && rights.Has(imap.RightInsert) && !rights.Has(imap.RightRead):
 		return nil
 	}

@@ -280,7 +280,9 @@ func (f *fetching) done(m *imapclient.FetchData) error {
 	if !f.told && f.complete(m) {
 		return f.tell(m)
 	}
-	f.box.event(func(s *state) { s.note(m, f.told && f.items.MarkSeen) })
+	if !f.told {
+		f.box.event(func(s *state) { s.note(m, false) })
+	}
 	return nil
 }
 
@@ -296,8 +298,8 @@ func (f *fetching) tell(m *imapclient.FetchData) error {
 		Envelope: m.Envelope, Body: m.Body, BodyStructure: m.BodyStructure, Sections: f.sections,
 	}
 	f.box.event(func(s *state) {
-		changed := s.note(m, f.items.MarkSeen)
-		out.FlagsChanged = changed && f.items.MarkSeen
+		out.FlagsChanged = f.items.MarkSeen && s.newlySeen(m)
+		s.note(m, out.FlagsChanged)
 	})
 	if m.Has&imapclient.ItemFlags != 0 {
 		out.Flags = newMessage(m).flags

@@ -20,6 +20,7 @@ type backend struct {
 	addr     string
 	mail     *mailboxmem.Mail
 	counters imapclient.Counters
+	guarded  bool // by rights
 }
 
 const owner = "ann"
@@ -29,7 +30,11 @@ func (b *backend) Login(_ context.Context, _ *imapserver.Client, cred imapserver
 	if cred.Password != "secret" || cred.AuthzID != owner {
 		return nil, imap.Errorf(imap.CodeAuthenticationFailed, "No")
 	}
-	return &imapserver.Login{User: owner, Acting: cred.AuthID, Account: b.mail.As(cred.AuthID, true)}, nil
+	account := b.mail.As(cred.AuthID, true)
+	if b.guarded {
+		account = guard(b.mail, cred.AuthID)
+	}
+	return &imapserver.Login{User: owner, Acting: cred.AuthID, Account: account}, nil
 }
 
 func newBackend(t testing.TB) *backend {

@@ -142,25 +142,39 @@ func (s *state) expunge(seq imap.SeqNum) {
 	}
 }
 
-// note takes in what a FETCH response says of flags. The session is told of a
-// change by the next Sync unless it learns of it otherwise (told).
-func (s *state) note(m *imapclient.FetchData, told bool) (changed bool) {
+// at is the message that a FETCH response is about, nil if it is not known.
+func (s *state) at(m *imapclient.FetchData) *message {
 	i := int(m.Seq) - 1
 	if i < 0 || i >= len(s.messages) {
-		return false
+		return nil
 	}
-	kept := &s.messages[i]
-	if m.Has&imapclient.ItemUID != 0 && m.UID != kept.uid {
+	if m.Has&imapclient.ItemUID != 0 && m.UID != s.messages[i].uid {
 		s.confused = true
-		return false
+		return nil
+	}
+	return &s.messages[i]
+}
+
+// newlySeen reports whether a message was without \Seen before.
+func (s *state) newlySeen(m *imapclient.FetchData) bool {
+	kept := s.at(m)
+	return kept != nil && !imap.HasFlag(kept.flags, imap.FlagSeen) && imap.HasFlag(m.Flags, imap.FlagSeen)
+}
+
+// note takes in what a FETCH response says of flags. The session is told of a
+// change by the next Sync unless it learns of it otherwise (told).
+func (s *state) note(m *imapclient.FetchData, told bool) {
+	kept := s.at(m)
+	if kept == nil {
+		return
 	}
 	kept.modSeq = max(kept.modSeq, m.ModSeq)
 	s.highestModSeq = max(s.highestModSeq, m.ModSeq)
 	if m.Has&imapclient.ItemFlags == 0 {
-		return false
+		return
 	}
 	flags := newMessage(m).flags
-	changed = !sameFlags(flags, kept.flags)
+	changed := !sameFlags(flags, kept.flags)
 	if changed {
 		kept.flags = s.share(flags)
 	}
@@ -170,7 +184,6 @@ func (s *state) note(m *imapclient.FetchData, told bool) (changed bool) {
 	case changed:
 		s.touch(kept.uid)
 	}
-	return changed
 }
 
 func (s *state) touch(uid imap.UID) {

@@ -107,11 +107,11 @@ func (s *storing) handler() *imapclient.Handler {
 // note takes in what the peer says of a message. A message that this STORE is
 // not about belongs to the next Sync.
 func (s *storing) note(st *state, m *imapclient.FetchData) {
-	i := int(m.Seq) - 1
-	if i < 0 || i >= len(st.messages) {
+	kept := st.at(m)
+	if kept == nil {
 		return
 	}
-	uid := st.messages[i].uid
+	uid := kept.uid
 	before, mine := s.results[uid]
 	if !mine || m.Has&imapclient.ItemFlags == 0 {
 		st.note(m, false)

@@ -193,6 +193,7 @@ func (p *player) catchUp() string {
 		return codeText(err)
 	}
 	if c.Gone || c.Revoked {
+		p.close()
 		return fmt.Sprintf("gone %v, revoked %v", c.Gone, c.Revoked)
 	}
 	for uid := range c.Vanished.All() {

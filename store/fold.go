@@ -72,6 +72,9 @@ func (a *account) fold(ctx context.Context) error {
 	if err == nil {
 		err = a.disk.writeNew(a.disk.path(s.name.String()), s.content)
 	}
+	if err == nil { // no manifest may become durable before what it lists
+		err = a.disk.fs.SyncDir(a.disk.dir)
+	}
 	if err == nil {
 		err = a.disk.fail("fold.written")
 	}
@@ -215,6 +218,9 @@ func (a *account) replaceSegment() error {
 	name := a.newName(kindLog)
 	m.NextSeq = a.man.NextSeq
 	w := newLogWriter(&a.disk, a.id, name)
+	if err := w.create(); err != nil { // at once: it shows whether the disk still works
+		return err
+	}
 	for _, entries := range old.unsynced {
 		if err := w.append(entries); err != nil {
 			return err

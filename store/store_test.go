@@ -25,6 +25,7 @@ func fixture(t *testing.T, o Options) mailboxtest.Fixture {
 		if err := s.Close(); err != nil {
 			t.Errorf("close store: %v", err)
 		}
+		checkDir(t, dir)
 	})
 	session := func(v View) mailbox.Account {
 		a, err := s.Open(context.Background(), "alice", dir)
@@ -43,4 +44,3 @@ func fixture(t *testing.T, o Options) mailboxtest.Fixture {
 func TestConformance(t *testing.T) {
 	mailboxtest.Test(t, func(t *testing.T) mailboxtest.Fixture { return fixture(t, testOptions(t)) })
 }
-

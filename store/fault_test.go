@@ -1,0 +1,156 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
+)
+
+// faulty is alice's mail on a memFS with one acknowledged message, and a failure
+// of the named operation on log segments for the next times.
+func faulty(t *testing.T, op string, times, wrote int) (*memFS, *Store, *Session) {
+	t.Helper()
+	fs := newMemFS()
+	o := testOptions(t)
+	o.FS, o.Log = fs, nil
+	s := New(o)
+	a := mustOpen(t, s, "/mail", owner)
+	mustAppend(t, a, "INBOX", 1)
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	fs.failOp = func(got, name string) (error, int) {
+		if got == op && times > 0 && strings.HasSuffix(name, "."+kindLog) {
+			times--
+			return syscall.EIO, wrote
+		}
+		return nil, 0
+	}
+	return fs, s, a
+}
+
+// A failed write or sync ends the segment. Waiting commits end as unknown and
+// are not there; what was acknowledged is; the account goes on.
+func TestDeadSegment(t *testing.T) {
+	for _, c := range []struct {
+		op    string
+		wrote int
+	}{{"write", 0}, {"write", 100}, {"write", 1 << 20}, {"sync", 0}} {
+		t.Run(fmt.Sprint(c.op, c.wrote), func(t *testing.T) {
+			ctx := context.Background()
+			fs, s, a := faulty(t, c.op, 0, 0)
+			m, err := a.Open(ctx, "INBOX", false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			flag := mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{imap.FlagFlagged}, Silent: true}
+			if err := m.Store(ctx, imap.UIDRange(1, 1), flag, nil); err != nil {
+				t.Fatal(err)
+			}
+			left := 1
+			fs.mu.Lock()
+			fs.failOp = func(got, name string) (error, int) {
+				if got == c.op && left > 0 && strings.HasSuffix(name, "."+kindLog) {
+					left--
+					return syscall.EIO, c.wrote
+				}
+				return nil, 0
+			}
+			fs.mu.Unlock()
+			_, err = a.Append(ctx, "INBOX", newMail(2))
+			if !errors.Is(err, ErrUnknownOutcome) || imap.CodeOf(err) != imap.CodeUnavailable {
+				t.Fatalf("append on a failing disk: %v", err)
+			}
+			uid := mustAppend(t, a, "INBOX", 3)
+			if uid <= 2 {
+				t.Errorf("UID %d may have been used by the failed append", uid)
+			}
+			want := contentsOf(t, a, "INBOX")
+			if !strings.Contains(want, `[\Flagged]`) {
+				t.Errorf("the flag change got lost:\n%s", want)
+			}
+			// The process dies and the power fails: what the new segment took over is there.
+			fs.crash(rand.New(rand.NewPCG(1, 1)), true)
+			_ = s
+			o := testOptions(t)
+			o.FS, o.Log = fs, nil
+			again := New(o)
+			b := mustOpen(t, again, "/mail", owner)
+			if got := contentsOf(t, b, "INBOX"); got != want {
+				t.Errorf("after the crash\n%s\nwant\n%s", got, want)
+			}
+			b.Close() //nolint:errcheck // never fails
+			if err := check(fs, "/mail", t.Output()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A second failure makes the account unavailable, for watchers too. Its files
+// are sound, and a later open serves them.
+func TestUnavailable(t *testing.T) {
+	ctx := context.Background()
+	fs, s, a := faulty(t, "sync", 2, 0)
+	m, err := a.Open(ctx, "INBOX", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan struct{}, 100)
+	defer m.Watch(func() { told <- struct{}{} })()
+	if _, err := a.Append(ctx, "INBOX", newMail(2)); !errors.Is(err, ErrUnknownOutcome) {
+		t.Fatalf("append on a failing disk: %v", err)
+	}
+	<-told
+	if c, err := m.Sync(ctx, true); err != nil || !c.Unavailable {
+		t.Errorf("sync: %+v, %v", c, err)
+	}
+	if _, err := a.Append(ctx, "INBOX", newMail(3)); imap.CodeOf(err) != imap.CodeUnavailable {
+		t.Errorf("append after the second failure: %v", err)
+	}
+	if _, err := a.Status(ctx, "INBOX", imap.StatusMessages); imap.CodeOf(err) != imap.CodeUnavailable {
+		t.Errorf("status after the second failure: %v", err)
+	}
+	a.Close() //nolint:errcheck // never fails
+	b := mustOpen(t, s, "/mail", owner)
+	if status, err := b.Status(ctx, "INBOX", imap.StatusMessages); err != nil || status.Messages < 1 {
+		t.Errorf("status after the next open: %+v, %v", status, err)
+	}
+	b.Close() //nolint:errcheck // never fails
+	if err := check(fs, "/mail", t.Output()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRandomFaults has any operation fail at random. What was acknowledged must
+// be there after the next open.
+func TestRandomFaults(t *testing.T) {
+	for seed := range 60 {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			rnd := rand.New(rand.NewPCG(uint64(seed), 2))
+			w := &world{t: t, rnd: rnd, fs: newMemFS(), model: modelUsers(nil)}
+			w.open()
+			w.fs.failOp = func(op, name string) (error, int) {
+				if rnd.IntN(25) == 0 {
+					return []error{syscall.EIO, syscall.ENOSPC, io.ErrShortWrite}[rnd.IntN(3)], rnd.IntN(300)
+				}
+				return nil, 0
+			}
+			var unknown *op
+			for range 60 {
+				if unknown = w.step(); unknown != nil {
+					break
+				}
+			}
+			w.end(true, unknown)
+			w.end(false, nil)
+		})
+	}
+}

@@ -1,0 +1,252 @@
+package store
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// memFS is a file system in memory that knows what was synced, can stop as if
+// the process had died, and can fail.
+type memFS struct {
+	mu    sync.Mutex
+	names map[string]*memNode // as the process sees them
+	kept  map[string]*memNode // as they are after a power loss
+	locks map[string]bool
+
+	ops      int                                // so far
+	freezeAt int                                // this and later operations do nothing; 0: never
+	failOp   func(op, name string) (error, int) // an error, and how much is written before it
+}
+
+type memNode struct {
+	data   []byte
+	synced []byte
+}
+
+var errFrozen = errors.New("the process is dead")
+
+func newMemFS() *memFS {
+	return &memFS{names: map[string]*memNode{}, kept: map[string]*memNode{}, locks: map[string]bool{}}
+}
+
+// step counts an operation that changes something.
+func (m *memFS) step(op, name string) (int, error) {
+	m.ops++
+	if m.freezeAt > 0 && m.ops >= m.freezeAt {
+		return 0, errFrozen
+	}
+	if m.failOp != nil {
+		err, n := m.failOp(op, name)
+		return n, err
+	}
+	return 0, nil
+}
+
+// crash ends the process. With power lost, what was not synced is kept only in
+// part: of each file up to some byte, of new names some.
+func (m *memFS) crash(rnd *rand.Rand, power bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.locks, m.freezeAt, m.failOp = map[string]bool{}, 0, nil
+	if !power {
+		return
+	}
+	for name, node := range m.names {
+		if m.kept[name] != node && rnd.IntN(2) == 0 {
+			delete(m.names, name)
+		}
+	}
+	for name, node := range m.kept {
+		if m.names[name] == nil && rnd.IntN(2) == 0 {
+			m.names[name] = node // its removal was lost
+		}
+	}
+	for _, node := range m.names {
+		if more := len(node.data) - len(node.synced); more > 0 {
+			node.data = node.data[:len(node.synced)+rnd.IntN(more+1)]
+			copy(node.data, node.synced)
+		}
+		node.synced = append([]byte(nil), node.data...)
+	}
+	m.kept = map[string]*memNode{}
+	for name, node := range m.names {
+		m.kept[name] = node
+	}
+}
+
+type memFile struct {
+	fs   *memFS
+	name string
+	node *memNode
+}
+
+func (m *memFS) Create(name string) (File, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, err := m.step("create", name); err != nil {
+		return nil, err
+	}
+	if m.names[name] != nil {
+		return nil, fs.ErrExist
+	}
+	node := &memNode{}
+	m.names[name] = node
+	return &memFile{m, name, node}, nil
+}
+
+func (m *memFS) Open(name string) (File, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	node := m.names[name]
+	if node == nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	return &memFile{m, name, node}, nil
+}
+
+func (m *memFS) Temp(string) (File, error) { return &memFile{m, "", &memNode{}}, nil }
+
+func (m *memFS) Link(from, to string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, err := m.step("link", to); err != nil {
+		return err
+	}
+	if m.names[to] != nil {
+		return fs.ErrExist
+	}
+	m.names[to] = m.names[from]
+	return nil
+}
+
+func (m *memFS) Remove(name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, err := m.step("remove", name); err != nil {
+		return err
+	}
+	delete(m.names, name)
+	return nil
+}
+
+func (m *memFS) SyncDir(dir string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, err := m.step("syncdir", dir); err != nil {
+		return err
+	}
+	for name, node := range m.names {
+		m.kept[name] = node
+	}
+	for name := range m.kept {
+		if m.names[name] == nil {
+			delete(m.kept, name)
+		}
+	}
+	return nil
+}
+
+func (m *memFS) Mkdir(string) error { return nil }
+
+func (m *memFS) List(dir string) ([]fs.DirEntry, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var list []fs.DirEntry
+	for name := range m.names {
+		if filepath.Dir(name) == dir {
+			list = append(list, memEntry(filepath.Base(name)))
+		}
+	}
+	return list, nil
+}
+
+func (m *memFS) Lock(name string) (io.Closer, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.locks[name] {
+		return nil, errLocked
+	}
+	m.locks[name] = true
+	return memLock{m, name}, nil
+}
+
+type memLock struct {
+	fs   *memFS
+	name string
+}
+
+func (l memLock) Close() error {
+	l.fs.mu.Lock()
+	defer l.fs.mu.Unlock()
+	delete(l.fs.locks, l.name)
+	return nil
+}
+
+type memEntry string
+
+func (e memEntry) Name() string               { return string(e) }
+func (e memEntry) IsDir() bool                { return false }
+func (e memEntry) Type() fs.FileMode          { return 0 }
+func (e memEntry) Info() (fs.FileInfo, error) { return e, nil }
+func (e memEntry) Size() int64                { return 0 }
+func (e memEntry) Mode() fs.FileMode          { return 0 }
+func (e memEntry) ModTime() time.Time         { return time.Time{} }
+func (e memEntry) Sys() any                   { return nil }
+
+func (f *memFile) ReadAt(b []byte, off int64) (int, error) {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if off >= int64(len(f.node.data)) {
+		return 0, io.EOF
+	}
+	n := copy(b, f.node.data[off:])
+	if n < len(b) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (f *memFile) WriteAt(b []byte, off int64) (int, error) {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if f.name != "" {
+		n, err := f.fs.step("write", f.name)
+		if err != nil {
+			b = b[:min(n, len(b))]
+			f.node.write(b, off)
+			return len(b), err
+		}
+	}
+	f.node.write(b, off)
+	return len(b), nil
+}
+
+func (n *memNode) write(b []byte, off int64) {
+	if need := int(off) + len(b); need > len(n.data) {
+		n.data = append(n.data, make([]byte, need-len(n.data))...)
+	}
+	copy(n.data[off:], b)
+}
+
+func (f *memFile) Sync() error {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if _, err := f.fs.step("sync", f.name); err != nil {
+		return err
+	}
+	f.node.synced = append([]byte(nil), f.node.data...)
+	return nil
+}
+
+func (f *memFile) Size() (int64, error) {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	return int64(len(f.node.data)), nil
+}
+
+func (f *memFile) Close() error { return nil }

@@ -162,15 +162,17 @@ func (c *Conn) Detach() (nc net.Conn, buffered []byte) {
 	return c.wire.Conn, buffered
 }
 
-// Capabilities are those that the server has told of last, in capitals; nil if
-// it has not, or has told of them before something that may change them.
+// Capabilities are those that the server has told of last, as it wrote them;
+// nil if it has not, or has told of them before something that may change them.
 func (c *Conn) Capabilities() []string { return c.caps }
 
 // Has reports whether the server has told of a capability.
-func (c *Conn) Has(capability string) bool { return slices.Contains(c.caps, capability) }
+func (c *Conn) Has(capability string) bool {
+	return slices.ContainsFunc(c.caps, func(has string) bool { return strings.EqualFold(has, capability) })
+}
 
 func (c *Conn) setCapabilities(args string) {
-	c.caps = strings.Fields(strings.ToUpper(args))
+	c.caps = strings.Fields(args)
 	switch {
 	case c.Has("LITERAL+"):
 		c.enc.NonSync = 1 << 62

@@ -35,8 +35,11 @@ func chunks(uids imap.UIDSet) func(yield func(imap.UIDSet) bool) {
 }
 
 func (b *box) Fetch(ctx context.Context, uids imap.UIDSet, items *imap.FetchItems, emit func(*mailbox.Message) error) error {
-	if err := b.usable(); err != nil {
+	if err := b.usable(); err != nil || uids.Empty() {
 		return err
+	}
+	if flagsAlone(items) {
+		return b.fetchFlags(ctx, uids, emit)
 	}
 	f := newFetching(b, items, emit)
 	defer f.forget()

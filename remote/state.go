@@ -61,14 +61,14 @@ func (s *state) incomplete() bool { return !s.ended && (s.confused || s.exists !
 
 // find is the message with that UID, nil if it is not known.
 func (s *state) find(uid imap.UID) *message {
-	i, found := slices.BinarySearchFunc(s.messages, uid, func(m message, uid imap.UID) int {
-		return int(int64(m.uid) - int64(uid))
-	})
+	i, found := slices.BinarySearchFunc(s.messages, uid, compareUID)
 	if !found {
 		return nil
 	}
 	return &s.messages[i]
 }
+
+func compareUID(m message, uid imap.UID) int { return int(int64(m.uid) - int64(uid)) }
 
 // share gives the one slice that is used for a combination of flags.
 func (s *state) share(flags []imap.Flag) []imap.Flag {

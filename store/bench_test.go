@@ -1,0 +1,231 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
+)
+
+// benchMail is a message of 3 kB.
+var benchMail = mail(1) + strings.Repeat("All work and no play makes Jack a dull boy.\r\n", 62)
+
+func benchAppend(a mailbox.Account) error {
+	_, err := a.Append(context.Background(), "INBOX", mailbox.One(&mailbox.NewMessage{
+		Size: int64(len(benchMail)), Body: strings.NewReader(benchMail),
+	}))
+	return err
+}
+
+// BenchmarkRawSync is what the disk gives: 3 kB and fdatasync, by as many files at once.
+func BenchmarkRawSync(b *testing.B) {
+	for _, n := range []int{1, 16, 64} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			dir := b.TempDir()
+			body := []byte(benchMail)
+			spread(b, n, func(i int) func() error {
+				f, err := OS{}.Create(filepath.Join(dir, fmt.Sprint(i)))
+				if err != nil {
+					b.Fatal(err)
+				}
+				off := int64(0)
+				return func() error {
+					if err := writeAll(f, body, off); err != nil {
+						return err
+					}
+					off += int64(len(body))
+					return f.Sync()
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkAppend is APPEND by as many users at once, each into their own mail.
+func BenchmarkAppend(b *testing.B) {
+	for _, n := range []int{1, 16, 64} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			s := New(Options{Linger: -1})
+			defer s.Close() //nolint:errcheck // only measured
+			dir := b.TempDir()
+			spread(b, n, func(i int) func() error {
+				a := mustOpen(b, s, filepath.Join(dir, fmt.Sprint(i)), owner)
+				return func() error { return benchAppend(a) }
+			})
+		})
+	}
+}
+
+// BenchmarkAppendShared is APPEND by 16 sessions into the same mail, whose
+// transactions share syncs.
+func BenchmarkAppendShared(b *testing.B) {
+	s := New(Options{Linger: -1})
+	defer s.Close() //nolint:errcheck // only measured
+	a := mustOpen(b, s, b.TempDir(), owner)
+	spread(b, 16, func(int) func() error { return func() error { return benchAppend(a) } })
+}
+
+// spread does b.N times what n workers do.
+func spread(b *testing.B, n int, worker func(i int) func() error) {
+	b.Helper()
+	work := make([]func() error, n)
+	for i := range work {
+		work[i] = worker(i)
+	}
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	b.ReportAllocs()
+	b.ResetTimer()
+	var wg sync.WaitGroup
+	for _, do := range work {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 {
+				if err := do(); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "op/s")
+}
+
+// filled is alice's mail with n messages in INBOX.
+func filled(b *testing.B, dir string, n int) (*Store, *Session) {
+	b.Helper()
+	s := New(Options{Linger: -1})
+	b.Cleanup(func() { s.Close() }) //nolint:errcheck // only measured
+	a := mustOpen(b, s, dir, owner)
+	i := 0
+	for i < n {
+		end := min(i+1000, n)
+		_, err := a.Append(context.Background(), "INBOX", func() (*mailbox.NewMessage, error) {
+			if i == end {
+				return nil, io.EOF
+			}
+			i++
+			text := mail(i)
+			return &mailbox.NewMessage{Size: int64(len(text)), Body: strings.NewReader(text)}, nil
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	return s, a
+}
+
+func BenchmarkFetch(b *testing.B) {
+	const n = 10_000
+	_, a := filled(b, b.TempDir(), n)
+	m, err := a.Open(context.Background(), "INBOX", false)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.Close() //nolint:errcheck // only measured
+	for _, c := range []struct {
+		name  string
+		items imap.FetchItems
+	}{
+		{"Flags", imap.FetchItems{Flags: true, ModSeq: true}},
+		{"Envelope", imap.FetchItems{Envelope: true, Size: true, InternalDate: true}},
+		{"Body", imap.FetchItems{Sections: []imap.Section{{}}}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				count := 0
+				err := m.Fetch(context.Background(), imap.UIDRange(1, 1<<32-1), &c.items, func(*mailbox.Message) error { count++; return nil })
+				if err != nil || count != n {
+					b.Fatal(count, err)
+				}
+			}
+			b.ReportMetric(float64(b.N)*n/b.Elapsed().Seconds(), "msg/s")
+		})
+	}
+}
+
+func BenchmarkSearch(b *testing.B) {
+	_, a := filled(b, b.TempDir(), 10_000)
+	m, err := a.Open(context.Background(), "INBOX", false)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.Close() //nolint:errcheck // only measured
+	for _, k := range []imap.SearchKey{
+		{Op: imap.SearchFlag, Flag: imap.FlagFlagged},
+		{Op: imap.SearchHeader, Field: "Subject", Text: "message 77"},
+		{Op: imap.SearchBody, Text: "number 77"},
+	} {
+		b.Run(fmt.Sprint(k.Op), func(b *testing.B) {
+			for b.Loop() {
+				if _, err := m.Search(context.Background(), &k); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkStore is a flag change of one message.
+func BenchmarkStore(b *testing.B) {
+	_, a := filled(b, b.TempDir(), 10_000)
+	m, err := a.Open(context.Background(), "INBOX", false)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.Close() //nolint:errcheck // only measured
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		i++
+		change := mailbox.FlagChange{Op: mailbox.FlagOp(1 + i%2), Flags: []imap.Flag{imap.FlagFlagged}, Silent: true}
+		if err := m.Store(context.Background(), imap.UIDRange(imap.UID(i%9999+1), imap.UID(i%9999+1)), change, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkOpen opens an account of 100,000 messages in 100 mailboxes after a
+// clean end.
+func BenchmarkOpen(b *testing.B) {
+	dir := b.TempDir()
+	s, a := filled(b, dir, 1000)
+	m, err := a.Open(context.Background(), "INBOX", false)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := range 100 {
+		name := fmt.Sprint("box", i)
+		if err := a.Create(context.Background(), name); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := m.Copy(context.Background(), imap.UIDRange(1, 1000), name); err != nil {
+			b.Fatal(err)
+		}
+	}
+	m.Close() //nolint:errcheck // only measured
+	a.Close() //nolint:errcheck // only measured
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		s := New(Options{Linger: -1})
+		a, err := s.Open(context.Background(), "alice", dir)
+		if err != nil {
+			b.Fatal(err)
+		}
+		a.Close() //nolint:errcheck // only measured
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -30,7 +30,7 @@ type box struct {
 // Open selects a mailbox on a connection of its own.
 func (a *Account) Open(ctx context.Context, name string, readOnly bool) (mailbox.Mailbox, error) {
 	b := &box{account: a, name: name, readOnly: readOnly}
-	b.link = link{cfg: &a.cfg, delimiter: a.control.delimiter, prepare: b.selectOn}
+	b.link = link{cfg: &a.cfg, mailbox: name, delimiter: a.control.delimiter, prepare: b.selectOn}
 	b.state.info.Name = name
 	err := b.link.do(ctx, true, func(*imapclient.Conn) error { return nil })
 	if err != nil {

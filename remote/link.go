@@ -25,7 +25,8 @@ const staleAfter = 5 * time.Second
 // link is a connection that is made when it is needed and made again when it
 // was lost. It belongs to whoever uses its Account or Mailbox.
 type link struct {
-	cfg *Config
+	cfg     *Config
+	mailbox string // for the log; empty on the connection for no mailbox
 
 	// prepare brings a new connection that is logged in to where it is needed;
 	// nil if that is nothing.
@@ -102,6 +103,7 @@ func (l *link) drop() {
 func (l *link) connect(ctx context.Context) (*imapclient.Conn, error) {
 	brief, cancel := context.WithTimeout(ctx, l.cfg.ConnectTimeout)
 	defer cancel()
+	begun := time.Now()
 	conn, err := l.cfg.Dial(brief)
 	if err != nil {
 		l.cfg.Log.Warn("backend can't be reached", "owner", l.cfg.Owner, "error", err)
@@ -115,6 +117,8 @@ func (l *link) connect(ctx context.Context) (*imapclient.Conn, error) {
 		_ = conn.Close()
 		return nil, err
 	}
+	l.cfg.Log.Info("back session", "owner", l.cfg.Owner, "acting", l.cfg.Acting, "mailbox", l.mailbox,
+		"server", conn.RemoteAddr().String(), "ms", time.Since(begun).Milliseconds())
 	return conn, nil
 }
 
@@ -126,8 +130,7 @@ func (l *link) login(ctx context.Context, conn *imapclient.Conn) error {
 	}
 	if !conn.Preauth() {
 		if err := l.authenticate(ctx, conn); err != nil {
-			l.cfg.Log.Error("login for a back session failed: look at imapc_master_user, imapc_password and the owner's backend",
-				"owner", l.cfg.Owner, "acting", l.cfg.Acting, "server", conn.RemoteAddr(), "error", err)
+			l.logRefused(conn, err)
 			return loginRefusal(err)
 		}
 	}
@@ -138,6 +141,20 @@ func (l *link) login(ctx context.Context, conn *imapclient.Conn) error {
 		return nil
 	}
 	return l.askDelimiter(ctx, conn)
+}
+
+// logRefused tells an owner who does not exist from an owner's backend that is
+// away, and both from a password that is wrong for all owners.
+func (l *link) logRefused(conn *imapclient.Conn, err error) {
+	args := []any{"owner", l.cfg.Owner, "acting", l.cfg.Acting, "server", conn.RemoteAddr().String(), "error", err}
+	switch imap.CodeOf(err) {
+	case imap.CodeUnavailable:
+		l.cfg.Log.Warn("back session: the owner's backend is away", args...)
+	case imap.CodeAuthorizationFailed:
+		l.cfg.Log.Info("back session refused: no such owner, or not for this user", args...)
+	default:
+		l.cfg.Log.Error("back session refused: look at imapc_master_user, imapc_password and the passdbs there", args...)
+	}
 }
 
 // identify sends ID where it is known. A refusal is no reason to give up.

@@ -36,8 +36,10 @@ func capabilityRows() []capabilityRow {
 		{"RIGHTS=texk", "RFC 4314 section 2.2", loggedIn, nil},
 	}
 	for _, m := range sasl.Mechanisms() {
-		rows = append(rows, capabilityRow{"AUTH=" + m.Name, "RFC 3501 section 7.2.1", notAuthenticated,
-			func(s *session) bool { return s.client.Secured || !m.Plaintext }})
+		rows = append(rows, capabilityRow{
+			"AUTH=" + m.Name, "RFC 3501 section 7.2.1", notAuthenticated,
+			func(s *session) bool { return s.client.Secured || !m.Plaintext },
+		})
 	}
 	return rows
 }

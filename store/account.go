@@ -12,12 +12,8 @@ import (
 	"github.com/roost-mail/roost/imap"
 )
 
-// ErrUnknownOutcome says that a commit failed in a way that leaves open whether
-// it happened. Neither OK nor NO would be true: the connection is to be closed.
-var ErrUnknownOutcome = errors.New("outcome of the commit is unknown")
-
 func unknownOutcome(cause error) error {
-	return imap.Wrap(imap.CodeUnavailable, "Storage failed, outcome unknown", fmt.Errorf("%w: %w", ErrUnknownOutcome, cause))
+	return imap.Wrap(imap.CodeUnavailable, "Storage failed, outcome unknown", fmt.Errorf("%w: %w", imap.ErrUnknownOutcome, cause))
 }
 
 func unavailable(cause error) error {
@@ -57,6 +53,7 @@ type account struct {
 	writer   *logWriter
 	next     allocator
 	tail     tail
+	group    []*txn // being worked on
 	folding  bool
 	timerSet bool
 
@@ -152,9 +149,16 @@ func (a *account) await(ctx context.Context, t *txn) bool {
 
 // lead works on the queue until own is done.
 func (a *account) lead(own *txn) {
+	sound := false
+	defer func() {
+		if !sound {
+			a.abandon()
+		}
+	}()
 	for !own.done {
 		a.step()
 	}
+	sound = true
 	a.queueMu.Lock()
 	defer a.queueMu.Unlock()
 	if len(a.queue) == 0 {
@@ -164,6 +168,26 @@ func (a *account) lead(own *txn) {
 	a.queue[0].lead = true
 	a.queue[0].wake <- struct{}{}
 }
+
+// abandon ends an account whose leader panicked: nobody may wait for it for
+// ever, and its state is not to be trusted.
+func (a *account) abandon() {
+	a.queueMu.Lock()
+	if a.ended == nil {
+		a.ended = unavailable(errPanicked)
+	}
+	waiting := append(a.queue, a.group...)
+	a.queue = nil
+	a.queueMu.Unlock()
+	for _, t := range waiting {
+		if !t.done {
+			a.finish(t, unknownOutcome(errPanicked))
+		}
+	}
+	a.breakDown(errPanicked)
+}
+
+var errPanicked = errors.New("the writer of this account panicked")
 
 // Bounds of a group of transactions that share a sync.
 const (
@@ -192,11 +216,13 @@ func (a *account) take(group []*txn, size int64) *txn {
 func (a *account) step() {
 	var group []*txn
 	var size int64
+	a.group = nil
 	for {
 		t := a.take(group, size)
 		if t == nil {
 			break
 		}
+		a.group = append(a.group, t)
 		if t.run != nil {
 			a.finish(t, t.run())
 			return
@@ -266,7 +292,14 @@ func (a *account) commit(group []*txn) {
 
 // applyAll changes the state and calls the watchers.
 func (a *account) applyAll(group []*txn) {
+	for _, h := range a.applyLocked(group) {
+		h.call()
+	}
+}
+
+func (a *account) applyLocked(group []*txn) []*handle {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	for _, t := range group {
 		a.st.origin = t.origin
 		for i := range t.entries {
@@ -278,11 +311,7 @@ func (a *account) applyAll(group []*txn) {
 		}
 	}
 	a.st.origin = nil
-	wake := a.st.watchers()
-	a.mu.Unlock()
-	for _, h := range wake {
-		h.call()
-	}
+	return a.st.watchers()
 }
 
 func (t *tail) add(e *entry) {

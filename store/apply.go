@@ -206,7 +206,7 @@ func (b *box) markSeen(name string, uids imap.UIDSet, seen bool, modseq uint64) 
 }
 
 func (r *recCreate) apply(s *state, _ place) error {
-	if s.names[r.name] != nil || s.boxes[r.box] != nil || r.box == 0 {
+	if s.names[r.name] != nil || s.boxes[r.box] != nil || r.box == 0 || r.box == 1<<32-1 {
 		return fmt.Errorf("%w: mailbox %q exists", errFormat, r.name)
 	}
 	b := newBox(r.box, r.name)

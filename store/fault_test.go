@@ -65,7 +65,7 @@ func TestDeadSegment(t *testing.T) {
 			}
 			fs.mu.Unlock()
 			_, err = a.Append(ctx, "INBOX", newMail(2))
-			if !errors.Is(err, ErrUnknownOutcome) || imap.CodeOf(err) != imap.CodeUnavailable {
+			if !errors.Is(err, imap.ErrUnknownOutcome) || imap.CodeOf(err) != imap.CodeUnavailable {
 				t.Fatalf("append on a failing disk: %v", err)
 			}
 			uid := mustAppend(t, a, "INBOX", 3)
@@ -105,7 +105,7 @@ func TestUnavailable(t *testing.T) {
 	}
 	told := make(chan struct{}, 100)
 	defer m.Watch(func() { told <- struct{}{} })()
-	if _, err := a.Append(ctx, "INBOX", newMail(2)); !errors.Is(err, ErrUnknownOutcome) {
+	if _, err := a.Append(ctx, "INBOX", newMail(2)); !errors.Is(err, imap.ErrUnknownOutcome) {
 		t.Fatalf("append on a failing disk: %v", err)
 	}
 	<-told

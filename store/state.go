@@ -123,7 +123,7 @@ func (b *box) uids() imap.UIDSet {
 
 // addRow puts a message at the end.
 func (s *state) addRow(b *box, r row, list flagList, seen bool) error {
-	if n := len(b.rows); r.uid == 0 || n > 0 && b.rows[n-1].uid >= r.uid || r.uid < b.uidNext {
+	if n := len(b.rows); r.uid == 0 || r.uid == 1<<32-1 || n > 0 && b.rows[n-1].uid >= r.uid || r.uid < b.uidNext {
 		return fmt.Errorf("%w: UID %d is not above those before it", errFormat, r.uid)
 	}
 	r.flags = b.flags.intern(list) << 1
@@ -221,7 +221,7 @@ func (m *blobMap) find(id uint32) *blob {
 }
 
 func (m *blobMap) add(id uint32, at place) error {
-	if n := len(m.list); n > 0 && m.list[n-1].id >= id || at.off%recordAlign != 0 || at.off/recordAlign > 1<<32-1 {
+	if n := len(m.list); id == 1<<32-1 || n > 0 && m.list[n-1].id >= id || at.off%recordAlign != 0 || at.off/recordAlign > 1<<32-1 {
 		return fmt.Errorf("%w: blob %d out of order", errFormat, id)
 	}
 	m.list = append(m.list, blob{id: id, seg: at.seg, off: uint32(at.off / recordAlign)})

@@ -1,0 +1,127 @@
+package store
+
+import (
+	"context"
+	"testing"
+
+	"github.com/roost-mail/roost/imap"
+)
+
+// fuzzAccount is a closed account with a folded table and a tail.
+func fuzzAccount(t testing.TB) *memFS {
+	t.Helper()
+	fs := newMemFS()
+	o := Options{FS: fs, Linger: -1, limits: limits{segment: 1 << 20, foldBytes: 1 << 20, foldRecords: 3}}
+	s := New(o)
+	a, err := s.Open(context.Background(), "alice", "/mail")
+	if err != nil {
+		t.Fatal(err)
+	}
+	session := a.As(View{Acting: "bob", PrivateSeen: true})
+	for n := range 6 {
+		mustAppend(t, session, "INBOX", n, imap.FlagSeen, "key")
+	}
+	session.Close() //nolint:errcheck // never fails
+	a.Close()       //nolint:errcheck // never fails
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return fs
+}
+
+// files are the names of the files of one kind.
+func (m *memFS) files(match func(string) bool) []string {
+	var names []string
+	entries, _ := m.List("/mail")
+	for _, e := range entries {
+		if match(e.Name()) {
+			names = append(names, "/mail/"+e.Name())
+		}
+	}
+	return names
+}
+
+// FuzzReplay puts arbitrary bytes into a file of an account and opens it. Any
+// answer will do, but for a panic.
+func FuzzReplay(f *testing.F) {
+	base := fuzzAccount(f)
+	kinds := []func(string) bool{
+		func(n string) bool { p, err := parseFileName(n); return err == nil && p.kind == kindLog },
+		func(n string) bool { p, err := parseFileName(n); return err == nil && p.kind == kindTable },
+		func(n string) bool { _, is := parseManifestName(n); return is },
+	}
+	for k, match := range kinds {
+		for _, name := range base.files(match) {
+			f.Add(uint8(k), uint16(headerLen), base.names[name].data)
+		}
+	}
+	f.Fuzz(func(t *testing.T, kind uint8, at uint16, data []byte) {
+		fs := newMemFS()
+		for name, node := range base.names {
+			fs.names[name] = &memNode{data: append([]byte(nil), node.data...)}
+		}
+		for _, name := range fs.files(kinds[int(kind)%len(kinds)]) {
+			node := fs.names[name]
+			node.data = append(node.data[:min(int(at), len(node.data))], data...)
+		}
+		s := New(Options{FS: fs, Linger: -1})
+		a, err := s.Open(context.Background(), "alice", "/mail")
+		if err == nil {
+			session := a.As(owner)
+			_, _ = session.Status(context.Background(), "INBOX", imap.StatusMessages|imap.StatusRecent)
+			if m, err := session.Open(context.Background(), "INBOX", false); err == nil {
+				_, _ = m.Search(context.Background(), &imap.SearchKey{Op: imap.SearchText, Text: "x"})
+			}
+		}
+		_ = s.Close()
+	})
+}
+
+// FuzzDecode reads arbitrary bytes as what has passed its checksum.
+func FuzzDecode(f *testing.F) {
+	base := fuzzAccount(f)
+	m, err := (&disk{fs: base, dir: "/mail"}).newestManifest()
+	if err != nil {
+		f.Fatal(err)
+	}
+	text, err := m.encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(uint8(100), text)
+	for kind := range typeBlob {
+		if r, err := newRecord(kind); err == nil {
+			var e encoder
+			r.encode(&e)
+			f.Add(uint8(kind), e.buf)
+		}
+	}
+	f.Fuzz(func(_ *testing.T, kind uint8, data []byte) {
+		switch kind {
+		case 100:
+			if m, err := decodeManifest(data); err == nil {
+				_, _ = m.fileNames()
+			}
+		case 101:
+			if s, err := decodeState(&decoder{buf: data}); err == nil {
+				encodeState(&encoder{}, s, nil)
+			}
+		case 102:
+			if t, err := decodeTable(&decoder{buf: data}, 1); err == nil {
+				b := newBox(1, "x")
+				b.adopt(t)
+				encodeTable(&encoder{}, b)
+			}
+		default:
+			r, err := decodeRecord(recordType(kind), data)
+			if err != nil {
+				return
+			}
+			s := newState()
+			b := newBox(1, "x")
+			b.loaded = true
+			s.boxes[1], s.names["x"] = b, b
+			_ = r.apply(s, place{seg: 1, off: 64})
+		}
+	})
+}

@@ -49,6 +49,9 @@ func (s *session) lost(err error) error {
 	if errors.As(err, &lost) {
 		return lost.error
 	}
+	if errors.Is(err, imap.ErrUnknownOutcome) {
+		return err
+	}
 	if s.enc.Err() != nil {
 		if broken := s.flush(); broken != nil {
 			return broken

@@ -8,8 +8,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/roost-mail/roost/mailbox"
@@ -45,7 +47,8 @@ var states = []string{
 }
 
 // FuzzServer sends anything in any state. Whatever comes, nothing panics or
-// hangs, no answer is lost, and every line of the server ends as lines do.
+// hangs, no answer is lost, every line of the server ends as lines do, and the
+// answers are the same when the bytes come one by one.
 func FuzzServer(f *testing.F) {
 	for state, text := range transcriptInputs(f) {
 		f.Add(uint8(state), text)
@@ -55,7 +58,11 @@ func FuzzServer(f *testing.F) {
 	f.Add(uint8(7), []byte("OR (NOT 1:* UID 2) HEADER \"\" {2+}\r\nab\r\n"))
 	f.Add(uint8(8), []byte("(BODY[1.2.HEADER.FIELDS (a {1}\r\nb)]<1.2> RFC822.TEXT)\r\n"))
 	f.Fuzz(func(t *testing.T, state uint8, input []byte) {
-		output, log := serveBytes(states[int(state)%len(states)], input)
+		all := append([]byte(states[int(state)%len(states)]), input...)
+		output, log := serveBytes(bytes.NewReader(all))
+		if slow, _ := serveBytes(iotest.OneByteReader(bytes.NewReader(all))); !bytes.Equal(withoutDates(output), withoutDates(slow)) {
+			t.Fatalf("at once:\n%s\none by one:\n%s", output, slow)
+		}
 		if strings.Contains(log, "panic") || strings.Contains(log, "not sent") || strings.Contains(log, "command failed") {
 			t.Fatalf("log: %s", log)
 		}
@@ -71,7 +78,12 @@ func FuzzServer(f *testing.F) {
 	})
 }
 
-func serveBytes(state string, input []byte) (output []byte, log string) {
+// withoutDates hides the dates of messages that were appended without one.
+func withoutDates(output []byte) []byte {
+	return regexp.MustCompile(`INTERNALDATE "[^"]*"`).ReplaceAll(output, []byte("INTERNALDATE"))
+}
+
+func serveBytes(input io.Reader) (output []byte, log string) {
 	mail := mailboxmem.New("ann")
 	account := &testAccount{Account: mail.As("ann", false), acls: &testACLs{}, acting: "eve"}
 	for _, text := range []string{"Subject: one\r\n\r\nbody\r\n", "X: y\n"} {
@@ -79,7 +91,7 @@ func serveBytes(state string, input []byte) (output []byte, log string) {
 		_, _ = account.Append(context.Background(), "INBOX", mailbox.One(m))
 	}
 	var logged bytes.Buffer
-	conn := &memConn{input: io.MultiReader(strings.NewReader(state), bytes.NewReader(input))}
+	conn := &memConn{input: input}
 	srv := New(Config{
 		Log: slog.New(slog.NewTextHandler(&logged, nil)),
 		Authenticator: authFunc(func(context.Context, *Client, Credentials) (*Login, error) {

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/imapwire"
 	"github.com/roost-mail/roost/mailbox"
 )
@@ -223,6 +224,8 @@ func (s *session) end(err error) (reason string) {
 		return "Logged out"
 	case errors.Is(err, errShutdown):
 		bye, reason = byeShutdown, "Server shutting down"
+	case errors.Is(err, imap.ErrUnknownOutcome):
+		bye, reason = "[UNAVAILABLE] It is unknown whether the last command was done.", "Unknown outcome: "+err.Error()
 	case errors.Is(err, errTimeout):
 		bye, reason = "Disconnected for inactivity.", "Disconnected for inactivity"
 	case errors.Is(err, errTooManyBad):

@@ -24,14 +24,14 @@ type clientModel struct {
 }
 
 // run sends a command and takes the responses in.
-func (c *clientModel) run(t *rapid.T, command string) {
+func (c *clientModel) run(t rapid.TB, command string) {
 	c.mayBe = !slices.Contains([]string{"FETCH", "STORE", "SEARCH"}, strings.Fields(command)[0])
 	for _, line := range c.cmd(command) {
 		c.take(t, command, line)
 	}
 }
 
-func (c *clientModel) take(t *rapid.T, command, line string) {
+func (c *clientModel) take(t rapid.TB, command, line string) {
 	var n int
 	switch {
 	case strings.HasPrefix(line, "t BAD"), strings.HasPrefix(line, "t NO"):
@@ -61,7 +61,7 @@ func untagged(line, word string, n *int) bool {
 	return err == nil && got == word
 }
 
-func (c *clientModel) takeFetch(t *rapid.T, command, line string, n int) {
+func (c *clientModel) takeFetch(t rapid.TB, command, line string, n int) {
 	if n < 1 || n > len(c.uids) {
 		t.Fatalf("%s: %s with %d messages", command, line, len(c.uids))
 	}
@@ -129,7 +129,7 @@ func TestSessionTellsTheTruth(t *testing.T) {
 	})
 }
 
-func openModel(t *testing.T, rt *rapid.T, ts *testServer, name string) *clientModel {
+func openModel(t *testing.T, rt rapid.TB, ts *testServer, name string) *clientModel {
 	c := &clientModel{testConn: dial(t, ts), flags: map[imap.UID]string{}}
 	if _, err := c.line(); err != nil {
 		t.Fatal(err)
@@ -173,7 +173,7 @@ func drawCommand(rt *rapid.T, c *clientModel, name string) string {
 }
 
 // compare asks the mailbox itself.
-func (c *clientModel) compare(t *rapid.T, a mailbox.Account, name string) {
+func (c *clientModel) compare(t rapid.TB, a mailbox.Account, name string) {
 	box, err := a.Open(context.Background(), name, true)
 	if err != nil {
 		t.Fatal(err)

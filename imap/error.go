@@ -61,6 +61,12 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
+// ErrUnknownOutcome, as the cause of an Error, says that a command failed in a
+// way that leaves open whether it was done: storage broke in a commit, or the
+// connection to another backend while the answer was due. Neither OK nor NO
+// would be true, so the connection to the client is closed.
+var ErrUnknownOutcome = errors.New("it is unknown whether the command was done")
+
 // Errorf is a refusal: the answer is NO [code] text.
 func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Text: fmt.Sprintf(format, args...)}

@@ -18,10 +18,6 @@ const (
 	maxPause   = 2 * time.Second
 )
 
-// staleAfter is the time of disuse after which a connection is tried before
-// something is sent on it that must not be sent twice.
-const staleAfter = 5 * time.Second
-
 // link is a connection that is made when it is needed and made again when it
 // was lost. It belongs to whoever uses its Account or Mailbox.
 type link struct {
@@ -33,8 +29,7 @@ type link struct {
 	prepare func(context.Context, *imapclient.Conn) error
 
 	conn      *imapclient.Conn // nil while there is none
-	used      time.Time
-	delimiter byte // of the peer's names; 0 while unknown
+	delimiter byte             // of the peer's names; 0 while unknown
 
 	pause   time.Duration
 	retryAt time.Time
@@ -42,7 +37,7 @@ type link struct {
 }
 
 // do calls f with a connection. If it breaks and repeat is set, f is called
-// once more with another. An error is an *imap.Error as the client may see it,
+// once more with another; without repeat the outcome is unknown then. An error is an *imap.Error as the client may see it,
 // but for the codes that f's command gives a meaning of its own.
 func (l *link) do(ctx context.Context, repeat bool, f func(*imapclient.Conn) error) error {
 	for {
@@ -51,7 +46,6 @@ func (l *link) do(ctx context.Context, repeat bool, f func(*imapclient.Conn) err
 			return err
 		}
 		err = f(conn)
-		l.used = time.Now()
 		if conn.Broken() == nil {
 			return err
 		}
@@ -61,6 +55,9 @@ func (l *link) do(ctx context.Context, repeat bool, f func(*imapclient.Conn) err
 		}
 		if fresh || !repeat || ctx.Err() != nil {
 			l.cfg.Log.Warn("connection lost", "owner", l.cfg.Owner, "error", err)
+			if !repeat {
+				err = fmt.Errorf("%w: %w", imap.ErrUnknownOutcome, err)
+			}
 			return unavailable(err)
 		}
 	}
@@ -69,9 +66,11 @@ func (l *link) do(ctx context.Context, repeat bool, f func(*imapclient.Conn) err
 // final is an error of f that is not the connection's, though that broke.
 type final struct{ error }
 
-// get returns the connection, and whether it was made just now.
+// get returns the connection, and whether it was made just now. With check, one
+// that was lost meanwhile is found out before anything is sent on it that must
+// not be sent twice.
 func (l *link) get(ctx context.Context, check bool) (conn *imapclient.Conn, fresh bool, err error) {
-	if l.conn != nil && l.conn.Broken() == nil && check && time.Since(l.used) > staleAfter {
+	if l.conn != nil && l.conn.Broken() == nil && check {
 		_, _ = l.conn.Do(ctx, nil, command("NOOP"))
 	}
 	if l.conn != nil && l.conn.Broken() == nil {
@@ -88,7 +87,7 @@ func (l *link) get(ctx context.Context, check bool) (conn *imapclient.Conn, fres
 		return nil, false, err
 	}
 	l.pause, l.retryAt = 0, time.Time{}
-	l.conn, l.used = conn, time.Now()
+	l.conn = conn
 	return conn, true, nil
 }
 

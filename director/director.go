@@ -236,3 +236,6 @@ func (p *proxied) Run(ctx context.Context, client net.Conn, buffered []byte) ima
 	in, out, reason := p.director.pool.join(ctx, client, backend, p.director.cfg.WriteTimeout)
 	return imapserver.Result{BytesIn: in + int64(len(buffered)), BytesOut: out + int64(len(early)), Reason: reason}
 }
+
+// Close gives the backend's connection up.
+func (p *proxied) Close() error { return p.conn.Close() }

@@ -140,6 +140,9 @@ type Proxy interface {
 	// ctx is cancelled by Shutdown. buffered is what the client has sent
 	// already. Run may write to client what it wants before it returns; the server closes client.
 	Run(ctx context.Context, client net.Conn, buffered []byte) Result
+
+	// Close is called instead of Run if the client is gone before it could begin.
+	Close() error
 }
 
 // Result is how a proxied connection ended. Bytes are counted as the client

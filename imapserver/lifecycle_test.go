@@ -253,6 +253,8 @@ func (echoProxy) OK() ([]string, string) {
 	return []string{"IMAP4rev1", "X-BACKEND"}, "Proxied"
 }
 
+func (echoProxy) Close() error { return nil }
+
 func (p echoProxy) Run(ctx context.Context, client net.Conn, buffered []byte) Result {
 	defer close(p.ran)
 	stop := context.AfterFunc(ctx, func() { _ = client.SetReadDeadline(longAgo) })

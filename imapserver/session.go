@@ -252,12 +252,22 @@ func (s *session) bye(text string) {
 func (s *session) close() {
 	s.cancel()
 	s.closeMailbox()
-	if s.login != nil && s.login.Account != nil {
-		if err := s.login.Account.Close(); err != nil {
+	if s.login != nil {
+		if err := s.closeLogin(); err != nil {
 			s.log.Warn("close account", "error", err)
 		}
 	}
 	s.stream.close()
+}
+
+func (s *session) closeLogin() error {
+	switch {
+	case s.login.Account != nil:
+		return s.login.Account.Close()
+	case !s.proxied.Load():
+		return s.login.Proxy.Close()
+	}
+	return nil
 }
 
 // closeMailbox leaves the selected state, if that is the state.

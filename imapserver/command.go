@@ -2,7 +2,6 @@ package imapserver
 
 import (
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/roost-mail/roost/imap"
@@ -12,7 +11,7 @@ import (
 // tagged answer will say.
 type command struct {
 	*row
-	tag     string
+	tag     []byte // in session.words; empty if it was not understood
 	mailbox string // for the log
 	fresh   bool   // ask the mailbox's home for news at the end, whatever the row says
 
@@ -45,12 +44,13 @@ func (s *session) step() error {
 
 // lost is the error that ends the connection, if err is or comes from one.
 func (s *session) lost(err error) error {
-	var lost connectionLost
-	if errors.As(err, &lost) {
-		return lost.error
-	}
-	if errors.Is(err, imap.ErrUnknownOutcome) {
-		return err
+	if err != nil {
+		if lost, ok := errors.AsType[connectionLost](err); ok {
+			return lost.error
+		}
+		if errors.Is(err, imap.ErrUnknownOutcome) {
+			return err
+		}
 	}
 	if s.enc.Err() != nil {
 		if broken := s.flush(); broken != nil {
@@ -67,19 +67,11 @@ func (s *session) lost(err error) error {
 // readCommand reads tag and name, and checks whether the command may come now.
 func (s *session) readCommand(cmd *command) error {
 	cmd.row = &unknownRow
-	var name string
-	if !s.dec.ExpectTag(&cmd.tag) || !s.dec.ExpectSP() || !s.dec.ExpectAtom(&name) {
-		return s.dec.Err()
+	name, err := s.readName(cmd)
+	if err != nil {
+		return err
 	}
-	name = strings.ToUpper(name)
-	if name == "UID" {
-		var what string
-		if !s.dec.ExpectSP() || !s.dec.ExpectAtom(&what) {
-			return s.dec.Err()
-		}
-		name = "UID " + strings.ToUpper(what)
-	}
-	r := s.srv.rows[name]
+	r := s.srv.rows[string(name)]
 	if r == nil {
 		return imap.BadCommand("Unknown command")
 	}
@@ -91,6 +83,48 @@ func (s *session) readCommand(cmd *command) error {
 		return imap.Errorf(imap.CodeNoPerm, "Mailbox is opened read-only")
 	}
 	return nil
+}
+
+// readName reads the tag and the name, in capitals, into the session's buffer.
+// A UID command's name is both its words.
+func (s *session) readName(cmd *command) (name []byte, err error) {
+	if cap(s.words) > maxWords {
+		s.words = nil
+	}
+	tag, ok := s.dec.AppendTag(s.words[:0])
+	if s.dec.Expect(ok, "tag"); ok {
+		cmd.tag = tag
+	}
+	if !s.dec.ExpectSP() {
+		return nil, s.dec.Err()
+	}
+	words, ok := s.dec.AppendAtom(tag)
+	name = upper(words[len(tag):])
+	if ok && string(name) == "UID" {
+		if !s.dec.ExpectSP() {
+			return nil, s.dec.Err()
+		}
+		words, ok = s.dec.AppendAtom(append(words, ' '))
+		name = upper(words[len(tag):])
+	}
+	s.words = words
+	if !s.dec.Expect(ok, "atom") {
+		return nil, s.dec.Err()
+	}
+	return name, nil
+}
+
+// maxWords is the most that an idle session keeps of a long tag.
+const maxWords = 256
+
+// upper makes ASCII letters capitals, in place.
+func upper(b []byte) []byte {
+	for i, c := range b {
+		if 'a' <= c && c <= 'z' {
+			b[i] = c - 'a' + 'A'
+		}
+	}
+	return b
 }
 
 // unknownRow stands for a command whose name was not understood.
@@ -114,7 +148,7 @@ func (s *session) answer(cmd *command, err error) {
 		return
 	}
 	s.bad = 0
-	s.enc.Tagged(cmd.tag).RawString("OK ")
+	s.enc.Raw(cmd.tag).SP().RawString("OK ")
 	if cmd.code != imap.CodeNone {
 		s.enc.Code(cmd.code, cmd.args)
 	}
@@ -126,10 +160,10 @@ func (s *session) answer(cmd *command, err error) {
 }
 
 func (s *session) answerError(cmd *command, e *imap.Error) {
-	if cmd.tag == "" {
+	if len(cmd.tag) == 0 {
 		s.enc.RawString("* ")
 	} else {
-		s.enc.Tagged(cmd.tag)
+		s.enc.Raw(cmd.tag).SP()
 	}
 	if e.Bad {
 		s.bad++

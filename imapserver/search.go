@@ -52,7 +52,7 @@ func (s *session) writeSearch(found imap.UIDSet) {
 // writeESearch is the ESEARCH response. RFC 4466 section 2.6.2: where nothing was
 // found, MIN, MAX and ALL are left out.
 func (s *session) writeESearch(cmd *command, ret searchReturn, found imap.UIDSet) {
-	s.enc.RawString("* ESEARCH (TAG ").String(cmd.tag).RawString(")")
+	s.enc.RawString("* ESEARCH (TAG ").String(string(cmd.tag)).RawString(")")
 	if cmd.is(byUID) {
 		s.enc.RawString(" UID")
 	}

@@ -54,6 +54,7 @@ type session struct {
 	view     *view
 
 	cmd     command     // that is running
+	words   []byte      // its tag and name
 	proxied atomic.Bool // ctx belongs to a Proxy now
 
 	started  time.Time

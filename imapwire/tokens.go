@@ -63,6 +63,24 @@ func (d *Decoder) Tag(s *string) bool { return d.word(s, classTag) }
 // response code and is not used in other atoms.
 func (d *Decoder) Atom(s *string) bool { return d.word(s, classAtom) }
 
+// AppendTag is Tag for who keeps a buffer: it appends the tag to dst, and
+// allocates nothing if there is room.
+func (d *Decoder) AppendTag(dst []byte) (buf []byte, ok bool) { return d.appendWord(dst, classTag) }
+
+// AppendAtom is Atom likewise.
+func (d *Decoder) AppendAtom(dst []byte) (buf []byte, ok bool) { return d.appendWord(dst, classAtom) }
+
+func (d *Decoder) appendWord(dst []byte, c class) ([]byte, bool) {
+	if !d.next(c) {
+		return dst, false
+	}
+	tok := d.span(c)
+	if d.err != nil {
+		return dst, false
+	}
+	return append(dst, tok...), true
+}
+
 // SeqSet consumes the text of a sequence set, or "$" of RFC 5182. Whether it
 // is a set is for imap.ParseNumSet to say.
 func (d *Decoder) SeqSet(s *string) bool { return d.word(s, classSet) }

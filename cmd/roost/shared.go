@@ -103,7 +103,7 @@ func (u *user) backSession(set *config.Imapc, owner, master string) mailbox.Acco
 	cfg := remote.Config{
 		Owner: owner, Acting: master, Password: set.Password,
 		ID:       map[string]string{"name": "Roost", "x-session-ext-id": u.client.SessionID},
-		Log:      u.node.log.With("session", u.client.SessionID, "user", u.name, "owner", owner),
+		Log:      u.node.log.With("session", u.client.SessionID, "user", u.name),
 		IdleTime: set.MaxIdleTime,
 		Dial: func(ctx context.Context) (*imapclient.Conn, error) {
 			addr := net.JoinHostPort(set.Host, strconv.Itoa(set.Port))

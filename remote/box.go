@@ -199,6 +199,7 @@ func (b *box) adopt(s *selection) error {
 		s.permanent = append(slices.Clone(s.flags), imap.FlagWildcard)
 	}
 	st.setFlags(s.flags, s.permanent, s.readOnly)
+	st.exists = s.exists
 	st.replace(s.messages)
 	return nil
 }

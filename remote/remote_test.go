@@ -1,8 +1,11 @@
 package remote_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,7 +23,12 @@ type backend struct {
 	addr     string
 	mail     *mailboxmem.Mail
 	counters imapclient.Counters
-	guarded  bool // by rights
+	guarded  bool     // by rights
+	hides    []string // capabilities that clients do not get to see
+
+	mu    sync.Mutex // guards what follows
+	down  bool       // nobody can connect
+	conns []net.Conn // of clients
 }
 
 const owner = "ann"
@@ -63,11 +71,50 @@ func newBackend(t testing.TB) *backend {
 }
 
 func (b *backend) dial(ctx context.Context) (*imapclient.Conn, error) {
-	return imapclient.Dial(ctx, "tcp", b.addr, imapclient.Config{Counters: &b.counters, Timeout: 20 * time.Second})
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.down {
+		return nil, errors.New("host is down")
+	}
+	nc, err := net.Dial("tcp", b.addr)
+	if err != nil {
+		return nil, err
+	}
+	b.conns = append(b.conns, nc)
+	return imapclient.New(ctx, &veil{nc, b.hides}, imapclient.Config{Counters: &b.counters, Timeout: 20 * time.Second})
+}
+
+// cut ends all connections, and lets no more be made if down is set.
+func (b *backend) cut(down bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, nc := range b.conns {
+		_ = nc.Close()
+	}
+	b.conns, b.down = nil, down
+}
+
+// veil hides words in the capabilities that the server sends.
+type veil struct {
+	net.Conn
+	words []string
+}
+
+func (v *veil) Read(p []byte) (int, error) {
+	n, err := v.Conn.Read(p)
+	if !bytes.Contains(p[:n], []byte("CAPABILITY")) {
+		return n, err
+	}
+	for _, w := range v.words {
+		copy(p[:n], bytes.ReplaceAll(p[:n], []byte(w), bytes.Repeat([]byte{'X'}, len(w))))
+	}
+	return n, err
 }
 
 func (b *backend) account(acting string) *remote.Account {
-	return remote.New(remote.Config{Dial: b.dial, Owner: owner, Acting: acting, Password: "secret"})
+	return remote.New(remote.Config{
+		Dial: b.dial, Owner: owner, Acting: acting, Password: "secret", PollInterval: 10 * time.Millisecond,
+	})
 }
 
 func (b *backend) fixture() mailboxtest.Fixture {
@@ -83,6 +130,15 @@ func (b *backend) fixture() mailboxtest.Fixture {
 
 func TestAgainstRoost(t *testing.T) {
 	mailboxtest.Test(t, func(t *testing.T) mailboxtest.Fixture { return newBackend(t).fixture() })
+}
+
+// What a peer does not offer is done in other ways.
+func TestAgainstOldServer(t *testing.T) {
+	mailboxtest.Test(t, func(t *testing.T) mailboxtest.Fixture {
+		b := newBackend(t)
+		b.hides = []string{"LITERAL+", "SASL-IR", "IDLE", "UIDPLUS", "ESEARCH", "MULTIAPPEND", "MOVE", "ACL"}
+		return b.fixture()
+	})
 }
 
 func TestRandomAgainstRoost(t *testing.T) {

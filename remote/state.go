@@ -89,10 +89,13 @@ func (s *state) share(flags []imap.Flag) []imap.Flag {
 
 // replace takes a complete list of the messages and notes what differs.
 func (s *state) replace(messages []message) {
-	slices.SortFunc(messages, func(a, b message) int { return int(int64(a.uid) - int64(b.uid)) })
+	slices.SortStableFunc(messages, func(a, b message) int { return int(int64(a.uid) - int64(b.uid)) })
 	old := *s
-	s.messages, s.exists, s.confused, s.moved = nil, len(messages), false, true
-	for _, m := range messages {
+	s.messages, s.moved = nil, true
+	for i, m := range messages {
+		if i+1 < len(messages) && messages[i+1].uid == m.uid {
+			continue // the peer told of it again, and later
+		}
 		m.flags = s.share(m.flags)
 		if before := old.find(m.uid); before != nil {
 			m.recent = before.recent
@@ -104,22 +107,37 @@ func (s *state) replace(messages []message) {
 		s.messages = append(s.messages, m)
 	}
 	s.uidNext = max(s.uidNext, s.lastUID()+1)
+	s.confused = len(s.messages) > s.exists
 }
 
 // extend takes messages that are new. A peer whose numbers do not fit with
 // that is asked again for all.
 func (s *state) extend(messages []message) {
 	for _, m := range messages {
-		if m.uid <= s.lastUID() {
-			continue // n:* names the last message also if that is below n
-		}
 		m.flags = s.share(m.flags)
+		if m.uid <= s.lastUID() {
+			s.update(m) // the last message is in n:* also if it is below n
+			continue
+		}
 		s.messages = append(s.messages, m)
 		s.moved = true
 		s.highestModSeq = max(s.highestModSeq, m.modSeq)
 	}
 	s.uidNext = max(s.uidNext, s.lastUID()+1)
-	s.confused = len(s.messages) != s.exists
+	s.confused = len(s.messages) > s.exists
+}
+
+// update takes the flags of a message that is known.
+func (s *state) update(m message) {
+	kept := s.find(m.uid)
+	if kept == nil {
+		return
+	}
+	kept.modSeq = max(kept.modSeq, m.modSeq)
+	if !sameFlags(kept.flags, m.flags) {
+		kept.flags = m.flags
+		s.touch(m.uid)
+	}
 }
 
 func (s *state) setExists(n int) {

@@ -1,0 +1,292 @@
+package remote_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/imapclient"
+	"github.com/roost-mail/roost/mailbox"
+	"github.com/roost-mail/roost/remote"
+)
+
+const mail = "Subject: test\r\n\r\nHello\r\n"
+
+// local is the owner's own session, at the backend itself.
+func (b *backend) local() mailbox.Account { return b.mail.As(owner, false) }
+
+func deliver(t *testing.T, a mailbox.Account, name string, n int) {
+	t.Helper()
+	for range n {
+		m := &mailbox.NewMessage{Size: int64(len(mail)), Body: strings.NewReader(mail)}
+		if _, err := a.Append(t.Context(), name, mailbox.One(m)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func open(t *testing.T, a mailbox.Account, name string) mailbox.Mailbox {
+	t.Helper()
+	m, err := a.Open(t.Context(), name, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.Close() })
+	return m
+}
+
+func synced(t *testing.T, m mailbox.Mailbox) mailbox.Changes {
+	t.Helper()
+	c, err := m.Sync(t.Context(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func wantCode(t *testing.T, err error, want imap.Code) {
+	t.Helper()
+	if err == nil || imap.CodeOf(err) != want {
+		t.Fatalf("got %v, want %s", err, want)
+	}
+}
+
+func TestNothingIsOpenedUnasked(t *testing.T) {
+	b := newBackend(t)
+	a := b.account("bob")
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := b.counters.Connections.Load(); n != 0 {
+		t.Fatalf("%d connections", n)
+	}
+}
+
+func TestRoundTrips(t *testing.T) {
+	b := newBackend(t)
+	deliver(t, b.local(), imap.Inbox, 3)
+	a := b.account("bob")
+	defer a.Close()
+	count := func(what string, most int64, do func() error) {
+		t.Helper()
+		before := b.counters.RoundTrips.Load()
+		if err := do(); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if n := b.counters.RoundTrips.Load() - before; n > most {
+			t.Errorf("%s: %d round trips, want %d", what, n, most)
+		}
+	}
+	status := func() error {
+		_, err := a.Status(t.Context(), imap.Inbox, imap.StatusMessages)
+		return err
+	}
+	count("login and first command", 3, status)
+	count("status", 1, status)
+	var m mailbox.Mailbox
+	count("open", 2, func() (err error) {
+		m, err = a.Open(t.Context(), imap.Inbox, false)
+		return err
+	})
+	defer m.Close()
+	count("search", 1, func() error {
+		_, err := m.Search(t.Context(), &imap.SearchKey{Op: imap.SearchAll})
+		return err
+	})
+	count("store", 1, func() error {
+		change := mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{imap.FlagSeen}, Silent: true}
+		return m.Store(t.Context(), imap.UIDRange(1, 3), change, nil)
+	})
+	count("quiet sync", 0, func() error {
+		_, err := m.Sync(t.Context(), false)
+		return err
+	})
+}
+
+func TestLostConnectionIsMadeAgain(t *testing.T) {
+	b := newBackend(t)
+	home := b.local()
+	deliver(t, home, imap.Inbox, 3)
+	m := open(t, b.account(owner), imap.Inbox)
+	b.cut(false)
+
+	own := open(t, home, imap.Inbox)
+	change := mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{imap.FlagDeleted}, Silent: true}
+	if err := own.Store(t.Context(), imap.UIDSetOf(1), change, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := own.Expunge(t.Context(), nil, true); err != nil {
+		t.Fatal(err)
+	}
+	change.Flags = []imap.Flag{imap.FlagFlagged}
+	if err := own.Store(t.Context(), imap.UIDSetOf(3), change, nil); err != nil {
+		t.Fatal(err)
+	}
+	deliver(t, home, imap.Inbox, 1)
+
+	found, err := m.Search(t.Context(), &imap.SearchKey{Op: imap.SearchAll})
+	if err != nil || found.String() != "2:4" {
+		t.Fatalf("search: got %s, %v", found, err)
+	}
+	c := synced(t, m)
+	if c.Vanished.String() != "1" || c.New.String() != "4" || len(c.Flags) != 1 || c.Flags[0].UID != 3 || c.Unavailable {
+		t.Fatalf("got %+v", c)
+	}
+	if c := synced(t, m); !c.Empty() {
+		t.Fatalf("told twice: %+v", c)
+	}
+}
+
+func TestUnavailable(t *testing.T) {
+	b := newBackend(t)
+	deliver(t, b.local(), imap.Inbox, 1)
+	a := b.account("bob")
+	m := open(t, a, imap.Inbox)
+	b.cut(true)
+
+	if c := synced(t, m); !c.Unavailable {
+		t.Fatalf("got %+v", c)
+	}
+	if c := synced(t, m); !c.Empty() {
+		t.Fatalf("told twice: %+v", c)
+	}
+	_, err := m.Search(t.Context(), &imap.SearchKey{Op: imap.SearchAll})
+	wantCode(t, err, imap.CodeUnavailable)
+	_, err = a.Status(t.Context(), imap.Inbox, imap.StatusMessages)
+	wantCode(t, err, imap.CodeUnavailable)
+	if text := imap.AsError(err).Text; strings.Contains(text, "host") {
+		t.Errorf("the client is told %q", text)
+	}
+
+	b.cut(false)
+	deliver(t, b.local(), imap.Inbox, 1)
+	for c := synced(t, m); c.New.String() != "2"; c = synced(t, m) {
+		if !c.Empty() {
+			t.Fatalf("got %+v", c)
+		}
+	}
+}
+
+func TestMadeAnewIsGone(t *testing.T) {
+	b := newBackend(t)
+	home := b.local()
+	if err := home.Create(t.Context(), "Work"); err != nil {
+		t.Fatal(err)
+	}
+	m := open(t, b.account("bob"), "Work")
+	b.cut(false)
+	if err := home.Delete(t.Context(), "Work"); err != nil {
+		t.Fatal(err)
+	}
+	if err := home.Create(t.Context(), "Work"); err != nil {
+		t.Fatal(err)
+	}
+	deliver(t, home, "Work", 1)
+	if c := synced(t, m); !c.Gone || !c.New.Empty() {
+		t.Fatalf("got %+v", c)
+	}
+	_, err := m.Search(t.Context(), &imap.SearchKey{Op: imap.SearchAll})
+	wantCode(t, err, imap.CodeNonExistent)
+}
+
+// An APPEND whose answer was lost may have worked: it is not sent again.
+func TestAppendIsNotRepeated(t *testing.T) {
+	b := newBackend(t)
+	a := b.account("bob")
+	calls := 0
+	_, err := a.Append(t.Context(), imap.Inbox, func() (*mailbox.NewMessage, error) {
+		if calls++; calls > 1 {
+			return nil, io.EOF
+		}
+		body := io.MultiReader(strings.NewReader(mail), cutReader{b})
+		return &mailbox.NewMessage{Size: int64(len(mail)) + 1, Body: body}, nil
+	})
+	wantCode(t, err, imap.CodeUnavailable)
+	s, err := b.local().Status(t.Context(), imap.Inbox, imap.StatusMessages)
+	if err != nil || s.Messages != 0 {
+		t.Fatalf("got %+v, %v", s, err)
+	}
+	deliver(t, a, imap.Inbox, 1)
+}
+
+// cutReader ends all connections when it is read from.
+type cutReader struct{ b *backend }
+
+func (r cutReader) Read(p []byte) (int, error) {
+	r.b.cut(false)
+	p[0] = '.'
+	return 1, nil
+}
+
+func TestWatchOutlivesTheConnection(t *testing.T) {
+	b := newBackend(t)
+	m := open(t, b.account("bob"), imap.Inbox)
+	heard := make(chan struct{}, 1)
+	stop := m.Watch(func() {
+		select {
+		case heard <- struct{}{}:
+		default:
+		}
+	})
+	defer stop()
+	await := func(news func(mailbox.Changes) bool) {
+		t.Helper()
+		for {
+			select {
+			case <-heard:
+			case <-time.After(20 * time.Second):
+				t.Fatal("nothing heard")
+			}
+			c, err := m.Sync(t.Context(), false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if news(c) {
+				return
+			}
+		}
+	}
+	b.cut(true)
+	await(func(c mailbox.Changes) bool { return c.Unavailable })
+	deliver(t, b.local(), imap.Inbox, 1)
+	b.cut(false)
+	await(func(c mailbox.Changes) bool { return c.New.String() == "1" })
+}
+
+func TestRefusedLogin(t *testing.T) {
+	b := newBackend(t)
+	refused := func(password string) error {
+		a := remote.New(remote.Config{Dial: b.dial, Owner: owner, Acting: "bob", Password: password})
+		defer a.Close()
+		_, err := a.Open(t.Context(), imap.Inbox, false)
+		return err
+	}
+	wantCode(t, refused("wrong"), imap.CodeNonExistent)
+
+	slow := remote.New(remote.Config{
+		Dial: func(ctx context.Context) (*imapclient.Conn, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		},
+		Owner: owner, ConnectTimeout: time.Millisecond,
+	})
+	_, err := slow.List(t.Context(), []string{"*"})
+	wantCode(t, err, imap.CodeUnavailable)
+}
+
+// A peer without AUTH=PLAIN would log the acting user in as the owner, if it
+// were given LOGIN.
+func TestActingUserIsNeverLeftOut(t *testing.T) {
+	b := newBackend(t)
+	b.hides = []string{"AUTH=PLAIN"}
+	a := b.account("bob")
+	_, err := a.List(t.Context(), []string{"*"})
+	wantCode(t, err, imap.CodeUnavailable)
+	if !errors.Is(err, imapclient.ErrNoPlain) {
+		t.Fatalf("got %v", err)
+	}
+}

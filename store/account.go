@@ -57,6 +57,8 @@ type account struct {
 	folding  bool
 	timerSet bool
 
+	ctx        context.Context // of background work; cancel ends it
+	cancel     context.CancelFunc
 	background sync.WaitGroup
 	timer      *time.Timer // under queueMu
 

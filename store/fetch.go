@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
+	"io/fs"
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
@@ -28,8 +30,11 @@ func (h *handle) Fetch(ctx context.Context, uids imap.UIDSet, items *imap.FetchI
 		}
 		before := f.cursor
 		more, err := f.cursor.next()
-		if err != nil || !more {
+		if err != nil {
 			return err
+		}
+		if !more {
+			return f.damaged // after all that could be read
 		}
 		marked, err := f.markSeen(ctx)
 		if err != nil {
@@ -56,6 +61,7 @@ type fetcher struct {
 	contents contents
 	out      mailbox.Message
 	scratch  []byte
+	damaged  error // of the first message that can't be read
 }
 
 // markSeen sets \Seen on the messages of the batch that lack it, and returns which.
@@ -94,7 +100,14 @@ func (f *fetcher) emitAll(marked imap.UIDSet, emit func(*mailbox.Message) error)
 			f.out.Size = int64(r.size)
 		}
 		if f.digest {
-			if err := f.content(r); err != nil {
+			switch err := f.content(r); {
+			case errors.Is(err, errExpunged):
+				continue
+			case imap.CodeOf(err) == imap.CodeCorruption:
+				f.contents.report(r, err)
+				f.damaged = err
+				continue
+			case err != nil:
 				return err
 			}
 		}
@@ -107,7 +120,7 @@ func (f *fetcher) emitAll(marked imap.UIDSet, emit func(*mailbox.Message) error)
 
 // content adds what is read from the log.
 func (f *fetcher) content(r *seenRow) error {
-	c, err := f.contents.open(r.blob)
+	c, err := f.contents.openRow(r)
 	if err != nil {
 		return err
 	}
@@ -147,6 +160,7 @@ type content struct {
 	off    int64 // where the body begins
 	size   int64
 	sum    uint32
+	mem    []byte // the body, once it was read and is small
 }
 
 func (c *contents) close() {
@@ -155,29 +169,54 @@ func (c *contents) close() {
 	}
 }
 
+// errExpunged says that a message went away while it was about to be read.
+var errExpunged = errors.New("message was expunged")
+
+// openRow finds a message. Its segment may have been rewritten since its place
+// was looked up: then it is looked up again, once.
+func (c *contents) openRow(r *seenRow) (*content, error) {
+	m, err := c.open(r.at)
+	if errors.Is(err, fs.ErrNotExist) {
+		a := c.account
+		a.mu.RLock()
+		b := a.st.blobs.find(r.blob)
+		if b == nil || b.refs == 0 {
+			a.mu.RUnlock()
+			return nil, errExpunged
+		}
+		r.at = b.place()
+		a.mu.RUnlock()
+		m, err = c.open(r.at)
+	}
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	return m, nil
+}
+
 // open finds the message at a place.
 func (c *contents) open(at place) (*content, error) {
 	r, err := c.segment(at.seg)
 	if err != nil {
-		return nil, c.damaged(at, err)
+		return nil, err
 	}
 	size, err := r.file.Size()
 	if err != nil {
-		return nil, c.damaged(at, err)
+		return nil, err
 	}
 	if c.buf == nil {
 		c.buf = make([]byte, minRead)
 	}
 	f, head, err := readRecord(r.file, r.salt, at.off, size, c.buf)
 	if err != nil {
-		return nil, c.damaged(at, err)
+		return nil, err
 	}
 	digest, err := c.digestOf(f.kind, head)
 	if err != nil {
-		return nil, c.damaged(at, err)
+		return nil, err
 	}
 	if err := c.digest.Decode(digest); err != nil {
-		return nil, c.damaged(at, err)
+		return nil, fmt.Errorf("%w: %w", errFormat, err)
 	}
 	return &content{digest: &c.digest, file: r.file, off: at.off + frameLen + f.head, size: f.body, sum: f.bodySum}, nil
 }
@@ -207,7 +246,7 @@ func (c *contents) segment(seg uint32) (*segmentReader, error) {
 	name, known := a.segs[seg]
 	a.segMu.RUnlock()
 	if !known {
-		return nil, fmt.Errorf("%w: no segment %d", errFormat, seg)
+		return nil, fmt.Errorf("segment %d: %w", seg, fs.ErrNotExist)
 	}
 	r, err := a.disk.openSegment(a.id, name, 0)
 	if err != nil {
@@ -220,10 +259,14 @@ func (c *contents) segment(seg uint32) (*segmentReader, error) {
 	return r, nil
 }
 
-// damaged is the answer for a message that can't be read.
-func (c *contents) damaged(at place, err error) error {
+// report raises the alarm for a damaged message.
+func (c *contents) report(r *seenRow, err error) {
 	a := c.account
-	a.log.Error("message can't be read", "user", a.user, "segment", at.seg, "offset", at.off, "err", err)
+	a.log.Error("message is damaged", "user", a.user, "uid", r.uid, "segment", r.at.seg, "offset", r.at.off, "err", err)
+}
+
+// unreadable is the answer for a message that can't be read.
+func unreadable(err error) error {
 	if errors.Is(err, errDamaged) || errors.Is(err, errFormat) {
 		return imap.Wrap(imap.CodeCorruption, "Message is damaged", err)
 	}
@@ -249,7 +292,7 @@ func (c *content) section(s *imap.Section) (mailbox.SectionData, error) {
 		return mailbox.SectionData{Missing: true}, nil
 	}
 	if s.Kind == imap.SectionHeaderFields || s.Kind == imap.SectionHeaderFieldsNot {
-		header, err := c.read(off, min(length, maxHeader))
+		header, err := c.header(off, length)
 		if err != nil {
 			return mailbox.SectionData{}, err
 		}
@@ -258,7 +301,68 @@ func (c *content) section(s *imap.Section) (mailbox.SectionData, error) {
 		return mailbox.SectionData{Size: n, Body: bytes.NewReader(fields[from : from+n])}, nil
 	}
 	from, n := partial(s, length)
-	return mailbox.SectionData{Size: n, Body: io.NewSectionReader(c.file, c.off+off+from, n)}, nil
+	from += off
+	body, err := c.body()
+	if err != nil {
+		return mailbox.SectionData{}, err
+	}
+	data := mailbox.SectionData{Size: n, Body: io.NewSectionReader(body, from, n)}
+	if n == c.size && c.mem == nil {
+		data.Body = &checkedReader{r: data.Body, left: n, want: c.sum}
+	}
+	return data, nil
+}
+
+// smallBody is how large a message may be to be read whole before any of it is
+// shown, so that damage is noticed in time. Larger ones are checked on their way
+// if they are read whole.
+const smallBody = 128 << 10
+
+// body is the whole message.
+func (c *content) body() (io.ReaderAt, error) {
+	if c.size > smallBody {
+		return io.NewSectionReader(c.file, c.off, c.size), nil
+	}
+	if c.mem == nil {
+		mem, err := c.read(0, c.size)
+		if err != nil {
+			return nil, err
+		}
+		if checksum(mem) != c.sum {
+			return nil, imap.Wrap(imap.CodeCorruption, "Message is damaged", errDamaged)
+		}
+		c.mem = mem
+	}
+	return bytes.NewReader(c.mem), nil
+}
+
+// checkedReader fails at the end if what was read does not have the checksum.
+type checkedReader struct {
+	r         io.Reader
+	left      int64
+	sum, want uint32
+}
+
+func (c *checkedReader) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	c.sum = crc32.Update(c.sum, castagnoli, b[:n])
+	c.left -= int64(n)
+	if c.left == 0 && n > 0 && c.sum != c.want {
+		return 0, imap.Wrap(imap.CodeCorruption, "Message is damaged", errDamaged)
+	}
+	return n, err
+}
+
+// header reads a header, or the part of it that fields are picked from.
+func (c *content) header(off, length int64) ([]byte, error) {
+	length = min(length, maxHeader)
+	if off < 0 || length < 0 || off+length > c.size {
+		return nil, imap.Wrap(imap.CodeCorruption, "Message is damaged", errFormat)
+	}
+	if c.mem != nil {
+		return c.mem[off : off+length], nil
+	}
+	return c.read(off, length)
 }
 
 func (c *content) read(off, length int64) ([]byte, error) {
@@ -277,6 +381,3 @@ func partial(s *imap.Section, length int64) (from, n int64) {
 	from = min(int64(s.Offset), length)
 	return from, min(int64(s.Count), length-from)
 }
-
-// body is the whole message.
-func (c *content) body() io.ReaderAt { return io.NewSectionReader(c.file, c.off, c.size) }

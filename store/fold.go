@@ -2,10 +2,8 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
-	"time"
 )
 
 // Bounds of what a replay has to read. When the tail exceeds one, the account is
@@ -30,7 +28,7 @@ func (a *account) upkeep() {
 			return
 		}
 	}
-	if a.tail.bytes < limits.foldBytes && a.tail.records < limits.foldRecords {
+	if a.tail.bytes < limits.foldBytes && a.tail.records < limits.foldRecords && a.tailSegments() <= maxTailSegments {
 		return
 	}
 	a.queueMu.Lock()
@@ -42,10 +40,29 @@ func (a *account) upkeep() {
 	a.background.Add(1)
 	go func() {
 		defer a.background.Done()
-		if err := a.fold(context.Background()); err != nil {
-			a.log.Error("folding failed", "user", a.user, "err", err)
+		if err := a.maintain(a.ctx); err != nil && a.ctx.Err() == nil {
+			a.log.Error("maintenance failed", "user", a.user, "err", err)
 		}
 	}()
+}
+
+// maxTailSegments bounds the files that an open has to read: an account that is
+// often opened for a little has many small ones.
+const maxTailSegments = 8
+
+// tailSegments counts the segments that a replay has to read.
+func (a *account) tailSegments() int {
+	return len(a.man.Segments) - a.coveredSegments(a.man.Replay)
+}
+
+// coveredSegments counts the segments that a state folded up to replay holds wholly.
+func (a *account) coveredSegments(replay replayFrom) int {
+	for i, s := range a.man.Segments {
+		if name, err := parseFileName(s.Name); err == nil && name.seq == replay.Seq {
+			return i
+		}
+	}
+	return 0
 }
 
 // snapshot is a state at one place of the log, encoded.
@@ -53,7 +70,8 @@ type snapshot struct {
 	name    fileName
 	content []byte
 	state   tableRef
-	tables  map[uint32]tableRef // of mailboxes that were encoded
+	tables  map[uint32]tableRef // of mailboxes that were written anew
+	live    map[uint32]uint64
 	replay  replayFrom
 	tail    tail
 }
@@ -80,18 +98,13 @@ func (a *account) fold(ctx context.Context) error {
 	}
 	wrote := err
 	err = a.submit(ctx, &txn{alone: true, run: func() error {
-		a.folding = false
 		if wrote != nil {
 			a.unfold(s)
 			return wrote
 		}
 		return a.installFold(s)
 	}})
-	if err != nil {
-		return err
-	}
-	a.sweep()
-	return nil
+	return err
 }
 
 // snapshot encodes the state. The log is synced first, as a fold must not know
@@ -102,28 +115,46 @@ func (a *account) snapshot() (*snapshot, error) {
 	}
 	name := a.newName(kindTable)
 	s := &snapshot{
-		name: name, tables: map[uint32]tableRef{}, tail: a.tail,
+		name: name, tables: map[uint32]tableRef{}, tail: a.tail, live: maps.Clone(a.st.live),
 		replay: replayFrom{Seq: a.writer.name.seq, Off: a.writer.end},
 	}
 	h := fileHeader{account: a.id, name: name, salt: uint32(randomUint64())}
 	s.content = h.encode(tableMagic)
 	tables := map[uint32]tableRef{}
+	merge := len(a.man.Tables) >= maxTables
 	for _, id := range slices.Sorted(maps.Keys(a.st.boxes)) {
 		b := a.st.boxes[id]
-		if !b.dirty {
-			tables[id] = b.table
+		tables[id] = b.table
+		if !b.dirty && (!merge || b.table.Seq == 0) {
 			continue
 		}
-		b.dirty = false
-		var e encoder
-		encodeTable(&e, b)
-		s.tables[id] = s.add(h.salt, typeTable, e.buf)
+		table, err := a.tableOf(b)
+		if err != nil {
+			a.unfold(s)
+			return nil, err
+		}
+		s.tables[id] = s.add(h.salt, typeTable, table)
 		tables[id] = s.tables[id]
+		b.dirty = false
 	}
 	var e encoder
 	encodeState(&e, a.st, tables)
 	s.state = s.add(h.salt, typeState, e.buf)
 	return s, nil
+}
+
+// maxTables is how many table files there are before all tables are written
+// into one.
+const maxTables = 6
+
+// tableOf is the table of b: encoded if it changed, else as it was.
+func (a *account) tableOf(b *box) ([]byte, error) {
+	if !b.dirty {
+		return a.readTableRecord(b.table, typeTable)
+	}
+	var e encoder
+	encodeTable(&e, b)
+	return e.buf, nil
 }
 
 // unfold takes back what the snapshot s marked as folded.
@@ -168,6 +199,7 @@ func (a *account) installFold(s *snapshot) error {
 		}
 	}
 	m.Tables = tableNames(names)
+	m.Segments = a.liveSegments(s, names)
 	m.NextSeq = a.man.NextSeq
 	if err := a.disk.installManifest(&m); err != nil {
 		a.breakDown(err)
@@ -179,9 +211,27 @@ func (a *account) installFold(s *snapshot) error {
 			b.table = ref
 		}
 	}
+	a.setSegments()
 	a.tail.bytes -= s.tail.bytes
 	a.tail.records -= s.tail.records
 	return a.disk.fail("fold.installed")
+}
+
+// liveSegments are the segments that are still needed once s is installed: those
+// that hold messages, and those with records behind s. The others leave names.
+func (a *account) liveSegments(s *snapshot, names map[uint32]fileName) []segmentEntry {
+	var live []segmentEntry
+	covered := a.coveredSegments(s.replay)
+	for i, entry := range a.man.Segments {
+		name, err := parseFileName(entry.Name)
+		if err == nil && i < covered && s.live[name.seq] == 0 {
+			delete(names, name.seq)
+			delete(a.st.live, name.seq)
+			continue
+		}
+		live = append(live, entry)
+	}
+	return live
 }
 
 func tableNames(names map[uint32]fileName) []string {
@@ -248,69 +298,4 @@ func (a *account) replaceSegment() error {
 		a.log.Warn("closing a segment failed", "user", a.user, "segment", old.name, "err", err)
 	}
 	return a.disk.fail("segment.replaced")
-}
-
-// sweepAge is how old a file must be before it is removed as listed nowhere.
-const sweepAge = 10 * time.Minute
-
-// sweep removes manifests before the newest three, and files of this epoch or
-// before that none of the three lists. Nothing breaks if it fails.
-func (a *account) sweep() {
-	if err := a.disk.sweep(a.store.now().Add(-sweepAge)); err != nil {
-		a.log.Warn("removing old files failed", "user", a.user, "err", err)
-	}
-}
-
-func (d *disk) sweep(before time.Time) error {
-	entries, err := d.fs.List(d.dir)
-	if err != nil {
-		return err
-	}
-	var numbers []uint64
-	for _, e := range entries {
-		if n, is := parseManifestName(e.Name()); is {
-			numbers = append(numbers, n)
-		}
-	}
-	slices.Sort(numbers)
-	kept := map[string]bool{}
-	for _, n := range numbers[max(0, len(numbers)-3):] {
-		kept[manifestName(n)] = true
-		b, err := d.readAll(d.path(manifestName(n)), maxManifest)
-		if err != nil {
-			return err
-		}
-		m, err := decodeManifest(b)
-		if err != nil {
-			return fmt.Errorf("%s: %w", manifestName(n), err)
-		}
-		for _, s := range m.Segments {
-			kept[s.Name] = true
-		}
-		for _, s := range m.Tables {
-			kept[s] = true
-		}
-	}
-	for _, e := range entries {
-		if kept[e.Name()] || !sweepable(e.Name()) {
-			continue
-		}
-		info, err := e.Info()
-		if err != nil || info.ModTime().After(before) {
-			continue
-		}
-		if err := d.fs.Remove(d.path(e.Name())); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// sweepable are the names that are ours to remove.
-func sweepable(name string) bool {
-	if _, is := parseManifestName(name); is {
-		return true
-	}
-	_, err := parseFileName(name)
-	return err == nil
 }

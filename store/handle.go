@@ -233,7 +233,8 @@ type seenRow struct {
 	seen   bool
 	date   packedTime
 	size   uint32
-	blob   place
+	blob   uint32
+	at     place // of blob
 }
 
 // see is what the view sees of a row. The caller holds account.mu.
@@ -292,7 +293,7 @@ func (c *cursor) take(rows []row) {
 		m := c.h.see(&rows[i])
 		if c.bodies {
 			if b := c.h.session.st.blobs.find(rows[i].blob); b != nil {
-				m.blob = b.place()
+				m.blob, m.at = b.id, b.place()
 			}
 		}
 		c.rows = append(c.rows, m)

@@ -109,7 +109,7 @@ func killStep(a *Session, m mailbox.Mailbox, n int) error {
 func TestKill(t *testing.T) {
 	steps := []string{
 		"segment.created", "commit.write", "commit.written", "commit.synced", "manifest.written", "manifest.linked",
-		"manifest.installed", "fold.snapshot", "fold.written", "fold.installed", "segment.replaced", "",
+		"manifest.installed", "fold.snapshot", "fold.written", "fold.installed", "rewrite.done", "segment.replaced", "",
 	}
 	for i, step := range steps {
 		name := step

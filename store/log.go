@@ -51,6 +51,7 @@ func (w *logWriter) append(entries []entry) error {
 	if err := w.create(); err != nil {
 		return err
 	}
+	start := w.end
 	for i := range entries {
 		e := &entries[i]
 		e.at = place{seg: w.name.seq, off: w.end}
@@ -58,7 +59,7 @@ func (w *logWriter) append(entries []entry) error {
 			return err
 		}
 	}
-	return w.appendRecord(&recCommit{durable: w.synced}, nil)
+	return w.appendRecord(&recCommit{durable: w.synced, start: start}, nil)
 }
 
 // create makes the file, at the first write: who only reads leaves none behind.

@@ -21,6 +21,7 @@ func openAccount(s *Store, user, dir string) (*account, error) {
 		disk: disk{fs: s.options.FS, dir: dir, failPoint: s.options.FailPoint},
 		segs: map[uint32]fileName{},
 	}
+	a.ctx, a.cancel = context.WithCancel(context.Background())
 	if err := s.checkVolumes(dir); err != nil {
 		return nil, err
 	}
@@ -174,6 +175,7 @@ func (a *account) moveTxn(r *segmentReader, t *scannedTxn) error {
 	if err := a.writer.create(); err != nil {
 		return err
 	}
+	start := a.writer.end
 	for i := range t.records {
 		rec := &t.records[i]
 		_, head, err := r.record(rec.off)
@@ -189,7 +191,7 @@ func (a *account) moveTxn(r *segmentReader, t *scannedTxn) error {
 			return err
 		}
 	}
-	return a.writer.appendRecord(&recCommit{}, nil)
+	return a.writer.appendRecord(&recCommit{start: start}, nil)
 }
 
 // reserve settles the modification sequences. What an unclean end may have lost
@@ -235,6 +237,7 @@ func (a *account) createInbox(ctx context.Context) error {
 // close ends the account. With everything synced it leaves a manifest that
 // names no holder, so that any backend may open it.
 func (a *account) close() error {
+	a.cancel()
 	a.queueMu.Lock()
 	if a.timer != nil && a.timer.Stop() {
 		a.background.Done()

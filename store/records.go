@@ -127,15 +127,16 @@ func (f *flagList) decode(d *decoder) {
 	}
 }
 
-// recCommit ends a transaction: what stands before it back to the commit
-// before holds, all of it or nothing.
+// recCommit ends a transaction: what stands between start and here holds, all of
+// it or nothing.
 type recCommit struct {
 	durable int64 // the file was synced up to here when this was written
+	start   int64 // of the transaction
 }
 
 func (*recCommit) kind() recordType          { return typeCommit }
-func (r *recCommit) encode(e *encoder)       { e.uint(uint64(r.durable)); e.uint(0) }
-func (r *recCommit) decode(d *decoder)       { r.durable = int64(d.uint()); d.uint() }
+func (r *recCommit) encode(e *encoder)       { e.uint(uint64(r.durable)); e.uint(uint64(r.start)) }
+func (r *recCommit) decode(d *decoder)       { r.durable, r.start = int64(d.uint()), int64(d.uint()) }
 func (*recCommit) apply(*state, place) error { return nil }
 
 // recMessage is a delivery. Its body is the message as it came.

@@ -112,8 +112,7 @@ func (r *segmentReader) checkBody(off int64, f frame) error {
 // read; what is damaged is left out and told.
 func (r *segmentReader) scan(off int64) (*scanned, error) {
 	out := &scanned{end: off}
-	txn := scannedTxn{start: off}
-	broken := false // the transaction lacks something
+	var records []scannedRecord // since the last commit mark
 	for off < r.size {
 		f, head, err := r.record(off)
 		if errors.Is(err, errDamaged) {
@@ -121,34 +120,26 @@ func (r *segmentReader) scan(off int64) (*scanned, error) {
 			if err != nil {
 				return nil, err
 			}
-			if next == r.size {
-				break
-			}
 			out.damage = append(out.damage, damage{off, next})
-			off, broken = next, true
+			off = next
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		rec, err := decodeRecord(f.kind, head)
-		if err != nil {
-			out.damage = append(out.damage, damage{off, off + f.size()})
-			broken = true
-		}
 		start := off
 		off += f.size()
-		commit, is := rec.(*recCommit)
-		if !is {
-			txn.records = append(txn.records, scannedRecord{rec: slim(rec), frame: f, off: start})
+		rec, err := decodeRecord(f.kind, head)
+		if err != nil {
+			out.damage = append(out.damage, damage{start, off})
 			continue
 		}
-		txn.end, txn.durable = off, commit.durable
-		if !broken {
-			out.txns = append(out.txns, txn)
+		if commit, is := rec.(*recCommit); is {
+			out.commit(records, commit, off)
+			records = nil
+			continue
 		}
-		out.end, broken = off, false
-		txn = scannedTxn{start: off}
+		records = append(records, scannedRecord{rec: slim(rec), frame: f, off: start})
 	}
 	out.torn = r.size - out.end
 	// Damage behind the last commit mark is a tear and no news.
@@ -156,6 +147,20 @@ func (r *segmentReader) scan(off int64) (*scanned, error) {
 		out.damage = out.damage[:len(out.damage)-1]
 	}
 	return out, nil
+}
+
+// commit takes in the transaction that a commit mark ends, unless something of
+// it is damaged.
+func (s *scanned) commit(records []scannedRecord, mark *recCommit, end int64) {
+	last := s.end
+	s.end = end
+	if mark.start < last || mark.start > end || len(s.damage) > 0 && s.damage[len(s.damage)-1].to > mark.start {
+		return
+	}
+	for len(records) > 0 && records[0].off < mark.start { // of one whose commit mark is damaged
+		records = records[1:]
+	}
+	s.txns = append(s.txns, scannedTxn{records: records, start: mark.start, end: end, durable: mark.durable})
 }
 
 // slim drops what a replay does not need and what aliases the window.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/roost-mail/roost/imap"
@@ -30,6 +31,13 @@ func (h *handle) Search(ctx context.Context, program *imap.SearchKey) (imap.UIDS
 		for i := range s.cursor.rows {
 			s.row, s.content = &s.cursor.rows[i], nil
 			match, err := s.matches(root)
+			if errors.Is(err, errExpunged) {
+				continue
+			}
+			if imap.CodeOf(err) == imap.CodeCorruption {
+				s.contents.report(s.row, err)
+				continue
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -143,7 +151,7 @@ func (s *searcher) matchesContent(t *term) (bool, error) {
 		if err := s.ctx.Err(); err != nil {
 			return false, err
 		}
-		c, err := s.contents.open(s.row.blob)
+		c, err := s.contents.openRow(s.row)
 		if err != nil {
 			return false, err
 		}
@@ -154,12 +162,21 @@ func (s *searcher) matchesContent(t *term) (bool, error) {
 		return s.matchesSent(t), nil
 	case imap.SearchHeader:
 		return s.matchesHeader(t)
-	case imap.SearchBody:
-		return s.matcher.Body(s.content.body(), s.content.digest, t.needle)
-	case imap.SearchText:
-		return s.matcher.Text(s.content.body(), s.content.digest, t.needle)
+	case imap.SearchBody, imap.SearchText:
+		return s.matchesText(t)
 	}
 	return false, imap.BadCommand("Unknown search key")
+}
+
+func (s *searcher) matchesText(t *term) (bool, error) {
+	body, err := s.content.body()
+	if err != nil {
+		return false, err
+	}
+	if t.key.Op == imap.SearchBody {
+		return s.matcher.Body(body, s.content.digest, t.needle)
+	}
+	return s.matcher.Text(body, s.content.digest, t.needle)
 }
 
 // matchesSent compares the day of the Date field, as it is written there. A
@@ -181,7 +198,7 @@ func (s *searcher) matchesSent(t *term) bool {
 func (s *searcher) matchesHeader(t *term) (bool, error) {
 	if s.header == nil {
 		root := &s.content.digest.Parts[0]
-		header, err := s.content.read(root.HeaderOff, min(root.HeaderLen, maxHeader))
+		header, err := s.content.header(root.HeaderOff, root.HeaderLen)
 		if err != nil {
 			return false, err
 		}

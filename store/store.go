@@ -46,6 +46,8 @@ type limits struct {
 	segment     int64 // bytes after which a new segment is begun
 	foldBytes   int64 // of the tail, after which it is folded
 	foldRecords int
+
+	rewritePause time.Duration
 }
 
 const (
@@ -92,7 +94,7 @@ func New(o Options) *Store {
 		o.MaxIdle = defaultMaxIdle
 	}
 	if o.limits == (limits{}) {
-		o.limits = limits{segment: segmentMax, foldBytes: foldBytes, foldRecords: foldRecords}
+		o.limits = limits{segment: segmentMax, foldBytes: foldBytes, foldRecords: foldRecords, rewritePause: rewritePause}
 	}
 	return &Store{options: o, incarnation: randomUint64(), accounts: map[string]*slot{}}
 }

@@ -1,0 +1,208 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Segments that are mostly dead, or many and small, are rewritten: what lives in
+// them is appended to the log again, and a fold leaves them out.
+const (
+	rewriteBatch  = 2 << 20                // bytes that are appended at once
+	rewritePause  = 100 * time.Millisecond // between batches, so that clients go first
+	rewriteMax    = 512 << 20              // bytes in one go
+	smallSegment  = 4 << 20
+	maxSmall      = 6
+	rewriteBlobs  = 128
+	deadFraction  = 2 // a segment is rewritten if less than 1/2 of it lives
+	minRewriteLen = 64 << 10
+)
+
+// maintain folds the account, rewrites segments if that pays, and removes files
+// that nothing needs any more. One at a time runs, in the background.
+func (a *account) maintain(ctx context.Context) error {
+	defer a.maintained()
+	if err := a.fold(ctx); err != nil {
+		return err
+	}
+	var victims []victim
+	var epoch uint64
+	err := a.submit(ctx, &txn{alone: true, run: func() error {
+		victims, epoch = a.victims(), a.man.Epoch
+		return nil
+	}})
+	if err != nil {
+		return err
+	}
+	for _, v := range victims {
+		if err := a.rewrite(ctx, v); err != nil {
+			return err
+		}
+	}
+	if len(victims) > 0 {
+		if err := a.fold(ctx); err != nil {
+			return err
+		}
+	}
+	if err := a.disk.sweep(a.store.now(), epoch); err != nil {
+		a.log.Warn("removing old files failed", "user", a.user, "err", err)
+	}
+	return nil
+}
+
+// maintained lets the next maintenance begin.
+func (a *account) maintained() {
+	// If the account is being closed, there is none.
+	_ = a.submit(context.Background(), &txn{alone: true, run: func() error { a.folding = false; return nil }})
+}
+
+// victim is a segment to be rewritten.
+type victim struct {
+	name   fileName
+	sealed int64
+}
+
+// victims chooses among the segments that the folded state covers. It is run by
+// the leader.
+func (a *account) victims() []victim {
+	var dead, small []victim
+	room := int64(rewriteMax)
+	for _, entry := range a.man.Segments[:a.coveredSegments(a.man.Replay)] {
+		name, err := parseFileName(entry.Name)
+		live := int64(a.st.live[name.seq])
+		if err != nil || live > room {
+			continue
+		}
+		v := victim{name: name, sealed: entry.Sealed}
+		switch {
+		case entry.Sealed >= minRewriteLen && live < entry.Sealed/deadFraction:
+			dead = append(dead, v)
+		case entry.Sealed < smallSegment:
+			small = append(small, v)
+		default:
+			continue
+		}
+		room -= live
+	}
+	if len(small) > maxSmall {
+		return append(dead, small...)
+	}
+	return dead
+}
+
+// rewrite appends what lives in a segment to the log. If some of it is damaged
+// the segment stays, with all that was in it.
+func (a *account) rewrite(ctx context.Context, v victim) error {
+	r, err := a.disk.openSegment(a.id, v.name, v.sealed)
+	if err != nil {
+		return err
+	}
+	defer r.file.Close() //nolint:errcheck // only read
+	ids := a.blobsIn(v.name.seq)
+	for len(ids) > 0 {
+		var batch []entry
+		size := int64(0)
+		for len(ids) > 0 && size < rewriteBatch && len(batch) < rewriteBlobs {
+			e, err := a.readBlob(r, ids[0])
+			if errors.Is(err, errDamaged) || errors.Is(err, errFormat) {
+				a.log.Error("message is damaged; its segment is kept", "user", a.user, "segment", v.name, "err", err)
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			ids = ids[1:]
+			if e.rec != nil {
+				batch = append(batch, e)
+				size += e.body.size
+			}
+		}
+		if err := a.moveBlobs(ctx, v.name.seq, batch); err != nil {
+			return err
+		}
+		if len(ids) == 0 {
+			break
+		}
+		if err := pause(ctx, a.store.options.limits.rewritePause); err != nil {
+			return err
+		}
+	}
+	return a.disk.fail("rewrite.done")
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// blobsIn are the ids of what lives in a segment.
+func (a *account) blobsIn(seg uint32) []uint32 {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	var ids []uint32
+	for i := range a.st.blobs.list {
+		if b := &a.st.blobs.list[i]; b.seg == seg && b.refs > 0 {
+			ids = append(ids, b.id)
+		}
+	}
+	return ids
+}
+
+// readBlob reads a message's head, checks its body, and makes the record that
+// moves it. There is no record if it was expunged meanwhile.
+func (a *account) readBlob(r *segmentReader, id uint32) (entry, error) {
+	a.mu.RLock()
+	b := a.st.blobs.find(id)
+	var at place
+	if b != nil {
+		at = b.place()
+	}
+	a.mu.RUnlock()
+	if b == nil {
+		return entry{}, nil
+	}
+	f, head, err := r.record(at.off)
+	if err != nil {
+		return entry{}, err
+	}
+	rec, err := decodeRecord(f.kind, head)
+	if err != nil {
+		return entry{}, err
+	}
+	moved := &recBlob{}
+	switch m := rec.(type) {
+	case *recMessage:
+		*moved = recBlob{blob: m.blob, email: m.email, size: m.size, coding: m.coding, digest: append([]byte(nil), m.digest...)}
+	case *recBlob:
+		*moved = *m
+		moved.digest = append([]byte(nil), m.digest...)
+	}
+	if moved.blob != id {
+		return entry{}, fmt.Errorf("%w: record at %d is not message content %d", errFormat, at.off, id)
+	}
+	if err := r.checkBody(at.off, f); err != nil {
+		return entry{}, err
+	}
+	return entry{rec: moved, body: &spool{file: r.file, at: at.off + frameLen + f.head, size: f.body, sum: f.bodySum}}, nil
+}
+
+// moveBlobs appends what is still needed of batch, in one transaction.
+func (a *account) moveBlobs(ctx context.Context, from uint32, batch []entry) error {
+	return a.submit(ctx, &txn{durable: true, build: func(b *builder) error {
+		for _, e := range batch {
+			blob := b.st.blobs.find(e.rec.(*recBlob).blob)
+			if blob != nil && blob.refs > 0 && blob.seg == from {
+				b.entries = append(b.entries, e)
+			}
+		}
+		return nil
+	}})
+}

@@ -17,6 +17,7 @@ func (p *parser) checkNamespaces(s *Settings) {
 		p.checkPrefix(ns)
 		p.checkAlias(s, ns)
 		p.checkLocation(ns)
+		p.checkServed(ns)
 		if ns.Type == "shared" {
 			p.checkShared(ns)
 		}
@@ -159,5 +160,24 @@ func (p *parser) checkShared(ns *Namespace) {
 	}
 	if !strings.HasPrefix(location, "imapc:") {
 		p.nsErrorf(ns, "location: other users' mail is reached by imapc:PATH; %q is not that", short(ns.Location))
+	}
+}
+
+// checkServed refuses what this version would show in another way than it is
+// configured: mail would seem to be missing, or have other names.
+func (p *parser) checkServed(ns *Namespace) {
+	switch {
+	case ns.Separator != "/":
+		p.nsErrorf(ns, "separator: refused: %q: this version has / only", ns.Separator)
+	case ns.AliasFor != "":
+		p.nsErrorf(ns, "alias_for: refused: this version has no aliases")
+	case ns.Type == "public":
+		p.nsErrorf(ns, "type: refused: this version has no public namespaces")
+	case ns.Type == "private" && (!ns.Inbox || ns.Prefix != "" || ns.Location != ""):
+		p.nsErrorf(ns, "refused: this version keeps a user's own mail in one namespace: inbox = yes, an empty prefix, and mail_location as its location")
+	case ns.Type == "shared" && !ns.IsTemplate():
+		p.nsErrorf(ns, "refused: this version has shared namespaces for all owners only: a prefix like shared/%%%%u/")
+	case ns.Type == "shared" && !strings.Contains(strings.SplitN(ns.Prefix, "%%", 2)[0], ns.Separator):
+		p.nsErrorf(ns, "prefix: refused: %q: every name would be another user's mail; begin it with a level of its own, as in shared/%%%%u/", ns.Prefix)
 	}
 }

@@ -19,7 +19,7 @@ func authRows() []group {
 			to(func(s *Settings) any { return &s.Auth.UsernameChars }),
 		imp("auth_default_realm", String, "", "The domain of login names without one.").
 			to(func(s *Settings) any { return &s.Auth.DefaultRealm }),
-		imp("auth_verbose", Bool, "no", "Log failed logins with their reason.").
+		acc("auth_verbose", Bool, "no", "Log failed logins with their reason.", "failed logins are always logged").
 			to(func(s *Settings) any { return &s.Auth.Verbose }),
 		ref("auth_username_translation", String, "", "Pairs of characters that are replaced in user names.",
 			"users would be taken for other users; use auth_username_format"),

@@ -69,8 +69,8 @@ func passdbRows() []Row {
 		imp("deny", Bool, "no", "Users that are found here are refused.").toPass(func(p *Passdb) any { return &p.Deny }),
 		imp("pass", Bool, "no", "Old form of result_success = continue, with master = yes.").toPass(func(p *Passdb) any { return &p.Pass }),
 		imp("skip", Enum, "never", "When it is not asked.").enum(skipWords...).toPass(func(p *Passdb) any { return &p.Skip }),
-		imp("mechanisms", List, "", "Asked for these mechanisms only.").toPass(func(p *Passdb) any { return &p.Mechanisms }),
-		imp("username_filter", List, "", "Asked for user names that match; !pattern for those that do not.").
+		ref("mechanisms", List, "", "Asked for these mechanisms only.", "this version asks every passdb for all mechanisms").toPass(func(p *Passdb) any { return &p.Mechanisms }),
+		ref("username_filter", List, "", "Asked for user names that match; !pattern for those that do not.", "this version asks every passdb for all names").
 			toPass(func(p *Passdb) any { return &p.UsernameFilter }),
 		imp("default_fields", String, "", "Fields of users that do not have them.").
 			toPass(func(p *Passdb) any { return &p.DefaultFields }).vars().secret(),
@@ -82,7 +82,7 @@ func passdbRows() []Row {
 			toPass(func(p *Passdb) any { return &p.ResultFailure }),
 		imp("result_internalfail", Enum, "continue", "What follows when the database fails.").enum(resultWords...).
 			toPass(func(p *Passdb) any { return &p.ResultInternalFail }),
-		imp("auth_verbose", Enum, "default", "auth_verbose for this database.").enum("default", "yes", "no").
+		acc("auth_verbose", Enum, "default", "auth_verbose for this database.", "failed logins are always logged").enum("default", "yes", "no").
 			toPass(func(p *Passdb) any { return &p.AuthVerbose }),
 	}
 }
@@ -107,7 +107,7 @@ func userdbRows() []Row {
 			toUser(func(u *Userdb) any { return &u.ResultFailure }),
 		imp("result_internalfail", Enum, "continue", "What follows when the database fails.").enum(resultWords...).
 			toUser(func(u *Userdb) any { return &u.ResultInternalFail }),
-		imp("auth_verbose", Enum, "default", "auth_verbose for this database.").enum("default", "yes", "no").
+		acc("auth_verbose", Enum, "default", "auth_verbose for this database.", "failed logins are always logged").enum("default", "yes", "no").
 			toUser(func(u *Userdb) any { return &u.AuthVerbose }),
 	}
 }

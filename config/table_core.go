@@ -31,7 +31,7 @@ func coreRows() []group {
 				to(func(s *Settings) any { return &s.General.Listen }),
 			imp("instance_name", String, "dovecot", "The name of this instance, for logs.").
 				to(func(s *Settings) any { return &s.General.InstanceName }),
-			imp("log_path", String, "syslog", "Where the log goes: syslog, a file, or /dev/stderr.").
+			imp("log_path", String, "", "Where the log goes: a file, syslog, or empty for stderr. Dovecot's default is syslog.").
 				to(func(s *Settings) any { return &s.General.LogPath }),
 			imp("log_format", String, "text", "Roost's own: the form of the log's lines.").enum("text", "json").
 				to(func(s *Settings) any { return &s.General.LogFormat }),
@@ -82,7 +82,7 @@ func coreRows() []group {
 				to(func(s *Settings) any { return &s.Login.SourceIPs }),
 			imp("login_proxy_timeout", Time, "30 secs", "How long connecting and logging in to a backend may take.").
 				to(func(s *Settings) any { return &s.Login.ProxyTimeout }),
-			imp("login_proxy_max_reconnects", Uint, "3", "How often the director tries a backend again, a second apart.").
+			acc("login_proxy_max_reconnects", Uint, "3", "How often the director tries a backend again, a second apart.", "a backend that can't be reached is UNAVAILABLE at once").
 				to(func(s *Settings) any { return &s.Login.ProxyMaxReconnects }),
 			acc("login_proxy_max_disconnect_delay", Time, "0", "Spread disconnections over this time when a backend dies.", "clients are told at once"),
 			acc("login_proxy_notify_path", String, "proxy-notify", "Fifo to the director process.", whyProcess),

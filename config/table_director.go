@@ -8,7 +8,7 @@ func directorRows() []group {
 			to(func(s *Settings) any { return &s.Director.Servers }),
 		imp("director_username_hash", String, "%Lu", "What of a user name decides the backend: %u, %n and %d with modifiers.").
 			to(func(s *Settings) any { return &s.Director.UsernameHash }).vars(),
-		imp("director_user_expire", Time, "15 mins", "How long a user stays with a backend after the last login; at least 10 s.").
+		acc("director_user_expire", Time, "15 mins", "How long a user stays with a backend after the last login; at least 10 s.", "a user stays as long as director_mail_servers does").
 			to(func(s *Settings) any { return &s.Director.UserExpire }),
 		acc("director_user_kick_delay", Time, "2 secs", "How long a moved user waits before logging in again.", "a user moves when the last session has ended"),
 		acc("director_flush_socket", String, "", "Script that runs for each moved user.", whyRing),

@@ -9,11 +9,11 @@ func imapRows() []group {
 				to(func(s *Settings) any { return &s.IMAP.MaxLineLength }),
 			imp("imap_id_send", String, "name *", "What the ID command answers: names and values, * for our own value.").
 				to(func(s *Settings) any { return &s.IMAP.IDSend }),
-			imp("imap_id_log", String, "", "Fields of the client's ID command that are logged; * for all.").
+			acc("imap_id_log", String, "", "Fields of the client's ID command that are logged; * for all.", "this version logs none").
 				to(func(s *Settings) any { return &s.IMAP.IDLog }),
-			imp("imap_logout_format", String,
+			acc("imap_logout_format", String,
 				"in=%i out=%o deleted=%{deleted} expunged=%{expunged} trashed=%{trashed} hdr_count=%{fetch_hdr_count} hdr_bytes=%{fetch_hdr_bytes} body_count=%{fetch_body_count} body_bytes=%{fetch_body_bytes}",
-				"The log's line at the end of a session.").
+				"The log's line at the end of a session.", "the log has bytes, commands and reason as fields").
 				to(func(s *Settings) any { return &s.IMAP.LogoutFormat }),
 			acc("imap_capability", String, "", "Capabilities that are announced.", "Roost announces what it can do"),
 			acc("imap_client_workarounds", List, "", "Work-arounds for old clients.", "there are none in this version"),
@@ -51,15 +51,15 @@ func imapcRows() []Row {
 			only("this version logs in with plain", "plain"),
 		imp("imapc_features", List, "", "Dovecot's list of what is passed on. Roost always passes on all that the server can do; features that only work around other servers give a warning.").
 			toImapc(func(i *Imapc) any { return &i.Features }).user(),
-		imp("imapc_list_prefix", String, "", "Only mailboxes below this name; it does not end with the separator.").
+		ref("imapc_list_prefix", String, "", "Only mailboxes below this name; it does not end with the separator.", "this version shows all that the owner shares").
 			toImapc(func(i *Imapc) any { return &i.ListPrefix }).user(),
 		imp("imapc_cmd_timeout", Time, "5 mins", "How long a command may go without an answer.").
 			toImapc(func(i *Imapc) any { return &i.CmdTimeout }).user(),
 		imp("imapc_max_idle_time", Time, "29 mins", "How long a connection may be quiet before it is kept alive; not 0.").
 			toImapc(func(i *Imapc) any { return &i.MaxIdleTime }).user(),
-		imp("imapc_connection_retry_count", Uint, "1", "How often a lost connection is tried again.").
+		acc("imapc_connection_retry_count", Uint, "1", "How often a lost connection is tried again.", "each command tries again, for a bounded time").
 			toImapc(func(i *Imapc) any { return &i.RetryCount }).user(),
-		imp("imapc_connection_retry_interval", Time, "1 secs", "How long to wait before that.").
+		acc("imapc_connection_retry_interval", Time, "1 secs", "How long to wait before that.", "the pause grows from 0.2 to 2 seconds").
 			toImapc(func(i *Imapc) any { return &i.RetryInterval }).user(),
 		imp("imapc_max_line_length", Size, "0", "The longest line from the server; 0 is the built-in limit.").
 			toImapc(func(i *Imapc) any { return &i.MaxLineLength }).user(),

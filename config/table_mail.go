@@ -11,7 +11,7 @@ func mailRows() []group {
 				to(func(s *Settings) any { return &s.Mail.Plugins }).user(),
 			imp("mail_max_userip_connections", Uint, "10", "Sessions of one user from one address; 0 sets no limit. Master logins are not counted.").
 				to(func(s *Settings) any { return &s.Mail.MaxUserIPConnections }).user(),
-			imp("mail_max_keyword_length", Uint, "50", "The longest keyword, in bytes.").
+			acc("mail_max_keyword_length", Uint, "50", "The longest keyword, in bytes.", "it is 255 bytes").
 				to(func(s *Settings) any { return &s.Mail.MaxKeywordLength }).user(),
 			imp("rawlog_dir", String, "", "Directory for transcripts of sessions, one pair of files each; it must exist.").
 				to(func(s *Settings) any { return &s.Mail.RawlogDir }).vars().user(),

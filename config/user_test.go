@@ -96,9 +96,12 @@ func TestForUserEnables(t *testing.T) {
 namespace inbox {
   inbox = yes
 }
+imapc_host = 10.0.0.1
+imapc_password = secret
 namespace archive {
-  prefix = archive/
-  location = roost:~/archive
+  type = shared
+  prefix = archive/%%u/
+  location = imapc:~/archive/%%u
   disabled = yes
 }
 `)

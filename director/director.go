@@ -19,6 +19,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/roost-mail/roost/cluster"
@@ -32,9 +33,9 @@ type Config struct {
 	Locator cluster.Locator
 	Log     *slog.Logger
 
-	// Source is the local address of connections to backends
-	// (login_source_ips); the zero Addr leaves it to the system.
-	Source netip.Addr
+	// Sources are the local addresses of connections to backends, in turn
+	// (login_source_ips); without any the system chooses.
+	Sources []netip.Addr
 
 	// Timeout bounds connecting and logging in at a backend, all attempts
 	// together. 0 means 5 seconds.
@@ -49,8 +50,9 @@ const imapPort = 143
 
 // Director sends logins on. It is safe for concurrent use.
 type Director struct {
-	cfg  Config
-	pool *pool
+	cfg   Config
+	pool  *pool
+	dials atomic.Uint64
 }
 
 // New makes a Director. It connects to nobody.
@@ -121,8 +123,9 @@ func (d *Director) locate(ctx context.Context, r Route) (string, error) {
 
 func (d *Director) dial(ctx context.Context, addr string) (*imapclient.Conn, error) {
 	dialer := net.Dialer{KeepAlive: 5 * time.Minute}
-	if d.cfg.Source.IsValid() {
-		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(d.cfg.Source, 0))
+	if n := uint64(len(d.cfg.Sources)); n > 0 {
+		source := d.cfg.Sources[d.dials.Add(1)%n]
+		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(source, 0))
 	}
 	nc, err := dialer.DialContext(ctx, "tcp", addr)
 	if err != nil {

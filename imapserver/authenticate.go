@@ -3,6 +3,7 @@ package imapserver
 import (
 	"context"
 	"encoding/base64"
+	"slices"
 	"strings"
 
 	gosasl "github.com/emersion/go-sasl"
@@ -17,11 +18,12 @@ func (s *session) authenticate(ctx context.Context, cmd *command) error {
 	if err != nil {
 		return err
 	}
-	rows, err := sasl.Select(mechanism)
-	if err != nil {
-		return imap.Wrap(imap.CodeNone, "Unsupported authentication mechanism.", err)
+	offered := func(m sasl.Mechanism) bool { return strings.EqualFold(m.Name, mechanism) }
+	i := slices.IndexFunc(s.cfg.Mechanisms, offered)
+	if i < 0 {
+		return imap.Errorf(imap.CodeNone, "Unsupported authentication mechanism.")
 	}
-	m := rows[0]
+	m := s.cfg.Mechanisms[i]
 	if m.Plaintext {
 		if err := s.checkSecured(); err != nil {
 			return err

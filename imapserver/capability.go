@@ -3,8 +3,6 @@ package imapserver
 import (
 	"context"
 	"strings"
-
-	"github.com/roost-mail/roost/sasl"
 )
 
 // capabilityRow is a capability, where it is defined, and in which states it is
@@ -35,12 +33,6 @@ func capabilityRows() []capabilityRow {
 		{"ACL", "RFC 4314", loggedIn, nil},
 		{"RIGHTS=texk", "RFC 4314 section 2.2", loggedIn, nil},
 	}
-	for _, m := range sasl.Mechanisms() {
-		rows = append(rows, capabilityRow{
-			"AUTH=" + m.Name, "RFC 3501 section 7.2.1", notAuthenticated,
-			func(s *session) bool { return s.client.Secured || !m.Plaintext },
-		})
-	}
 	return rows
 }
 
@@ -50,6 +42,11 @@ func (s *session) capabilities() string {
 	for _, r := range capabilityRows() {
 		if r.states&s.state != 0 && (r.when == nil || r.when(s)) {
 			names = append(names, r.name)
+		}
+	}
+	for _, m := range s.cfg.Mechanisms { // RFC 3501 section 7.2.1
+		if s.state == notAuthenticated && (s.client.Secured || !m.Plaintext) {
+			names = append(names, "AUTH="+m.Name)
 		}
 	}
 	return strings.Join(names, " ")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/roost-mail/roost/mailbox"
+	"github.com/roost-mail/roost/sasl"
 )
 
 // Config says what a Server is. It is not changed after New. Zero fields have
@@ -43,9 +44,8 @@ type Config struct {
 	// SlowCommand is the duration from which a command gets a line in the log; 0: none.
 	SlowCommand time.Duration
 
-	// RawLog gives the two halves of a session's raw log: what the client sent
-	// and what we sent, from the login on. Either may be nil, as RawLog itself.
-	RawLog func(user string) (in, out io.WriteCloser)
+	// Mechanisms are the SASL mechanisms that are offered. All that package sasl has.
+	Mechanisms []sasl.Mechanism
 }
 
 func (c Config) withDefaults() Config {
@@ -64,8 +64,8 @@ func (c Config) withDefaults() Config {
 	if c.IDFields == nil {
 		c.IDFields = map[string]string{"name": "Roost"}
 	}
-	if c.RawLog == nil {
-		c.RawLog = func(string) (in, out io.WriteCloser) { return nil, nil }
+	if c.Mechanisms == nil {
+		c.Mechanisms = sasl.Mechanisms()
 	}
 	setDefault(&c.LoginTimeout, 3*time.Minute)
 	setDefault(&c.IdleTimeout, 30*time.Minute)
@@ -128,7 +128,12 @@ type Login struct {
 	Acting string // whose rights apply; empty: User
 
 	Account mailbox.Account // closed at the end of the session
-	Proxy   Proxy           // if not nil, Account is nil
+
+	// RawIn and RawOut take down what the client sends and what we send, from
+	// the login on. Either may be nil. They are closed with the session.
+	RawIn, RawOut io.WriteCloser
+
+	Proxy Proxy // if not nil, Account is nil
 }
 
 // Proxy takes a connection over after the login was answered.

@@ -94,7 +94,7 @@ func (s *session) welcome(cmd *command) {
 		}
 		return
 	}
-	s.stream.rawIn, s.stream.rawOut = s.cfg.RawLog(s.login.User)
+	s.stream.rawIn, s.stream.rawOut = s.login.RawIn, s.login.RawOut
 }
 
 // handOver lets the Proxy have the connection and returns when it is done.

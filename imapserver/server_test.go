@@ -2,6 +2,7 @@ package imapserver
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net"
 	"slices"
@@ -20,6 +21,8 @@ import (
 // testServer is a server for the mail of ann, in memory. Everybody's password
 // is "secret"; whoever logs in acts on ann's mail. "nobody" is refused.
 type testServer struct {
+	rawIn, rawOut io.WriteCloser // of every login
+
 	*Server
 	addr string
 	mail *mailboxmem.Mail
@@ -61,7 +64,7 @@ func (ts *testServer) Login(_ context.Context, _ *Client, cred Credentials) (*Lo
 	if cred.Password != "secret" || cred.AuthID == "nobody" {
 		return nil, imap.Errorf(imap.CodeAuthenticationFailed, "Authentication failed.")
 	}
-	login := &Login{User: cred.AuthzID, Acting: cred.AuthID}
+	login := &Login{User: cred.AuthzID, Acting: cred.AuthID, RawIn: ts.rawIn, RawOut: ts.rawOut}
 	if login.User == "" {
 		login.User = cred.AuthID
 	}

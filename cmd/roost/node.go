@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/roost-mail/roost/auth"
@@ -20,6 +21,7 @@ import (
 	"github.com/roost-mail/roost/dict/dictfile"
 	"github.com/roost-mail/roost/director"
 	"github.com/roost-mail/roost/imapserver"
+	"github.com/roost-mail/roost/sasl"
 	"github.com/roost-mail/roost/share"
 	"github.com/roost-mail/roost/store"
 )
@@ -75,7 +77,11 @@ func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (*node
 		return nil, err
 	}
 	n.store = store.New(store.Options{Holder: holderName(set), Log: log})
-	n.imap = imapserver.New(n.imapConfig())
+	cfg, err := n.imapConfig()
+	if err != nil {
+		return nil, err
+	}
+	n.imap = imapserver.New(cfg)
 	return n, nil
 }
 
@@ -121,9 +127,7 @@ func newDirector(ctx context.Context, set *config.Settings, log *slog.Logger) (*
 	if !set.Where("login_proxy_timeout").IsZero() {
 		cfg.Timeout = set.Login.ProxyTimeout // Dovecot's default of 30 s is too long for a client to wait
 	}
-	if len(set.Login.SourceIPs) > 0 {
-		cfg.Source = set.Login.SourceIPs[0]
-	}
+	cfg.Sources = set.Login.SourceIPs
 	return director.New(cfg), nil
 }
 
@@ -160,8 +164,12 @@ func members(ctx context.Context, set *config.Settings) ([]cluster.Member, error
 	return cluster.ParseMembers(ctx, strings.Join(words, " "), net.DefaultResolver)
 }
 
-func (n *node) imapConfig() imapserver.Config {
+func (n *node) imapConfig() (imapserver.Config, error) {
 	set := n.set
+	mechanisms, err := sasl.Select(set.Auth.Mechanisms...)
+	if err != nil {
+		return imapserver.Config{}, fmt.Errorf("%s: auth_mechanisms: %w", set.Where("auth_mechanisms"), err)
+	}
 	trusted := func(a netip.Addr) bool {
 		for _, p := range set.Login.TrustedNetworks {
 			if p.Contains(a.Unmap()) {
@@ -178,8 +186,9 @@ func (n *node) imapConfig() imapserver.Config {
 		IdleKeepalive: set.IMAP.IdleNotifyInterval,
 		MaxLine:       set.IMAP.MaxLineLength,
 		SlowCommand:   time.Second,
-		RawLog:        n.rawLog,
-	}
+		IDFields:      idFields(set.IMAP.IDSend),
+		Mechanisms:    mechanisms,
+	}, nil
 }
 
 // listen opens the ports, or takes those that given holds by address.
@@ -190,13 +199,34 @@ func (n *node) listen(ctx context.Context, given map[string]net.Listener) error 
 		ln := given[addr]
 		if ln == nil {
 			var err error
-			if ln, err = lc.Listen(ctx, network(l.Address), addr); err != nil {
+			ln, err = lc.Listen(ctx, network(l.Address), addr)
+			if err != nil && l.Address == "::" && n.set.Where("listen").IsZero() && !errors.Is(err, syscall.EADDRINUSE) {
+				n.log.Warn("no IPv6 here", "addr", addr, "error", err)
+				continue
+			}
+			if err != nil {
 				return fmt.Errorf("%s: %w", l.Pos, err)
 			}
 		}
 		n.listeners = append(n.listeners, ln)
 	}
 	return nil
+}
+
+// idFields are what the ID command answers (imap_id_send): pairs of name and
+// value, where * is our own value, which we have for the name only.
+func idFields(setting string) map[string]string {
+	fields := map[string]string{}
+	words := strings.Fields(setting)
+	for i := 0; i+1 < len(words); i += 2 {
+		switch name, value := words[i], words[i+1]; {
+		case value != "*":
+			fields[name] = value
+		case name == "name":
+			fields[name] = "Roost"
+		}
+	}
+	return fields
 }
 
 // network keeps 0.0.0.0 and :: apart: each address of listen is a socket of its own.

@@ -7,7 +7,6 @@ import (
 
 	"github.com/roost-mail/roost/auth"
 	"github.com/roost-mail/roost/director"
-	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/imapserver"
 )
 
@@ -15,8 +14,7 @@ import (
 // (host, port, director_tag, destuser, pass, master).
 func (n *node) proxy(ctx context.Context, c *imapserver.Client, cred imapserver.Credentials, res *auth.Result) (imapserver.Proxy, error) {
 	if !n.set.Director.Enabled && res.Fields["host"] == "" {
-		return nil, imap.Wrap(imap.CodeUnavailable, "Account is temporarily unavailable.",
-			fmt.Errorf("passdb says proxy for %s, but there is neither director_mail_servers nor a field host", res.User))
+		return nil, unavailable(fmt.Errorf("passdb says proxy for %s, but there is neither director_mail_servers nor a field host", res.User))
 	}
 	r := director.Route{
 		User: res.User, AuthID: res.Acting, Password: cred.Password,
@@ -25,7 +23,7 @@ func (n *node) proxy(ctx context.Context, c *imapserver.Client, cred imapserver.
 	if port := res.Fields["port"]; port != "" {
 		p, err := strconv.ParseUint(port, 10, 16)
 		if err != nil {
-			return nil, imap.Wrap(imap.CodeUnavailable, "Account is temporarily unavailable.", fmt.Errorf("passdb field port of %s: %w", res.User, err))
+			return nil, unavailable(fmt.Errorf("passdb field port of %s: %w", res.User, err))
 		}
 		r.Port = uint16(p)
 	}

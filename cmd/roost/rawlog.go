@@ -41,10 +41,10 @@ func (l *rawLogs) open(setting string, vars *config.Vars) (in, out io.WriteClose
 }
 
 // rawLog is the raw log of a client's session (rawlog_dir).
-func (n *node) rawLog(user string) (in, out io.WriteCloser) {
-	in, out, err := n.rawLogs.open(n.set.Mail.RawlogDir, &config.Vars{User: user, Service: "imap"})
+func (u *user) rawLog() (in, out io.WriteCloser) {
+	in, out, err := u.node.rawLogs.open(u.set.Mail.RawlogDir, u.vars)
 	if err != nil {
-		n.log.Warn("raw log", "user", user, "error", err)
+		u.node.log.Warn("raw log", "user", u.name, "error", err)
 	}
 	return in, out
 }

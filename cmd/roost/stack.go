@@ -32,7 +32,7 @@ func (n *node) Login(ctx context.Context, c *imapserver.Client, cred imapserver.
 	if res.Fields.Flag("proxy") {
 		login.Proxy, err = n.proxy(ctx, c, cred, res)
 	} else {
-		login.Account, login.Acting, err = n.session(ctx, c, res)
+		err = n.session(ctx, c, res, login)
 	}
 	if err != nil {
 		return nil, err
@@ -40,38 +40,54 @@ func (n *node) Login(ctx context.Context, c *imapserver.Client, cred imapserver.
 	return login, nil
 }
 
-// session opens a user's mail for one session. acting is whose rights apply:
-// who logged in, unless acl_user names another.
-func (n *node) session(ctx context.Context, c *imapserver.Client, res *auth.Result) (_ mailbox.Account, acting string, err error) {
+// session opens a user's mail for one session. login.Acting becomes whose rights
+// apply: who logged in, unless acl_user names another.
+func (n *node) session(ctx context.Context, c *imapserver.Client, res *auth.Result, login *imapserver.Login) error {
 	set, warnings, err := n.set.ForUser(res.UserFields)
 	if err != nil {
-		return nil, "", imap.Wrap(imap.CodeUnavailable, "Account is temporarily unavailable", err)
+		return unavailable(err)
 	}
 	for _, w := range warnings {
-		n.log.Warn("userdb field", "user", res.User, "warning", w.String())
+		n.oncePerUser(res.User+" "+w.Text, func() {
+			n.log.Warn("userdb field", "user", res.User, "warning", w.String())
+		})
 	}
 	n.warnSystemUser(res)
 	u := &user{node: n, set: set, client: c, vars: sessionVars(c, res), name: res.User, acting: res.Acting, groups: res.Groups}
-	if err := u.applyACLUser(ctx); err != nil {
-		return nil, "", err
+	if err := u.applyACLSettings(ctx); err != nil {
+		return unavailable(err)
 	}
 	if err := u.locate(res.UserFields["home"]); err != nil {
-		return nil, "", imap.Wrap(imap.CodeUnavailable, "Account is temporarily unavailable", err)
+		return unavailable(err)
 	}
+	if login.Account, err = u.open(ctx, res); err != nil {
+		return err
+	}
+	login.Acting = u.acting
+	login.RawIn, login.RawOut = u.rawLog()
+	return nil
+}
+
+// unavailable is what a client hears of trouble that an administrator has to mend.
+func unavailable(cause error) error {
+	return imap.Wrap(imap.CodeUnavailable, "Account is temporarily unavailable.", cause)
+}
+
+// open is a back session's Account, or the owner's own, which is counted.
+func (u *user) open(ctx context.Context, res *auth.Result) (mailbox.Account, error) {
 	if u.acting != u.name {
-		back, err := u.openGuarded(ctx)
-		return back, u.acting, err
+		return u.openGuarded(ctx)
 	}
-	release, err := n.conns.add(res, c, set.Mail.MaxUserIPConnections)
+	release, err := u.node.conns.add(res, u.client, u.set.Mail.MaxUserIPConnections)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	front, err := u.openTree(ctx, release)
+	tree, err := u.openTree(ctx, release)
 	if err != nil {
 		release()
-		return nil, "", err
+		return nil, err
 	}
-	return front, u.acting, nil
+	return tree, nil
 }
 
 // warnSystemUser: one system user runs Roost, whatever a userdb says.
@@ -112,26 +128,37 @@ type user struct {
 	dir    string   // of the mail
 }
 
-// applyACLUser lets the settings name whose rights apply (acl_user).
-func (u *user) applyACLUser(ctx context.Context) error {
-	if u.set.ACL.User == "" {
-		return nil
+// applyACLSettings lets the settings name whose rights apply (acl_user, or else
+// master_user), and the groups of users for whom the userdb names none
+// (acl_groups).
+func (u *user) applyACLSettings(ctx context.Context) error {
+	setting := u.set.ACL.User
+	if setting == "" {
+		setting = u.set.ACL.MasterUser
 	}
-	name, err := config.Expand(u.set.ACL.User, u.vars)
+	name, err := config.Expand(setting, u.vars)
 	if err == nil && name != "" {
 		name, err = u.node.auth.Names().Normalize(name)
 	}
 	if err != nil {
-		return imap.Wrap(imap.CodeUnavailable, "Account is temporarily unavailable", fmt.Errorf("acl_user: %w", err))
+		return fmt.Errorf("acl_user: %w", err)
 	}
-	if name == "" || name == u.acting {
-		return nil
+	if name != "" && name != u.acting {
+		res, err := u.node.auth.Lookup(ctx, name)
+		if err != nil {
+			return fmt.Errorf("acl_user %s: %w", name, err)
+		}
+		u.acting, u.groups = name, res.Groups
 	}
-	res, err := u.node.auth.Lookup(ctx, name)
-	if err != nil {
-		return imap.Wrap(imap.CodeUnavailable, "Account is temporarily unavailable", fmt.Errorf("acl_user %s: %w", name, err))
+	if len(u.groups) == 0 && u.set.ACL.Groups != "" {
+		vars := *u.vars
+		vars.User = u.acting
+		list, err := config.Expand(u.set.ACL.Groups, &vars)
+		if err != nil {
+			return fmt.Errorf("acl_groups: %w", err)
+		}
+		u.groups = strings.Split(list, ",")
 	}
-	u.acting, u.groups = name, res.Groups
 	return nil
 }
 
@@ -185,7 +212,7 @@ func (u *user) openGuarded(ctx context.Context) (*acl.Guard, error) {
 func (u *user) openTree(ctx context.Context, closed func()) (*namespace.Tree, error) {
 	shared, err := u.sharedNamespaces()
 	if err != nil {
-		return nil, imap.Wrap(imap.CodeUnavailable, "Account is temporarily unavailable", err)
+		return nil, unavailable(err)
 	}
 	own, err := u.openGuarded(ctx)
 	if err != nil {

@@ -2,10 +2,12 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"testing"
 
 	"github.com/roost-mail/roost/mailbox"
+	"github.com/roost-mail/roost/mailbox/mailboxmem"
 	"github.com/roost-mail/roost/mailbox/mailboxtest"
 )
 
@@ -43,4 +45,24 @@ func fixture(t *testing.T, o Options) mailboxtest.Fixture {
 
 func TestConformance(t *testing.T) {
 	mailboxtest.Test(t, func(t *testing.T) mailboxtest.Fixture { return fixture(t, testOptions(t)) })
+}
+
+// memory is alice's mail in the model.
+func memory(*testing.T) mailboxtest.Fixture {
+	m := mailboxmem.New("alice")
+	return mailboxtest.Fixture{
+		Owner:  func() mailbox.Account { return m.As("alice", true) },
+		Reader: func(name string) mailbox.Account { return m.As(name, true) },
+	}
+}
+
+func TestRandom(t *testing.T) {
+	open := func(t *testing.T) mailboxtest.Fixture {
+		o := testOptions(t)
+		o.limits = limits{segment: 20 << 10, foldBytes: 10 << 10, foldRecords: 20}
+		return fixture(t, o)
+	}
+	for seed := range uint64(10) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { mailboxtest.Random(t, open, memory, seed, 150) })
+	}
 }

@@ -31,7 +31,9 @@ func (c *Conn) search(h *Handler) bool {
 		if !c.dec.Number(&n) {
 			break // (MODSEQ n), or a space at the end
 		}
-		found = append(found, imap.UID(n))
+		if n > 0 {
+			found = append(found, imap.UID(n))
+		}
 	}
 	if h.Search != nil {
 		h.Search(imap.UIDSetOf(found...))

@@ -64,7 +64,7 @@ func (c *Conn) fetchValue(name string, m *FetchData) (item Items, ok bool) {
 	var n uint64
 	switch name {
 	case "UID":
-		ok = d.Expect(d.Number((*uint32)(&m.UID)), "UID")
+		ok = d.Expect(d.Number((*uint32)(&m.UID)) && m.UID > 0, "UID")
 		return ItemUID, ok
 	case "FLAGS":
 		ok = d.ExpectFlagList(&m.Flags)

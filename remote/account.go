@@ -65,20 +65,23 @@ func plainPrefix(pattern string) string {
 	return prefix
 }
 
+// maxNames bounds what a peer can make us hold of its tree.
+const maxNames = 1_000_000
+
 // list adds the mailboxes whose names begin with prefix.
 func (a *Account) list(ctx context.Context, verb, prefix string, names map[string]bool) error {
 	h := &imapclient.Handler{List: func(d *imapclient.ListData) {
 		if slices.ContainsFunc(d.Attrs, isNoMailbox) {
 			return
 		}
-		if name, ok := a.control.fromPeer(d.Name, d.Delimiter); ok && name != "" {
+		if name, ok := a.control.fromPeer(d.Name, d.Delimiter); ok && name != "" && len(names) < maxNames {
 			names[name] = true
 		}
 	}}
 	return refusal(a.control.do(ctx, true, func(c *imapclient.Conn) error {
 		peer, err := a.control.toPeer(prefix)
 		if err != nil {
-			return nil //nolint:nilerr // nothing there has such a name
+			return nil // nothing there has such a name
 		}
 		_, err = c.Do(ctx, h, func(e *imapwire.Encoder) {
 			e.Atom(verb).SP().String("").SP().Mailbox(peer + "*")

@@ -55,12 +55,28 @@ func (b *box) selectOn(ctx context.Context, c *imapclient.Conn) error {
 	if err != nil {
 		return err
 	}
+	b.event(func(st *state) {
+		st.renew()
+		st.exists = 0
+	})
+	s := selection{readOnly: b.readOnly}
+	c.Handler = b.handler()
+	c.Handler.Status, c.Handler.Flags = s.status, func(flags []imap.Flag) { s.flags = flags }
+	err = b.exchangeSelect(ctx, c, peer, &s)
+	c.Handler = b.handler()
+	if err != nil {
+		b.event((*state).restore)
+		return b.notSelected(err)
+	}
+	return b.adopt(&s)
+}
+
+// exchangeSelect sends the commands of a SELECT and waits for what they give.
+func (b *box) exchangeSelect(ctx context.Context, c *imapclient.Conn, peer string, s *selection) error {
 	verb, modSeq := "SELECT", c.Has("CONDSTORE")
 	if b.readOnly {
 		verb = "EXAMINE"
 	}
-	s := selection{readOnly: b.readOnly}
-	c.Handler = s.handler()
 	selecting, err := c.Send(ctx, nil, func(e *imapwire.Encoder) {
 		e.Atom(verb).SP().Mailbox(peer)
 		if modSeq {
@@ -80,14 +96,16 @@ func (b *box) selectOn(ctx context.Context, c *imapclient.Conn) error {
 		return unavailable(c.Broken())
 	}
 	if refused != nil {
-		return b.notSelected(refusal(refused, imap.CodeNonExistent))
-	}
-	if err != nil && s.exists > 0 {
-		return refusal(err, imap.CodeCannot)
+		return refusal(refused, imap.CodeNonExistent)
 	}
 	s.status(status)
-	c.Handler = b.handler()
-	return b.adopt(&s)
+	// Some servers say BAD to 1:* where there are no messages.
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.state.exists > 0 {
+		return refusal(err, imap.CodeCannot)
+	}
+	return nil
 }
 
 // flagItems are what is kept of each message.
@@ -120,28 +138,6 @@ type selection struct {
 	permanent     []imap.Flag
 	limited       bool // PERMANENTFLAGS were told
 	readOnly      bool
-	exists        int
-	messages      []message
-}
-
-func (s *selection) handler() imapclient.Handler {
-	return imapclient.Handler{
-		Status: s.status,
-		Exists: func(n uint32) { s.exists = int(n) },
-		Flags:  func(flags []imap.Flag) { s.flags = flags },
-		Expunge: func(seq imap.SeqNum) {
-			if int(seq) <= len(s.messages) {
-				s.messages = slices.Delete(s.messages, int(seq)-1, int(seq))
-			}
-			s.exists--
-		},
-		Fetch: func(m *imapclient.FetchData) error {
-			if m.Has&imapclient.ItemUID != 0 && m.Has&imapclient.ItemFlags != 0 {
-				s.messages = append(s.messages, newMessage(m))
-			}
-			return nil
-		},
-	}
 }
 
 // status takes the response codes of SELECT (RFC 9051 section 6.3.2).
@@ -185,6 +181,7 @@ func (b *box) adopt(s *selection) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	st := &b.state
+	st.keep()
 	if s.uidValidity == 0 {
 		return unavailable(errNoUIDs)
 	}
@@ -199,8 +196,6 @@ func (b *box) adopt(s *selection) error {
 		s.permanent = append(slices.Clone(s.flags), imap.FlagWildcard)
 	}
 	st.setFlags(s.flags, s.permanent, s.readOnly)
-	st.exists = s.exists
-	st.replace(s.messages)
 	return nil
 }
 
@@ -247,9 +242,12 @@ func (b *box) Sync(ctx context.Context, fresh bool) (mailbox.Changes, error) {
 	if b.watch == nil {
 		b.refresh(ctx, fresh)
 	}
+	if err := ctx.Err(); err != nil {
+		return mailbox.Changes{}, err
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.state.take(), ctx.Err()
+	return b.state.take(), nil
 }
 
 // refresh takes in what the peer has to tell. If it can't be asked, that is
@@ -282,30 +280,33 @@ func (b *box) noteReached(err error) {
 }
 
 // complete asks for the messages that the peer has told of only as a number.
+// What changes meanwhile may take more than one attempt.
 func (b *box) complete(ctx context.Context, c *imapclient.Conn) error {
 	for range 3 {
 		b.mu.Lock()
-		from, incomplete := b.state.lastUID()+1, b.state.incomplete()
-		if b.state.confused {
+		from, incomplete, all := b.state.lastUID()+1, b.state.incomplete(), b.state.confused
+		if incomplete && all {
 			from = 1
+			b.state.renew()
 		}
 		b.mu.Unlock()
 		if !incomplete {
 			return nil
 		}
-		fetched := selection{}
-		h := imapclient.Handler{Fetch: fetched.handler().Fetch}
 		set := imap.UIDRange(from, 1<<32-1).String()
-		if _, err := c.Do(ctx, &h, command("UID FETCH "+set+" "+flagItems(c.Has("CONDSTORE")))); err != nil {
+		_, err := c.Do(ctx, nil, command("UID FETCH "+set+" "+flagItems(c.Has("CONDSTORE"))))
+		if all {
+			b.event(func(s *state) {
+				if err != nil {
+					s.restore()
+				} else {
+					s.keep()
+				}
+			})
+		}
+		if err != nil {
 			return err
 		}
-		b.mu.Lock()
-		if b.state.confused {
-			b.state.replace(fetched.messages)
-		} else {
-			b.state.extend(fetched.messages)
-		}
-		b.mu.Unlock()
 	}
 	return nil
 }

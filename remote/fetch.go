@@ -3,6 +3,7 @@ package remote
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,8 +21,11 @@ import (
 const maxRanges = 1000
 
 // maxHeld is how much of a message's sections is held in memory while what was
-// asked for with them has not come. More goes into a file.
-const maxHeld = 256 << 10
+// asked for with them has not come. More goes into files, up to maxFiled.
+const (
+	maxHeld  = 256 << 10
+	maxFiled = 1 << 30
+)
 
 // chunks cuts a set into what one command can name.
 func chunks(uids imap.UIDSet) func(yield func(imap.UIDSet) bool) {
@@ -257,6 +261,9 @@ func (f *fetching) hold(s *imapclient.SectionData) (io.Reader, error) {
 	if f.held += s.Size; f.held <= maxHeld {
 		body, err := io.ReadAll(s.Body)
 		return bytes.NewReader(body), err
+	}
+	if f.held > maxFiled {
+		return nil, errors.New("hold a section: too big")
 	}
 	file, err := os.CreateTemp("", "roost-section-*")
 	if err != nil {

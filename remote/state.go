@@ -9,6 +9,9 @@ import (
 	"github.com/roost-mail/roost/mailbox"
 )
 
+// maxMessages bounds what a peer can make us hold of a mailbox.
+const maxMessages = 10_000_000
+
 var errNoUIDs = errors.New("server tells no UIDVALIDITY")
 
 // state is what is known of an open mailbox: the peer's view of it, and what
@@ -19,6 +22,7 @@ type state struct {
 	messages []message // by the peer's sequence numbers, as far as their UIDs are known
 	exists   int       // how many there are
 	confused bool      // the numbers can't be right: all is to be fetched again
+	before   *earlier  // from renew to keep or restore, else nil
 
 	uidNext       imap.UID
 	highestModSeq imap.ModSeq
@@ -33,6 +37,12 @@ type state struct {
 	flagsChanged, gone, revoked, unavailable bool // to be told
 	ended                                    bool // gone, and told or not
 	lost                                     bool // the peer could not be asked last time
+}
+
+// earlier is what was known before all was asked for again.
+type earlier struct {
+	messages []message
+	exists   int
 }
 
 // message is what is kept of a message.
@@ -57,7 +67,9 @@ func (s *state) lastUID() imap.UID {
 }
 
 // incomplete reports whether there are messages whose UIDs are not known.
-func (s *state) incomplete() bool { return !s.ended && (s.confused || s.exists != len(s.messages)) }
+func (s *state) incomplete() bool {
+	return !s.ended && s.before == nil && (s.confused || s.exists != len(s.messages))
+}
 
 // find is the message with that UID, nil if it is not known.
 func (s *state) find(uid imap.UID) *message {
@@ -87,57 +99,44 @@ func (s *state) share(flags []imap.Flag) []imap.Flag {
 	return flags
 }
 
-// replace takes a complete list of the messages and notes what differs.
-func (s *state) replace(messages []message) {
-	slices.SortStableFunc(messages, func(a, b message) int { return int(int64(a.uid) - int64(b.uid)) })
-	old := *s
-	s.messages, s.moved = nil, true
-	for i, m := range messages {
-		if i+1 < len(messages) && messages[i+1].uid == m.uid {
-			continue // the peer told of it again, and later
-		}
-		m.flags = s.share(m.flags)
+// renew forgets the messages until keep or restore: the peer is asked for all
+// of them, and may count them anew.
+func (s *state) renew() {
+	s.before = &earlier{s.messages, s.exists}
+	s.messages, s.confused = nil, false
+}
+
+// restore goes back to what was known before renew.
+func (s *state) restore() {
+	s.messages, s.exists, s.before = s.before.messages, s.before.exists, nil
+}
+
+// keep notes what differs from before renew.
+func (s *state) keep() {
+	old := state{messages: s.before.messages}
+	s.before, s.moved = nil, true
+	for i := range s.messages {
+		m := &s.messages[i]
 		if before := old.find(m.uid); before != nil {
 			m.recent = before.recent
 			if !sameFlags(before.flags, m.flags) {
 				s.touch(m.uid)
 			}
 		}
-		s.highestModSeq = max(s.highestModSeq, m.modSeq)
-		s.messages = append(s.messages, m)
 	}
-	s.uidNext = max(s.uidNext, s.lastUID()+1)
-	s.confused = len(s.messages) > s.exists
 }
 
-// extend takes messages that are new. A peer whose numbers do not fit with
-// that is asked again for all.
-func (s *state) extend(messages []message) {
-	for _, m := range messages {
-		m.flags = s.share(m.flags)
-		if m.uid <= s.lastUID() {
-			s.update(m) // the last message is in n:* also if it is below n
-			continue
-		}
-		s.messages = append(s.messages, m)
-		s.moved = true
-		s.highestModSeq = max(s.highestModSeq, m.modSeq)
-	}
-	s.uidNext = max(s.uidNext, s.lastUID()+1)
-	s.confused = len(s.messages) > s.exists
-}
-
-// update takes the flags of a message that is known.
-func (s *state) update(m message) {
-	kept := s.find(m.uid)
-	if kept == nil {
+// add takes a message that is new: the one behind the last.
+func (s *state) add(m message) {
+	if len(s.messages) == maxMessages || m.uid <= s.lastUID() {
+		s.confused = true
 		return
 	}
-	kept.modSeq = max(kept.modSeq, m.modSeq)
-	if !sameFlags(kept.flags, m.flags) {
-		kept.flags = m.flags
-		s.touch(m.uid)
-	}
+	m.flags = s.share(m.flags)
+	s.messages = append(s.messages, m)
+	s.moved = s.moved || s.before == nil
+	s.highestModSeq = max(s.highestModSeq, m.modSeq)
+	s.uidNext = max(s.uidNext, m.uid+1)
 }
 
 func (s *state) setExists(n int) {
@@ -156,7 +155,7 @@ func (s *state) expunge(seq imap.SeqNum) {
 	if i := int(seq) - 1; i < len(s.messages) {
 		delete(s.changed, s.messages[i].uid)
 		s.messages = slices.Delete(s.messages, i, i+1)
-		s.moved = true
+		s.moved = s.moved || s.before == nil
 	}
 }
 
@@ -182,6 +181,11 @@ func (s *state) newlySeen(m *imapclient.FetchData) bool {
 // note takes in what a FETCH response says of flags. The session is told of a
 // change by the next Sync unless it learns of it otherwise (told).
 func (s *state) note(m *imapclient.FetchData, told bool) {
+	const whole = imapclient.ItemUID | imapclient.ItemFlags
+	if int(m.Seq) == len(s.messages)+1 && m.Has&whole == whole {
+		s.add(newMessage(m))
+		return
+	}
 	kept := s.at(m)
 	if kept == nil {
 		return
@@ -229,7 +233,7 @@ func (s *state) end(why *bool) {
 func (s *state) take() mailbox.Changes {
 	c := mailbox.Changes{Gone: s.gone, Revoked: s.revoked, Unavailable: s.unavailable, FlagsChanged: s.flagsChanged}
 	s.gone, s.revoked, s.unavailable, s.flagsChanged = false, false, false, false
-	if s.ended {
+	if s.ended || s.before != nil {
 		return c
 	}
 	if s.moved {

@@ -61,10 +61,6 @@ type account struct {
 	cancel     context.CancelFunc
 	background sync.WaitGroup
 	timer      *time.Timer // under queueMu
-
-	// Guarded by Store.mu.
-	refs   int
-	linger *time.Timer
 }
 
 // allocator gives out numbers. They run ahead of state by what is being committed.

@@ -69,12 +69,27 @@ func (s *Session) receive(ctx context.Context, spooler *spooler, next mailbox.Ne
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
+		if err := s.roomFor(m.Size); err != nil {
+			return nil, err
+		}
 		in, err := s.receiveOne(spooler, m)
 		if err != nil {
 			return nil, err
 		}
 		messages = append(messages, in)
 	}
+}
+
+// roomFor refuses messages while the filesystem is nearly full.
+func (s *Session) roomFor(size int64) error {
+	free, err := s.disk.fs.Free(s.disk.dir)
+	if err != nil {
+		return unavailable(err)
+	}
+	if free-max(size, 0) < s.store.options.MinFree {
+		return imap.Errorf(imap.CodeOverQuota, "The server's disk is full")
+	}
+	return nil
 }
 
 func (s *Session) receiveOne(spooler *spooler, m *mailbox.NewMessage) (in incoming, err error) {

@@ -151,6 +151,7 @@ func (r *recFlags) apply(s *state, _ place) error {
 	}
 	s.modseq = max(s.modseq, r.modseq)
 	b.dirty = true
+	b.compactFlags()
 	return nil
 }
 

@@ -154,3 +154,26 @@ func TestRandomFaults(t *testing.T) {
 		})
 	}
 }
+
+// A nearly full disk takes no messages, but lets clients make room.
+func TestDiskFull(t *testing.T) {
+	ctx := context.Background()
+	fs, _, a := faulty(t, "", 0, 0)
+	fs.mu.Lock()
+	fs.free = 1 << 20
+	fs.mu.Unlock()
+	if _, err := a.Append(ctx, "INBOX", newMail(2)); imap.CodeOf(err) != imap.CodeOverQuota {
+		t.Errorf("append: %v", err)
+	}
+	m, err := a.Open(ctx, "INBOX", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deleted := mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{imap.FlagDeleted}, Silent: true}
+	if err := m.Store(ctx, imap.UIDRange(1, 1), deleted, nil); err != nil {
+		t.Error(err)
+	}
+	if err := m.Expunge(ctx, nil, true); err != nil {
+		t.Error(err)
+	}
+}

@@ -29,6 +29,8 @@ type FS interface {
 	Mkdir(dir string) error
 	// List returns the names in dir.
 	List(dir string) ([]fs.DirEntry, error)
+	// Free is how many bytes may still be written in dir.
+	Free(dir string) (int64, error)
 	// Lock takes the advisory lock of the file name, or fails with errLocked.
 	Lock(name string) (io.Closer, error)
 }
@@ -135,6 +137,15 @@ func (o OS) Mkdir(dir string) error {
 
 // List implements FS.
 func (OS) List(dir string) ([]fs.DirEntry, error) { return os.ReadDir(dir) }
+
+// Free implements FS.
+func (OS) Free(dir string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, err
+	}
+	return int64(st.Bavail) * st.Bsize, nil
+}
 
 // Lock implements FS.
 func (OS) Lock(name string) (io.Closer, error) {

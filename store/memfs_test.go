@@ -18,6 +18,7 @@ type memFS struct {
 	kept  map[string]*memNode // as they are after a power loss
 	locks map[string]bool
 
+	free     int64
 	ops      int                                // so far
 	freezeAt int                                // this and later operations do nothing; 0: never
 	failOp   func(op, name string) (error, int) // an error, and how much is written before it
@@ -31,7 +32,7 @@ type memNode struct {
 var errFrozen = errors.New("the process is dead")
 
 func newMemFS() *memFS {
-	return &memFS{names: map[string]*memNode{}, kept: map[string]*memNode{}, locks: map[string]bool{}}
+	return &memFS{names: map[string]*memNode{}, kept: map[string]*memNode{}, locks: map[string]bool{}, free: 1 << 40}
 }
 
 // step counts an operation that changes something.
@@ -163,6 +164,12 @@ func (m *memFS) List(dir string) ([]fs.DirEntry, error) {
 		}
 	}
 	return list, nil
+}
+
+func (m *memFS) Free(string) (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.free, nil
 }
 
 func (m *memFS) Lock(name string) (io.Closer, error) {

@@ -198,3 +198,20 @@ func (t *flagTable) all() []imap.Flag {
 	}
 	return t.known
 }
+
+// compactFlags forgets combinations that no message has, when they are many.
+func (b *box) compactFlags() {
+	if len(b.flags.combos) < 1024+2*len(b.rows) {
+		return
+	}
+	numbers, lists := b.flags.used(b.rows)
+	kept := flagTable{keywords: b.flags.keywords, known: b.flags.known}
+	for _, list := range lists {
+		kept.intern(list) // gives them the numbers that used gave
+	}
+	for i := range b.rows {
+		r := &b.rows[i]
+		r.flags = numbers[r.combo()]<<1 | r.flags&rowSeen
+	}
+	b.flags = kept
+}

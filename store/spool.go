@@ -58,7 +58,7 @@ func (s *spooler) take(r io.Reader, size int64) (*spool, error) {
 	if s.file == nil {
 		f, err := s.disk.fs.Temp(s.disk.dir)
 		if err != nil {
-			return nil, fmt.Errorf("create spool file: %w", err)
+			return nil, unavailable(fmt.Errorf("create spool file: %w", err))
 		}
 		s.file = f
 	}
@@ -82,7 +82,7 @@ func (s *spooler) takeFile(r io.Reader, size int64) (*spool, error) {
 			return nil, shortBody(err)
 		}
 		if err := writeAll(s.file, b, s.end+off); err != nil {
-			return nil, fmt.Errorf("spool message: %w", err)
+			return nil, unavailable(fmt.Errorf("spool message: %w", err))
 		}
 		out.sum = crc32.Update(out.sum, castagnoli, b)
 		off += int64(len(b))

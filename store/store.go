@@ -30,6 +30,10 @@ type Options struct {
 	Linger  time.Duration
 	MaxIdle int
 
+	// MinFree is how many bytes of the filesystem are left for expunges, flags
+	// and folds: below it messages are refused. 0 is defaultMinFree.
+	MinFree int64
+
 	// FS is the file system; nil is the real one.
 	FS FS
 
@@ -53,6 +57,7 @@ type limits struct {
 const (
 	defaultLinger  = 30 * time.Second
 	defaultMaxIdle = 1000
+	defaultMinFree = 64 << 20
 )
 
 // Store is what one process has open. Its methods may be called at once from
@@ -92,6 +97,9 @@ func New(o Options) *Store {
 	}
 	if o.MaxIdle == 0 {
 		o.MaxIdle = defaultMaxIdle
+	}
+	if o.MinFree == 0 {
+		o.MinFree = defaultMinFree
 	}
 	if o.limits == (limits{}) {
 		o.limits = limits{segment: segmentMax, foldBytes: foldBytes, foldRecords: foldRecords, rewritePause: rewritePause}

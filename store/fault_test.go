@@ -26,12 +26,12 @@ func faulty(t *testing.T, op string, times, wrote int) (*memFS, *Store, *Session
 	mustAppend(t, a, "INBOX", 1)
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	fs.failOp = func(got, name string) (error, int) {
+	fs.failOp = func(got, name string) (int, error) {
 		if got == op && times > 0 && strings.HasSuffix(name, "."+kindLog) {
 			times--
-			return syscall.EIO, wrote
+			return wrote, syscall.EIO
 		}
-		return nil, 0
+		return 0, nil
 	}
 	return fs, s, a
 }
@@ -56,12 +56,12 @@ func TestDeadSegment(t *testing.T) {
 			}
 			left := 1
 			fs.mu.Lock()
-			fs.failOp = func(got, name string) (error, int) {
+			fs.failOp = func(got, name string) (int, error) {
 				if got == c.op && left > 0 && strings.HasSuffix(name, "."+kindLog) {
 					left--
-					return syscall.EIO, c.wrote
+					return c.wrote, syscall.EIO
 				}
-				return nil, 0
+				return 0, nil
 			}
 			fs.mu.Unlock()
 			_, err = a.Append(ctx, "INBOX", newMail(2))
@@ -137,11 +137,11 @@ func TestRandomFaults(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(uint64(seed), 2))
 			w := &world{t: t, rnd: rnd, fs: newMemFS(), model: modelUsers(nil)}
 			w.open()
-			w.fs.failOp = func(op, name string) (error, int) {
+			w.fs.failOp = func(op, name string) (int, error) {
 				if rnd.IntN(25) == 0 {
-					return []error{syscall.EIO, syscall.ENOSPC, io.ErrShortWrite}[rnd.IntN(3)], rnd.IntN(300)
+					return rnd.IntN(300), []error{syscall.EIO, syscall.ENOSPC, io.ErrShortWrite}[rnd.IntN(3)]
 				}
-				return nil, 0
+				return 0, nil
 			}
 			var unknown *op
 			for range 60 {

@@ -21,7 +21,7 @@ type memFS struct {
 	free     int64
 	ops      int                                // so far
 	freezeAt int                                // this and later operations do nothing; 0: never
-	failOp   func(op, name string) (error, int) // an error, and how much is written before it
+	failOp   func(op, name string) (int, error) // how much is written, and an error
 }
 
 type memNode struct {
@@ -42,8 +42,7 @@ func (m *memFS) step(op, name string) (int, error) {
 		return 0, errFrozen
 	}
 	if m.failOp != nil {
-		err, n := m.failOp(op, name)
-		return n, err
+		return m.failOp(op, name)
 	}
 	return 0, nil
 }

@@ -1,10 +1,6 @@
 package store
 
-import (
-	"slices"
-
-	"github.com/roost-mail/roost/imap"
-)
+import "slices"
 
 // reader is one user's own \Seen in one mailbox.
 type reader struct {
@@ -65,23 +61,4 @@ func (r *reader) mark(span seenSpan) {
 	}
 	r.spans = slices.Replace(r.spans, i, j, slices.Concat(left, []seenSpan{span}, right)...)
 	r.highest = max(r.highest, span.modseq)
-}
-
-// seenUIDs are the spans that are seen.
-func (r *reader) seenUIDs() imap.UIDSet {
-	if r == nil {
-		return nil
-	}
-	var set imap.UIDSet
-	for _, s := range r.spans {
-		if !s.seen {
-			continue
-		}
-		if n := len(set); n > 0 && set[n-1].Stop+1 == s.start {
-			set[n-1].Stop = s.stop
-			continue
-		}
-		set = append(set, imap.Range{Start: s.start, Stop: s.stop})
-	}
-	return set
 }

@@ -245,14 +245,14 @@ func TestFlagsAreSynced(t *testing.T) {
 	}
 	synced := make(chan struct{}, 1)
 	fs.mu.Lock()
-	fs.failOp = func(op, _ string) (error, int) {
+	fs.failOp = func(op, _ string) (int, error) {
 		if op == "sync" {
 			select {
 			case synced <- struct{}{}:
 			default:
 			}
 		}
-		return nil, 0
+		return 0, nil
 	}
 	fs.mu.Unlock()
 	change := mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{imap.FlagFlagged}, Silent: true}

@@ -62,7 +62,11 @@ func TestRandom(t *testing.T) {
 		o.limits = limits{segment: 20 << 10, foldBytes: 10 << 10, foldRecords: 20}
 		return fixture(t, o)
 	}
-	for seed := range uint64(10) {
+	seeds := uint64(10)
+	if testing.Short() {
+		seeds = 3
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { mailboxtest.Random(t, open, memory, seed, 150) })
 	}
 }

@@ -1,0 +1,328 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// txn is a transaction on its way.
+type txn struct {
+	// build makes the records from the state of the moment. It is called by the leader.
+	build func(*builder) error
+	// run is work for the leader that is no transaction; then build is nil.
+	run func() error
+
+	durable bool    // answered after a sync
+	alone   bool    // sees all before it applied, and is applied before the next
+	origin  *handle // whose own change it is
+
+	entries []entry
+	size    int64
+	err     error
+	done    bool // written by the leader before wake
+	lead    bool // under queueMu: leadership was handed to it
+	wake    chan struct{}
+}
+
+// submit has t done and returns its outcome. A cancelled ctx takes t out of the
+// queue; once it is being worked on, its end is awaited.
+func (a *account) submit(ctx context.Context, t *txn) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	t.wake = make(chan struct{}, 1)
+	a.queueMu.Lock()
+	if a.ended != nil {
+		err := a.ended
+		a.queueMu.Unlock()
+		return err
+	}
+	a.queue = append(a.queue, t)
+	if a.leading {
+		a.queueMu.Unlock()
+		if !a.await(ctx, t) {
+			return ctx.Err()
+		}
+	} else {
+		a.leading = true
+		a.queueMu.Unlock()
+	}
+	if !t.done {
+		a.lead(t)
+	}
+	return t.err
+}
+
+// await waits until t is done or leads. It reports false if t was withdrawn.
+func (a *account) await(ctx context.Context, t *txn) bool {
+	select {
+	case <-t.wake:
+		return true
+	case <-ctx.Done():
+	}
+	a.queueMu.Lock()
+	if !t.lead {
+		for i, other := range a.queue {
+			if other == t {
+				a.queue = append(a.queue[:i], a.queue[i+1:]...)
+				a.queueMu.Unlock()
+				return false
+			}
+		}
+	}
+	a.queueMu.Unlock()
+	<-t.wake
+	return true
+}
+
+// lead works on the queue until own is done.
+func (a *account) lead(own *txn) {
+	sound := false
+	defer func() {
+		if !sound {
+			a.abandon()
+		}
+	}()
+	for !own.done {
+		a.step()
+	}
+	sound = true
+	a.queueMu.Lock()
+	defer a.queueMu.Unlock()
+	if len(a.queue) == 0 {
+		a.leading = false
+		return
+	}
+	a.queue[0].lead = true
+	a.queue[0].wake <- struct{}{}
+}
+
+// abandon ends an account whose leader panicked: nobody may wait for it for
+// ever, and its state is not to be trusted.
+func (a *account) abandon() {
+	a.queueMu.Lock()
+	if a.ended == nil {
+		a.ended = unavailable(errPanicked)
+	}
+	waiting := append(a.queue, a.group...)
+	a.queue = nil
+	a.queueMu.Unlock()
+	for _, t := range waiting {
+		if !t.done {
+			a.finish(t, unknownOutcome(errPanicked))
+		}
+	}
+	a.breakDown(errPanicked)
+}
+
+var errPanicked = errors.New("the writer of this account panicked")
+
+// Bounds of a group of transactions that share a sync.
+const (
+	maxGroup      = 256
+	maxGroupBytes = 16 << 20
+	maxUnsynced   = 1 << 20
+)
+
+// take is the next transaction, if it may join group.
+func (a *account) take(group []*txn, size int64) *txn {
+	a.queueMu.Lock()
+	defer a.queueMu.Unlock()
+	if len(a.queue) == 0 || len(group) == maxGroup || size > maxGroupBytes {
+		return nil
+	}
+	t := a.queue[0]
+	if len(group) > 0 && (t.alone || group[len(group)-1].alone) {
+		return nil
+	}
+	a.queue[0] = nil
+	a.queue = a.queue[1:]
+	return t
+}
+
+// step takes a group of transactions from the queue and brings it to its end.
+func (a *account) step() {
+	var group []*txn
+	var size int64
+	a.group = nil
+	for {
+		t := a.take(group, size)
+		if t == nil {
+			break
+		}
+		a.group = append(a.group, t)
+		if t.run != nil {
+			a.finish(t, t.run())
+			return
+		}
+		if err := a.build(t); err != nil {
+			a.finish(t, err)
+			continue
+		}
+		if len(t.entries) == 0 {
+			a.finish(t, nil)
+			continue
+		}
+		group = append(group, t)
+		size += t.size
+		if err := a.writer.append(t.entries); err != nil {
+			a.failed(err, group)
+			return
+		}
+	}
+	if len(group) > 0 {
+		a.commit(group)
+	}
+	a.upkeep()
+}
+
+// build makes t's records.
+func (a *account) build(t *txn) error {
+	if a.broken != nil {
+		return unavailable(a.broken)
+	}
+	b := &builder{account: a, st: a.st, txn: t, now: a.store.now()}
+	err := t.build(b)
+	t.entries = b.entries
+	for i := range t.entries {
+		if body := t.entries[i].body; body != nil {
+			t.size += body.size
+		}
+	}
+	return err
+}
+
+// commit writes a group, syncs it if need be, applies it and tells everyone.
+func (a *account) commit(group []*txn) {
+	durable := false
+	for _, t := range group {
+		durable = durable || t.durable
+	}
+	before := a.writer.written
+	err := a.writer.flush()
+	if err == nil && (durable || a.writer.unsyncedBytes > maxUnsynced) {
+		err = a.writer.sync()
+	} else if err == nil {
+		for _, t := range group {
+			a.writer.keep(t.entries, a.writer.written-before)
+		}
+		a.syncSoon()
+	}
+	if err != nil {
+		a.failed(err, group)
+		return
+	}
+	a.applyAll(group)
+	for _, t := range group {
+		a.finish(t, nil)
+	}
+}
+
+// applyAll changes the state and calls the watchers.
+func (a *account) applyAll(group []*txn) {
+	for _, h := range a.applyLocked(group) {
+		h.call()
+	}
+}
+
+func (a *account) applyLocked(group []*txn) []*handle {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, t := range group {
+		a.st.origin = t.origin
+		for i := range t.entries {
+			e := &t.entries[i]
+			if err := e.rec.apply(a.st, e.at); err != nil {
+				a.log.Error("change does not fit the state", "user", a.user, "type", e.rec.kind(), "err", err)
+			}
+			a.tail.add(e)
+		}
+	}
+	a.st.origin = nil
+	return a.st.watchers()
+}
+
+func (t *tail) add(e *entry) {
+	t.records++
+	if e.body != nil {
+		t.bytes += e.body.size
+	}
+	t.bytes += frameLen
+}
+
+func (a *account) finish(t *txn, err error) {
+	t.err, t.done = err, true
+	t.wake <- struct{}{}
+}
+
+// failed deals with a log that could not be written or synced. It is never tried
+// again: a new segment takes its place, and what was answered before its sync is
+// written there. The group's outcome is unknown.
+func (a *account) failed(cause error, group []*txn) {
+	a.log.Error("writing the log failed", "user", a.user, "segment", a.writer.name, "synced", a.writer.synced, "err", cause)
+	if err := a.replaceSegment(); err != nil {
+		a.breakDown(errors.Join(cause, err))
+	}
+	for _, t := range group {
+		a.finish(t, unknownOutcome(cause))
+	}
+}
+
+// breakDown makes the account unavailable until all have closed it.
+func (a *account) breakDown(cause error) {
+	a.log.Error("account is unavailable", "user", a.user, "dir", a.disk.dir, "err", cause)
+	a.mu.Lock()
+	a.broken = cause
+	for _, b := range a.st.boxes {
+		a.st.note(b, event{kind: eventBroken})
+	}
+	wake := a.st.watchers()
+	a.mu.Unlock()
+	for _, h := range wake {
+		h.call()
+	}
+}
+
+// syncSoon has what was written synced within the promised second.
+func (a *account) syncSoon() {
+	if a.timerSet {
+		return
+	}
+	a.queueMu.Lock()
+	defer a.queueMu.Unlock()
+	if a.ended != nil {
+		return
+	}
+	a.timerSet = true
+	a.background.Add(1)
+	a.timer = time.AfterFunc(syncDelay, func() {
+		defer a.background.Done()
+		err := a.submit(context.Background(), &txn{alone: true, run: a.syncNow})
+		if err != nil && a.ctxErr() == nil {
+			a.log.Error("sync of flag changes failed", "user", a.user, "err", err)
+		}
+	})
+}
+
+// syncDelay leaves room for the sync itself within one second.
+const syncDelay = 500 * time.Millisecond
+
+func (a *account) ctxErr() error {
+	a.queueMu.Lock()
+	defer a.queueMu.Unlock()
+	return a.ended
+}
+
+// syncNow is run by the leader.
+func (a *account) syncNow() error {
+	a.timerSet = false
+	if a.broken != nil {
+		return unavailable(a.broken)
+	}
+	if err := a.writer.sync(); err != nil {
+		a.failed(err, nil)
+		return a.broken
+	}
+	return nil
+}

@@ -1,0 +1,252 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
+	"github.com/roost-mail/roost/message"
+)
+
+// contents reads messages from the segments. Files stay open until close.
+type contents struct {
+	account *account
+	files   map[uint32]*segmentReader
+	buf     []byte
+	rec     recMessage
+	digest  message.Digest
+}
+
+// content is a message in its segment. It is valid until the next is opened.
+type content struct {
+	digest *message.Digest
+	file   io.ReaderAt
+	off    int64 // where the body begins
+	size   int64
+	sum    uint32
+	mem    []byte // the body, once it was read and is small
+}
+
+func (c *contents) close() {
+	for _, r := range c.files {
+		r.file.Close() //nolint:errcheck // only read
+	}
+}
+
+// errExpunged says that a message went away while it was about to be read.
+var errExpunged = errors.New("message was expunged")
+
+// openRow finds a message. Its segment may have been rewritten since its place
+// was looked up: then it is looked up again, once.
+func (c *contents) openRow(r *seenRow) (*content, error) {
+	m, err := c.open(r.at)
+	if errors.Is(err, fs.ErrNotExist) {
+		a := c.account
+		a.mu.RLock()
+		b := a.st.blobs.find(r.blob)
+		if b == nil || b.refs == 0 {
+			a.mu.RUnlock()
+			return nil, errExpunged
+		}
+		r.at = b.place()
+		a.mu.RUnlock()
+		m, err = c.open(r.at)
+	}
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	return m, nil
+}
+
+// open finds the message at a place.
+func (c *contents) open(at place) (*content, error) {
+	r, err := c.segment(at.seg)
+	if err != nil {
+		return nil, err
+	}
+	size, err := r.file.Size()
+	if err != nil {
+		return nil, err
+	}
+	if c.buf == nil {
+		c.buf = make([]byte, minRead)
+	}
+	f, head, err := readRecord(r.file, r.salt, at.off, size, c.buf)
+	if err != nil {
+		return nil, err
+	}
+	digest, err := c.digestOf(f.kind, head)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.digest.Decode(digest); err != nil {
+		return nil, fmt.Errorf("%w: %w", errFormat, err)
+	}
+	return &content{digest: &c.digest, file: r.file, off: at.off + frameLen + f.head, size: f.body, sum: f.bodySum}, nil
+}
+
+// digestOf finds the digest in the head of a record.
+func (c *contents) digestOf(kind recordType, head []byte) ([]byte, error) {
+	d := &decoder{buf: head}
+	switch kind {
+	case typeMessage:
+		c.rec.flags.keywords = c.rec.flags.keywords[:0]
+		c.rec.decode(d)
+		return c.rec.digest, d.end()
+	case typeBlob:
+		var r recBlob
+		r.decode(d)
+		return r.digest, d.end()
+	}
+	return nil, fmt.Errorf("%w: type %d is no message", errFormat, kind)
+}
+
+func (c *contents) segment(seg uint32) (*segmentReader, error) {
+	if r := c.files[seg]; r != nil {
+		return r, nil
+	}
+	a := c.account
+	a.segMu.RLock()
+	name, known := a.segs[seg]
+	a.segMu.RUnlock()
+	if !known {
+		return nil, fmt.Errorf("segment %d: %w", seg, fs.ErrNotExist)
+	}
+	r, err := a.disk.openSegment(a.id, name, 0)
+	if err != nil {
+		return nil, err
+	}
+	if c.files == nil {
+		c.files = map[uint32]*segmentReader{}
+	}
+	c.files[seg] = r
+	return r, nil
+}
+
+// report raises the alarm for a damaged message.
+func (c *contents) report(r *seenRow, err error) {
+	a := c.account
+	a.log.Error("message is damaged", "user", a.user, "uid", r.uid, "segment", r.at.seg, "offset", r.at.off, "err", err)
+}
+
+// unreadable is the answer for a message that can't be read.
+func unreadable(err error) error {
+	if errors.Is(err, errDamaged) || errors.Is(err, errFormat) {
+		return imap.Wrap(imap.CodeCorruption, "Message is damaged", err)
+	}
+	return unavailable(err)
+}
+
+// maxHeader bounds what of a header is read to pick fields from it.
+const maxHeader = 8 << 20
+
+var specifiers = [...]message.Specifier{
+	imap.SectionAll:             message.SectionBody,
+	imap.SectionHeader:          message.SectionHeader,
+	imap.SectionHeaderFields:    message.SectionHeader,
+	imap.SectionHeaderFieldsNot: message.SectionHeader,
+	imap.SectionText:            message.SectionText,
+	imap.SectionMIME:            message.SectionMIME,
+}
+
+// section finds the bytes that s asks for.
+func (c *content) section(s *imap.Section) (mailbox.SectionData, error) {
+	off, length, ok := c.digest.Section(s.Part, specifiers[s.Kind])
+	if !ok || off < 0 || length < 0 || off+length > c.size {
+		return mailbox.SectionData{Missing: true}, nil
+	}
+	if s.Kind == imap.SectionHeaderFields || s.Kind == imap.SectionHeaderFieldsNot {
+		header, err := c.header(off, length)
+		if err != nil {
+			return mailbox.SectionData{}, err
+		}
+		fields := message.FilterFields(nil, header, s.Fields, s.Kind == imap.SectionHeaderFieldsNot)
+		from, n := partial(s, int64(len(fields)))
+		return mailbox.SectionData{Size: n, Body: bytes.NewReader(fields[from : from+n])}, nil
+	}
+	from, n := partial(s, length)
+	from += off
+	body, err := c.body()
+	if err != nil {
+		return mailbox.SectionData{}, err
+	}
+	data := mailbox.SectionData{Size: n, Body: io.NewSectionReader(body, from, n)}
+	if n == c.size && c.mem == nil {
+		data.Body = &checkedReader{r: data.Body, left: n, want: c.sum}
+	}
+	return data, nil
+}
+
+// smallBody is how large a message may be to be read whole before any of it is
+// shown, so that damage is noticed in time. Larger ones are checked on their way
+// if they are read whole.
+const smallBody = 128 << 10
+
+// body is the whole message.
+func (c *content) body() (io.ReaderAt, error) {
+	if c.size > smallBody {
+		return io.NewSectionReader(c.file, c.off, c.size), nil
+	}
+	if c.mem == nil {
+		mem, err := c.read(0, c.size)
+		if err != nil {
+			return nil, err
+		}
+		if checksum(mem) != c.sum {
+			return nil, imap.Wrap(imap.CodeCorruption, "Message is damaged", errDamaged)
+		}
+		c.mem = mem
+	}
+	return bytes.NewReader(c.mem), nil
+}
+
+// checkedReader fails at the end if what was read does not have the checksum.
+type checkedReader struct {
+	r         io.Reader
+	left      int64
+	sum, want uint32
+}
+
+func (c *checkedReader) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	c.sum = crc32.Update(c.sum, castagnoli, b[:n])
+	c.left -= int64(n)
+	if c.left == 0 && n > 0 && c.sum != c.want {
+		return 0, imap.Wrap(imap.CodeCorruption, "Message is damaged", errDamaged)
+	}
+	return n, err
+}
+
+// header reads a header, or the part of it that fields are picked from.
+func (c *content) header(off, length int64) ([]byte, error) {
+	length = min(length, maxHeader)
+	if off < 0 || length < 0 || off+length > c.size {
+		return nil, imap.Wrap(imap.CodeCorruption, "Message is damaged", errFormat)
+	}
+	if c.mem != nil {
+		return c.mem[off : off+length], nil
+	}
+	return c.read(off, length)
+}
+
+func (c *content) read(off, length int64) ([]byte, error) {
+	b := make([]byte, length)
+	if err := readFull(c.file, b, c.off+off); err != nil {
+		return nil, imap.Wrap(imap.CodeCorruption, "Message is damaged", err)
+	}
+	return b, nil
+}
+
+// partial is the part of length bytes that s asks for.
+func partial(s *imap.Section, length int64) (from, n int64) {
+	if !s.Partial {
+		return 0, length
+	}
+	from = min(int64(s.Offset), length)
+	return from, min(int64(s.Count), length-from)
+}

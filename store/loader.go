@@ -1,0 +1,130 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+)
+
+// loader reads what a manifest lists, without changing anything.
+type loader struct {
+	disk  *disk
+	log   logger
+	id    objectID
+	st    *state
+	names map[uint32]fileName
+	tails []segmentTail // from the place of replay on
+	bad   []string      // what was found damaged
+}
+
+type segmentTail struct {
+	name   fileName
+	reader *segmentReader
+	from   int64
+	found  *scanned
+}
+
+func (l *loader) load(m *manifest) (err error) {
+	if l.id, err = parseObjectID(m.Account); err != nil {
+		return err
+	}
+	if l.names, err = m.fileNames(); err != nil {
+		return err
+	}
+	l.st = newState()
+	if m.State != nil {
+		tables := &account{disk: *l.disk, id: l.id, names: l.names}
+		head, err := tables.readTableRecord(*m.State, typeState)
+		if err != nil {
+			return err
+		}
+		if l.st, err = decodeState(&decoder{buf: head}); err != nil {
+			return fmt.Errorf("folded state: %w", err)
+		}
+	}
+	return l.scanTails(m)
+}
+
+// scanTails scans the segments from the place of replay on.
+func (l *loader) scanTails(m *manifest) error {
+	begun := m.Replay.Seq == 0
+	for _, s := range m.Segments {
+		name, err := parseFileName(s.Name)
+		if err != nil {
+			return err
+		}
+		from := int64(headerLen)
+		if name.seq == m.Replay.Seq {
+			begun, from = true, max(from, m.Replay.Off)
+		}
+		if !begun {
+			continue
+		}
+		if err := l.scanTail(s, name, from); err != nil {
+			return err
+		}
+	}
+	if !begun {
+		return fmt.Errorf("%w: replay begins in segment %d, which is not listed", errFormat, m.Replay.Seq)
+	}
+	return nil
+}
+
+func (l *loader) scanTail(s segmentEntry, name fileName, from int64) error {
+	r, err := l.disk.openSegment(l.id, name, s.Sealed)
+	if s.Open && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, errDamaged)) {
+		return nil // it was never written, or lost before its first sync
+	}
+	if err != nil {
+		return err
+	}
+	found := &scanned{end: from}
+	if from <= r.size {
+		if found, err = r.scan(from); err != nil {
+			return errors.Join(fmt.Errorf("read %s: %w", name, err), r.file.Close())
+		}
+	}
+	for _, d := range found.damage {
+		l.damaged("%s: bytes %d to %d are damaged", name, d.from, d.to)
+	}
+	if !s.Open && found.torn > 0 {
+		l.damaged("%s: the last %d bytes before its seal are damaged", name, found.torn)
+	}
+	l.tails = append(l.tails, segmentTail{name: name, reader: r, from: from, found: found})
+	return nil
+}
+
+// logger is the part of slog.Logger that the loader needs.
+type logger interface {
+	Error(msg string, args ...any)
+}
+
+func (l *loader) damaged(format string, args ...any) {
+	what := fmt.Sprintf(format, args...)
+	l.bad = append(l.bad, what)
+	l.log.Error("log is damaged; what can be read is served", "dir", l.disk.dir, "what", what)
+}
+
+// apply brings the state up to the end of the tails, moved transactions last.
+func (l *loader) apply(a *account, moved []scannedTxn) {
+	for i := range l.tails {
+		t := &l.tails[i]
+		for j := range t.found.txns {
+			l.applyTxn(&t.found.txns[j], t.name.seq, a)
+		}
+	}
+	for i := range moved {
+		l.applyTxn(&moved[i], a.writer.name.seq, a)
+	}
+}
+
+func (l *loader) applyTxn(t *scannedTxn, seg uint32, a *account) {
+	for _, r := range t.records {
+		a.tail.records++
+		a.tail.bytes += r.frame.size()
+		err := r.rec.apply(l.st, place{seg: seg, off: r.off})
+		if err != nil && !errors.Is(err, errGone) {
+			l.damaged("segment %d, offset %d: %v", seg, r.off, err)
+		}
+	}
+}

@@ -169,6 +169,10 @@ func TestProcessLogs(t *testing.T) {
 	if back < 2 {
 		t.Errorf("the back session of %v is not in both logs", reader)
 	}
+	opened := withFields(be2, map[string]any{"msg": "back session", "session": reader["session"]})
+	if len(opened) == 0 || opened[0]["owner"] != "someone1" || opened[0]["acting"] != "someone2" {
+		t.Errorf("be2 says of the back sessions of %v: %v", reader, opened)
+	}
 	proxied := withFields(director, map[string]any{"msg": "proxying", "session": reader["session"]})
 	if len(proxied) != 1 || !strings.HasPrefix(fmt.Sprint(proxied[0]["backend"]), rigAddrs["be2"]+":") {
 		t.Errorf("where the director sent someone2: %v", proxied)

@@ -2,6 +2,7 @@ package namespace
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -80,7 +81,10 @@ func (t *Tree) entries(s *Shared, owner string, names []string) []mailbox.ListEn
 	return out
 }
 
-// ask lists the mailboxes of owners by connecting to them.
+// maxAsked bounds how many owners are asked at once.
+const maxAsked = 16
+
+// ask lists the mailboxes of owners by connecting to them, for this once.
 func (t *Tree) ask(ctx context.Context, s *Shared, owners []string) map[string][]string {
 	ctx, cancel := context.WithTimeout(ctx, t.cfg.ListTimeout)
 	defer cancel()
@@ -88,14 +92,18 @@ func (t *Tree) ask(ctx context.Context, s *Shared, owners []string) map[string][
 		wg     sync.WaitGroup
 		mu     sync.Mutex // guards answer
 		answer = map[string][]string{}
+		turns  = make(chan struct{}, maxAsked)
 	)
 	for _, owner := range owners {
 		if owner == t.cfg.User {
 			continue
 		}
-		account := t.owner(s, owner)
+		turns <- struct{}{}
 		wg.Go(func() {
+			defer func() { <-turns }()
+			account := s.Open(owner)
 			entries, err := account.List(ctx, everything)
+			err = errors.Join(err, account.Close())
 			if err != nil {
 				t.cfg.Log.Warn("owner's mailboxes can't be listed", "user", t.cfg.User, "owner", owner, "error", err)
 				return

@@ -63,3 +63,11 @@ func (m *selected) canRemove(ctx context.Context) error {
 	}
 	return err
 }
+
+// Close frees the handle.
+func (m *selected) Close() error {
+	if m.tree.selected == m.at.account {
+		m.tree.selected = nil
+	}
+	return m.Mailbox.Close()
+}

@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,17 +81,29 @@ type Index interface {
 
 // Tree is the Account of a session.
 type Tree struct {
-	cfg    Config
-	owners map[string]mailbox.Account // by owner, of all shared namespaces
-	listed map[string][]string        // what vague owners answered last
+	cfg      Config
+	owners   []openOwner         // used last at the end; at most maxOwners
+	selected mailbox.Account     // of the mailbox that is open, if any
+	listed   map[string][]string // what vague owners answered last
 }
+
+// openOwner is another owner's Account.
+type openOwner struct {
+	namespace *Shared
+	owner     string
+	account   mailbox.Account
+}
+
+// maxOwners bounds the accounts of others that a session keeps open: each may
+// hold a connection, here and at the owner's backend.
+const maxOwners = 16
 
 // New makes a Tree.
 func New(cfg Config) *Tree {
 	if cfg.ListTimeout == 0 {
 		cfg.ListTimeout = 2 * time.Second
 	}
-	return &Tree{cfg: cfg, owners: map[string]mailbox.Account{}, listed: map[string][]string{}}
+	return &Tree{cfg: cfg, listed: map[string][]string{}}
 }
 
 // place is where a name leads.
@@ -128,14 +141,34 @@ func (t *Tree) find(name string) (place, error) {
 	return place{account: t.cfg.Own, name: imap.CanonicalName(name)}, nil
 }
 
+// owner returns an owner's Account, opening it if need be.
 func (t *Tree) owner(s *Shared, owner string) mailbox.Account {
-	key := s.Root + "\x00" + owner
-	a := t.owners[key]
-	if a == nil {
-		a = s.Open(owner)
-		t.owners[key] = a
+	is := func(o openOwner) bool { return o.namespace == s && o.owner == owner }
+	if i := slices.IndexFunc(t.owners, is); i >= 0 {
+		o := t.owners[i]
+		t.owners = append(slices.Delete(t.owners, i, i+1), o)
+		return o.account
 	}
+	t.makeRoom()
+	a := s.Open(owner)
+	t.owners = append(t.owners, openOwner{s, owner, a})
 	return a
+}
+
+// makeRoom closes the account that was not used for longest, if there are too
+// many. That of the open mailbox stays.
+func (t *Tree) makeRoom() {
+	if len(t.owners) < maxOwners {
+		return
+	}
+	i := 0
+	if t.owners[i].account == t.selected {
+		i = 1
+	}
+	if err := t.owners[i].account.Close(); err != nil {
+		t.cfg.Log.Warn("close account", "owner", t.owners[i].owner, "error", err)
+	}
+	t.owners = slices.Delete(t.owners, i, i+1)
 }
 
 // Namespaces is RFC 2342's reply.
@@ -261,6 +294,7 @@ func (t *Tree) Open(ctx context.Context, name string, readOnly bool) (mailbox.Ma
 	if err != nil {
 		return nil, err
 	}
+	t.selected = p.account
 	return &selected{Mailbox: m, tree: t, at: p, readOnly: readOnly}, nil
 }
 
@@ -270,8 +304,8 @@ func (t *Tree) Close() error {
 		defer t.cfg.Closed()
 	}
 	var errs []error
-	for _, a := range t.owners {
-		errs = append(errs, a.Close())
+	for _, o := range t.owners {
+		errs = append(errs, o.account.Close())
 	}
 	return errors.Join(append(errs, t.cfg.Own.Close())...)
 }

@@ -3,6 +3,7 @@ package namespace_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"slices"
@@ -328,5 +329,71 @@ func TestTransferIsAllOrNone(t *testing.T) {
 	}
 	if got := shown(t, bob, "INBOX"); got != "" {
 		t.Errorf("half a transfer arrived: %s", got)
+	}
+}
+
+// counting notes which accounts are open.
+type counting struct {
+	mailbox.Account
+	open map[string]int
+	name string
+}
+
+func (c counting) Close() error {
+	c.open[c.name]--
+	return c.Account.Close()
+}
+
+func TestAccountsOfOthersAreBounded(t *testing.T) {
+	s := newSite("bob")
+	open := map[string]int{}
+	total := func() (n int) {
+		for _, v := range open {
+			n += v
+		}
+		return n
+	}
+	tree := namespace.New(namespace.Config{
+		User: "bob", Own: s.open("bob", "bob"), Log: slog.New(slog.DiscardHandler),
+		Shared: []namespace.Shared{{
+			Root: "shared/",
+			Match: func(name string) (owner, rest string, ok bool) {
+				owner, rest, _ = strings.Cut(strings.TrimPrefix(name, "shared/"), "/")
+				return owner, rest, owner != ""
+			},
+			Prefix: func(owner string) string { return "shared/" + owner + "/" },
+			Open: func(owner string) mailbox.Account {
+				if s.mails[owner] == nil {
+					s.mails[owner] = mailboxmem.New(owner)
+				}
+				open[owner]++
+				return counting{s.open(owner, owner), open, owner}
+			},
+			Index: s,
+		}},
+	})
+	m, err := tree.Open(t.Context(), "shared/first/INBOX", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		name := fmt.Sprintf("shared/u%d/INBOX", i)
+		if _, err := tree.Status(t.Context(), name, imap.StatusMessages); err != nil {
+			t.Fatal(err)
+		}
+		if total() > 16 {
+			t.Fatalf("%d accounts are open", total())
+		}
+	}
+	if open["first"] != 1 {
+		t.Error("the account of the open mailbox was closed")
+	}
+	if _, err := m.Copy(t.Context(), nil, "shared/first/INBOX"); err != nil {
+		t.Error(err)
+	}
+	m.Close()
+	tree.Close()
+	if total() != 0 {
+		t.Errorf("%d accounts stay open: %v", total(), open)
 	}
 }

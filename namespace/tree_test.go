@@ -339,7 +339,7 @@ type counting struct {
 	name string
 }
 
-func (c counting) Close() error {
+func (c *counting) Close() error {
 	c.open[c.name]--
 	return c.Account.Close()
 }
@@ -367,7 +367,7 @@ func TestAccountsOfOthersAreBounded(t *testing.T) {
 					s.mails[owner] = mailboxmem.New(owner)
 				}
 				open[owner]++
-				return counting{s.open(owner, owner), open, owner}
+				return &counting{s.open(owner, owner), open, owner}
 			},
 			Index: s,
 		}},

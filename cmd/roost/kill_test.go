@@ -226,8 +226,10 @@ func (k *killTest) round(n int, victims []string) {
 	defer stop()
 	var workers sync.WaitGroup
 	for i := range killWorkers {
-		w := &killWorker{killTest: k, n: i, user: killWorkers[i].user, names: killWorkers[i].boxes,
-			rand: rand.New(rand.NewPCG(k.seed, uint64(n)<<8|uint64(i)+1))}
+		w := &killWorker{
+			killTest: k, n: i, user: killWorkers[i].user, names: killWorkers[i].boxes,
+			rand: rand.New(rand.NewPCG(k.seed, uint64(n)<<8|uint64(i)+1)),
+		}
 		w.safe = !slices.Contains(victims, "director") && !slices.Contains(victims, k.homeOf(w.user))
 		workers.Go(func() { w.run(ctx) })
 	}

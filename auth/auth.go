@@ -234,9 +234,14 @@ func refused(err error) bool {
 	return false
 }
 
-// refuse holds the answer back for FailureDelay.
+// refuse holds the answer back for FailureDelay, so that guessing takes time.
+// Who knew the password learns at once that it is of no use here: a back
+// session for an owner who does not exist is no guess, and its delay would tell
+// the two kinds of owners apart.
 func (a *Authenticator) refuse(ctx context.Context, refusal *imap.Error) error {
-	_ = sleep(ctx, a.failureDelay) // the refusal stands, however the wait ends
+	if refusal.Code != imap.CodeAuthorizationFailed {
+		_ = sleep(ctx, a.failureDelay) // the refusal stands, however the wait ends
+	}
 	return refusal
 }
 

@@ -15,8 +15,28 @@ func (p *parser) check(s *Settings) {
 	p.checkPlugins(s)
 	p.checkACL(s)
 	p.checkImapc(s)
+	p.checkMail(s)
 	p.checkDirector(s)
 	p.checkNamespaces(s)
+}
+
+// checkMail judges mail_location as far as a path can be judged without a user,
+// and warns where nobody's mail could be opened: userdbs may name others.
+func (p *parser) checkMail(s *Settings) {
+	pos := s.Where("mail_location")
+	l, err := ParseLocation(s.Mail.Location)
+	switch {
+	case err == nil && l.Driver == "roost" && !strings.HasPrefix(l.Path, "/") && !strings.HasPrefix(l.Path, "~") && !strings.HasPrefix(l.Path, "%"):
+		p.errorf(pos, "mail_location: %q is no absolute path: as in roost:~/mail", l.Path)
+	case s.Director.Enabled || len(s.Listeners) == 0:
+	case err != nil || l.Driver != "roost":
+		p.warnf(pos, "mail_location: %q: mail can be opened only of users whose userdb entry has mail=roost:PATH", s.Mail.Location)
+	}
+	for _, v := range s.Mail.Volumes {
+		if !strings.HasPrefix(v, "/") {
+			p.errorf(s.Where("mail_volume"), "mail_volume: %q is not an absolute path", v)
+		}
+	}
 }
 
 func (p *parser) checkProtocols(s *Settings) {

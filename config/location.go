@@ -72,5 +72,5 @@ func parseDict(text string) (Dict, error) {
 			return Dict{}, fmt.Errorf("the option %q is not known: lock=fcntl, flock or dotlock", short(opt))
 		}
 	}
-	return Dict{Driver: driver, Path: parts[0]}, nil
+	return Dict{Driver: driver, Path: parts[0], URI: text}, nil
 }

@@ -125,7 +125,8 @@ type Userdb struct {
 
 // Mail holds what concerns a user's own mail.
 type Mail struct {
-	Location             string // judged where a store is opened
+	Location             string   // judged where a store is opened
+	Volumes              []string // roots of the filesystems that hold mail
 	Home                 string
 	Plugins              []string
 	MaxUserIPConnections int // 0: no limit
@@ -225,6 +226,7 @@ type ACL struct {
 type Dict struct {
 	Driver string // "file"
 	Path   string
+	URI    string // as written
 }
 
 // HasPlugin says whether mail_plugins has the word.

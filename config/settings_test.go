@@ -62,7 +62,7 @@ func TestRigBackend(t *testing.T) {
 	}
 	acl := ACL{
 		Enabled: true, Anyone: true, IgnoreNamespaces: []string{"shared/*"},
-		SharedDict: Dict{"file", "/srv/rig/shared-fs/acl/shared-mailboxes"},
+		SharedDict: Dict{"file", "/srv/rig/shared-fs/acl/shared-mailboxes", "file:" + "/srv/rig/shared-fs/acl/shared-mailboxes"},
 	}
 	if !reflect.DeepEqual(s.ACL, acl) {
 		t.Errorf("ACL = %+v\nwant %+v", s.ACL, acl)

@@ -29,7 +29,7 @@ func coreRows() []group {
 				to(func(s *Settings) any { return &s.General.Protocols }),
 			imp("listen", List, "*, ::", "Addresses on which the listeners are opened; * is every IPv4 and :: every IPv6 address.").
 				to(func(s *Settings) any { return &s.General.Listen }),
-			imp("instance_name", String, "dovecot", "The name of this instance, for logs.").
+			imp("instance_name", String, "dovecot", "The name of this backend in the manifests of the mail it holds: each backend has its own. Unset, it is the host name and the first listener.").
 				to(func(s *Settings) any { return &s.General.InstanceName }),
 			imp("log_path", String, "", "Where the log goes: a file, syslog, or empty for stderr. Dovecot's default is syslog.").
 				to(func(s *Settings) any { return &s.General.LogPath }),
@@ -80,7 +80,7 @@ func coreRows() []group {
 				to(func(s *Settings) any { return &s.Login.TrustedNetworks }),
 			imp("login_source_ips", List, "", "Addresses from which the director connects to backends, in turn.").
 				to(func(s *Settings) any { return &s.Login.SourceIPs }),
-			imp("login_proxy_timeout", Time, "30 secs", "How long connecting and logging in to a backend may take.").
+			imp("login_proxy_timeout", Time, "30 secs", "How long connecting and logging in to a backend may take. Unset, it is 5 seconds: clients do not wait longer.").
 				to(func(s *Settings) any { return &s.Login.ProxyTimeout }),
 			acc("login_proxy_max_reconnects", Uint, "3", "How often the director tries a backend again, a second apart.", "a backend that can't be reached is UNAVAILABLE at once").
 				to(func(s *Settings) any { return &s.Login.ProxyMaxReconnects }),

@@ -5,6 +5,8 @@ func mailRows() []group {
 		{"", "Mail", []Row{
 			imp("mail_location", String, "", "Where a user's mail is: roost:~/mail. It is judged where a store is opened, so a director may have any.").
 				to(func(s *Settings) any { return &s.Mail.Location }).vars().user(),
+			imp("mail_volume", List, "", "Roost's own: the roots of the filesystems that hold mail. Each carries a marker that roost store init writes; mail outside them, or below one whose marker is not seen, is not opened.").
+				to(func(s *Settings) any { return &s.Mail.Volumes }),
 			imp("mail_home", String, "", "The home directory of users whose userdb entry has none.").
 				to(func(s *Settings) any { return &s.Mail.Home }).vars().user(),
 			imp("mail_plugins", List, "", "acl turns rights on, imap_acl the commands of RFC 4314. Dovecot's other plugins give a warning, mail_crypt is refused.").

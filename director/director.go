@@ -89,6 +89,9 @@ func (d *Director) Connect(ctx context.Context, c *imapserver.Client, r Route) (
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("locate %s: %w", r.User, err))
 	}
+	if addr == c.Local.String() {
+		return nil, unavailable(fmt.Errorf("proxying %s loops to itself: %s is this director", r.User, addr))
+	}
 	conn, err := d.dial(ctx, addr)
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("backend %s of %s: %w", addr, r.User, err))
@@ -237,6 +240,9 @@ func (p *proxied) Run(ctx context.Context, client net.Conn, buffered []byte) ima
 		}
 	}
 	in, out, reason := p.director.pool.join(ctx, client, backend, p.director.cfg.WriteTimeout)
+	if reason == backendGone {
+		p.log.Warn("backend closed the connection of a client that did not log out")
+	}
 	return imapserver.Result{BytesIn: in + int64(len(buffered)), BytesOut: out + int64(len(early)), Reason: reason}
 }
 

@@ -197,3 +197,12 @@ TAG OK bye
 		t.Errorf("%+v", res)
 	}
 }
+
+func TestProxyingToItselfIsFoundOut(t *testing.T) {
+	self := netip.MustParseAddrPort("127.0.0.1:1143")
+	d := New(Config{Locator: fixed{self}, Log: slog.New(slog.DiscardHandler)})
+	_, err := d.Connect(t.Context(), &imapserver.Client{Local: self}, Route{User: "alice", AuthID: "alice"})
+	if imap.CodeOf(err) != imap.CodeUnavailable || !strings.Contains(err.Error(), "loops to itself") {
+		t.Error(err)
+	}
+}

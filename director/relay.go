@@ -1,6 +1,7 @@
 package director
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -31,6 +32,7 @@ func (p *pool) join(ctx context.Context, client, backend net.Conn, writeTimeout 
 		sent  [2]atomic.Int64
 		wg    sync.WaitGroup
 	)
+	var said tail // by the client
 	end := func(why string) {
 		first.Do(func() {
 			reason = why
@@ -41,16 +43,49 @@ func (p *pool) join(ctx context.Context, client, backend net.Conn, writeTimeout 
 	stop := context.AfterFunc(ctx, func() { end("shutdown") })
 	defer stop()
 	wg.Go(func() {
-		err := p.copy(backend, client, &sent[0], writeTimeout)
+		err := p.copy(backend, client, &sent[0], &said, writeTimeout)
 		end(ending(err, "client disconnected", "backend does not read"))
 	})
 	wg.Go(func() {
-		err := p.copy(client, backend, &sent[1], writeTimeout)
-		end(ending(err, "backend disconnected", "client does not read"))
+		err := p.copy(client, backend, &sent[1], nil, writeTimeout)
+		closed := backendGone
+		if said.isLogout() {
+			closed = "logged out"
+		}
+		end(ending(err, closed, "client does not read"))
 	})
 	wg.Wait()
 	end("") // reason is read after the Once, so that it is seen here
 	return sent[0].Load(), sent[1].Load(), reason
+}
+
+// backendGone is the reason when the backend closed without having been asked to.
+const backendGone = "backend disconnected"
+
+// tail is the end of what a client said, to tell a LOGOUT from a backend's death.
+// A nil tail keeps nothing.
+type tail struct {
+	mu   sync.Mutex // guards last; the two directions end on goroutines of their own
+	last [24]byte
+}
+
+func (t *tail) keep(p []byte) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n := len(p); n < len(t.last) {
+		copy(t.last[:], t.last[n:])
+	}
+	p = p[max(0, len(p)-len(t.last)):]
+	copy(t.last[len(t.last)-len(p):], p)
+}
+
+func (t *tail) isLogout() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return bytes.HasSuffix(bytes.ToUpper(bytes.TrimRight(t.last[:], "\r\n")), []byte(" LOGOUT"))
 }
 
 // errWrite marks an error of the receiving end.
@@ -65,11 +100,12 @@ func ending(err error, read, write string) string {
 
 // copy moves bytes until src ends. It takes a buffer only while there is
 // something to move.
-func (p *pool) copy(dst, src net.Conn, sent *atomic.Int64, writeTimeout time.Duration) error {
+func (p *pool) copy(dst, src net.Conn, sent *atomic.Int64, said *tail, writeTimeout time.Duration) error {
 	raw := rawConn(src)
 	for {
 		buf, n, err := p.read(src, raw)
 		if n > 0 {
+			said.keep((*buf)[:n])
 			_ = dst.SetWriteDeadline(time.Now().Add(writeTimeout))
 			var written int
 			written, werr := dst.Write((*buf)[:n])

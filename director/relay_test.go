@@ -100,3 +100,25 @@ func BenchmarkJoin(b *testing.B) {
 		}
 	}
 }
+
+func TestLogoutIsNoDisconnection(t *testing.T) {
+	for _, row := range []struct{ said, reason string }{
+		{"a1 NOOP\r\na2 logout\r\n", "logged out"},
+		{"a1 NOOP\r\n", backendGone},
+		{"a1 APPEND logout\r\n ", backendGone},
+	} {
+		client, backend, done := startJoin(context.Background(), t)
+		for _, b := range []byte(row.said) { // in bursts of one byte, too
+			if _, err := client.Write([]byte{b}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(backend, make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		backend.Close()
+		if r := <-done; r.reason != row.reason {
+			t.Errorf("%q: %s, want %s", row.said, r.reason, row.reason)
+		}
+	}
+}

@@ -90,11 +90,19 @@ func (s *session) takeID(fields map[string]string) {
 	if id := fields["x-session-ext-id"]; id != "" {
 		c.ExternalSessionID = sanitize(id, maxSessionID)
 	}
+	c.takeTTL(fields["x-proxy-ttl"])
 	if c.Trusted {
 		c.takeForwarded(fields)
 		c.Secured = s.cfg.PlaintextAllowed(c)
 	}
 	s.setLog()
+}
+
+// takeTTL counts hops. It is taken from anybody, for it can only shorten the way.
+func (c *Client) takeTTL(text string) {
+	if ttl, err := strconv.ParseUint(text, 10, 8); err == nil {
+		c.ProxyTTL = min(c.ProxyTTL, int(ttl))
+	}
 }
 
 func (c *Client) takeForwarded(fields map[string]string) {
@@ -103,9 +111,6 @@ func (c *Client) takeForwarded(fields map[string]string) {
 	}
 	forwardAddr(&c.Remote, fields["x-originating-ip"], fields["x-originating-port"])
 	forwardAddr(&c.Connected, fields["x-connected-ip"], fields["x-connected-port"])
-	if ttl, err := strconv.ParseUint(fields["x-proxy-ttl"], 10, 8); err == nil {
-		c.ProxyTTL = min(c.ProxyTTL, int(ttl))
-	}
 	for key, value := range fields {
 		if name, ok := strings.CutPrefix(key, "x-forward-"); ok && name != "" {
 			if c.Forwarded == nil {

@@ -327,7 +327,7 @@ func TestForwardedByID(t *testing.T) {
 			t.Errorf("external session id is %q", got.ExternalSessionID)
 		}
 		if !trusted {
-			if got.Remote != got.Peer || got.SessionID == "abc" || got.Forwarded != nil || got.ProxyTTL != firstProxyTTL {
+			if got.Remote != got.Peer || got.SessionID == "abc" || got.Forwarded != nil || got.ProxyTTL != 3 {
 				t.Errorf("not trusted, but believed: %+v", got)
 			}
 			continue

@@ -29,6 +29,9 @@ func (s *session) logCommand(cmd *command, err error, took time.Duration) {
 	slow := s.cfg.SlowCommand > 0 && took >= s.cfg.SlowCommand && cmd.name != "IDLE"
 	code := imap.CodeOf(err)
 	failed := code == imap.CodeServerBug || code == imap.CodeUnavailable || code == imap.CodeCorruption
+	if s.login == nil {
+		return // a refused login has a line of its own
+	}
 	if !slow && !failed {
 		return
 	}

@@ -47,14 +47,16 @@ func withCode(code imap.Code, cause error) error {
 }
 
 // loginRefusal is a refused login. An owner who does not exist or may not be
-// opened looks like a mailbox that does not exist.
+// opened, for which the password was right, looks like a mailbox that does not
+// exist. A password that is refused is a fault of ours: mail must not seem to be
+// gone, or clients that synchronise delete it.
 func loginRefusal(err error) error {
 	e, ok := errors.AsType[*imap.Error](err)
 	if !ok {
 		return unavailable(err)
 	}
 	switch e.Code {
-	case imap.CodeAuthenticationFailed, imap.CodeAuthorizationFailed, imap.CodeNone, imap.CodeNoPerm:
+	case imap.CodeAuthorizationFailed:
 		return withCode(imap.CodeNonExistent, err)
 	}
 	return unavailable(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/roost-mail/roost/imap"
@@ -105,7 +106,7 @@ func (l *link) connect(ctx context.Context) (*imapclient.Conn, error) {
 	begun := time.Now()
 	conn, err := l.cfg.Dial(brief)
 	if err != nil {
-		l.cfg.Log.Warn("backend can't be reached", "owner", l.cfg.Owner, "error", err)
+		l.cfg.Log.Log(ctx, l.troubleLevel(slog.LevelWarn), "backend can't be reached", "owner", l.cfg.Owner, "error", err)
 		return nil, unavailable(err)
 	}
 	err = l.login(brief, conn)
@@ -148,12 +149,21 @@ func (l *link) logRefused(conn *imapclient.Conn, err error) {
 	args := []any{"owner", l.cfg.Owner, "acting", l.cfg.Acting, "server", conn.RemoteAddr().String(), "error", err}
 	switch imap.CodeOf(err) {
 	case imap.CodeUnavailable:
-		l.cfg.Log.Warn("back session: the owner's backend is away", args...)
+		l.cfg.Log.Log(context.Background(), l.troubleLevel(slog.LevelWarn), "back session: the owner's backend is away", args...)
 	case imap.CodeAuthorizationFailed:
 		l.cfg.Log.Info("back session refused: no such owner, or not for this user", args...)
 	default:
-		l.cfg.Log.Error("back session refused: look at imapc_master_user, imapc_password and the passdbs there", args...)
+		l.cfg.Log.Log(context.Background(), l.troubleLevel(slog.LevelError), "back session refused: look at imapc_master_user, imapc_password and the passdbs there", args...)
 	}
+}
+
+// troubleLevel is level the first time; what goes on failing is told at the
+// debug level, so that an outage does not fill the log.
+func (l *link) troubleLevel(level slog.Level) slog.Level {
+	if l.pause > 0 {
+		return slog.LevelDebug
+	}
+	return level
 }
 
 // identify sends ID where it is known. A refusal is no reason to give up.

@@ -265,7 +265,7 @@ func TestRefusedLogin(t *testing.T) {
 		_, err := a.Open(t.Context(), imap.Inbox, false)
 		return err
 	}
-	wantCode(t, refused("wrong"), imap.CodeNonExistent)
+	wantCode(t, refused("wrong"), imap.CodeUnavailable) // mail must not seem to be gone
 
 	slow := remote.New(remote.Config{
 		Dial: func(ctx context.Context) (*imapclient.Conn, error) {

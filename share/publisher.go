@@ -53,8 +53,9 @@ type Publisher struct {
 
 	turns turns
 
-	mu    sync.Mutex // guards dirty
-	dirty map[string]struct{}
+	mu      sync.Mutex // guards what follows
+	dirty   map[string]struct{}
+	checked map[string]struct{} // owners whose entries were looked at since the start
 }
 
 // NewPublisher starts a Publisher.
@@ -67,7 +68,7 @@ func NewPublisher(cfg PublisherConfig) *Publisher {
 	}
 	p := &Publisher{
 		cfg: cfg, done: make(chan struct{}), wake: make(chan struct{}, 1),
-		dirty: map[string]struct{}{}, turns: turns{held: map[string]chan struct{}{}},
+		dirty: map[string]struct{}{}, checked: map[string]struct{}{}, turns: turns{held: map[string]chan struct{}{}},
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	go p.run()
@@ -93,10 +94,22 @@ func (p *Publisher) Published(ctx context.Context, owner string, home Home) {
 	}
 }
 
-// Opened is called at an account's first open: what a crash kept from being
-// published is published now, in the background.
-func (p *Publisher) Opened(owner string, home Home) {
-	if version, published := home.ShareVersion(); version != published {
+// maxChecked bounds the memory of who was looked at; who is forgotten is looked
+// at once more.
+const maxChecked = 1 << 20
+
+// Opened is called when an account is opened. The first time the owner's entries
+// are compared with the index, in the background: what a crash kept from
+// being published is published then, and what was lost from the dict comes back.
+func (p *Publisher) Opened(owner string) {
+	p.mu.Lock()
+	_, done := p.checked[owner]
+	if len(p.checked) >= maxChecked {
+		clear(p.checked)
+	}
+	p.checked[owner] = struct{}{}
+	p.mu.Unlock()
+	if !done {
 		p.later(owner)
 	}
 }
@@ -120,23 +133,43 @@ func (p *Publisher) publish(ctx context.Context, owner string, home Home) error 
 	}
 	defer release()
 	version, published := home.ShareVersion()
-	if version == published {
-		return nil
-	}
 	boxes, err := p.boxes(ctx, home)
 	if err != nil {
 		return fmt.Errorf("read ACLs: %w", err)
+	}
+	want := wanted(owner, boxes)
+	if version == published {
+		if shown, err := p.shows(ctx, owner, want); shown || err != nil {
+			return err
+		}
+		p.cfg.Log.Warn("sharing index does not show what the owner shares, it is mended", "owner", owner)
 	}
 	have, err := p.current(ctx, owner)
 	if err != nil {
 		return fmt.Errorf("read the index: %w", err)
 	}
-	if changes := difference(have, wanted(owner, boxes)); len(changes) > 0 {
+	if changes := difference(have, want); len(changes) > 0 {
 		if err := p.cfg.Dict.Commit(ctx, changes); err != nil {
 			return fmt.Errorf("write the index: %w", err)
 		}
 	}
 	return home.MarkShared(ctx, version)
+}
+
+// shows reports whether the index holds the keys of want, without looking for
+// others that should not be there.
+func (p *Publisher) shows(ctx context.Context, owner string, want map[string]string) (bool, error) {
+	if len(want) == 0 {
+		_, claims, err := p.cfg.Dict.Get(ctx, ownerPrefix+dict.Escape(owner))
+		return !claims, err
+	}
+	for key, value := range want {
+		have, ok, err := p.cfg.Dict.Get(ctx, key)
+		if err != nil || !ok || have != value {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // boxes are the entries that hold for each mailbox.

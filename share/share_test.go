@@ -130,6 +130,29 @@ func TestVisible(t *testing.T) {
 	}
 }
 
+func TestWhatTheIndexLostComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		mail := mailboxmem.New("alice")
+		open := func(context.Context, string) (Home, error) { return mail.As("alice", false).(Home), nil }
+		home, _ := open(ctx, "alice")
+		before := NewPublisher(PublisherConfig{Dict: dict.NewMemory(), Log: quiet})
+		a := NewPublishing(before, "alice", home)
+		if err := errors.Join(a.Create(ctx, "Work"), a.UpdateEntries(ctx, "Work", allow("user=bob", "lr"))); err != nil {
+			t.Fatal(err)
+		}
+		before.Close()
+		d := dict.NewMemory() // the dictionary was lost, the server started anew
+		after := NewPublisher(PublisherConfig{Dict: d, Log: quiet, Open: open})
+		defer after.Close()
+		after.Opened("alice")
+		synctest.Wait()
+		if got := keys(t, d); !strings.Contains(got, "user/bob/alice = 1") || !strings.Contains(got, "box/alice/Work") {
+			t.Errorf("the index holds %s", got)
+		}
+	})
+}
+
 // failing is a dict whose commits fail until it is mended.
 type failing struct {
 	dict.Dict

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/roost-mail/roost/auth"
@@ -39,6 +42,33 @@ func authConfig(set *config.Settings, log *slog.Logger) auth.Config {
 		})
 	}
 	return cfg
+}
+
+// warnUnreadable tells at the start of passwd-files that can't be read, and not
+// only at the first login. They may come later, so it is no reason not to start.
+func warnUnreadable(set *config.Settings, log *slog.Logger) {
+	check := func(kind, path string, pos config.Pos) {
+		if path == "" || strings.Contains(path, "%") {
+			return
+		}
+		f, err := os.Open(path)
+		if err == nil {
+			var st os.FileInfo
+			if st, err = f.Stat(); err == nil && !st.Mode().IsRegular() {
+				err = fmt.Errorf("%s is no regular file", path)
+			}
+			_ = f.Close()
+		}
+		if err != nil {
+			log.Error(kind+" can't be read, its users can't log in", "where", pos.String(), "error", err)
+		}
+	}
+	for _, p := range set.Auth.Passdbs {
+		check("passdb", p.Path, p.Pos)
+	}
+	for _, u := range set.Auth.Userdbs {
+		check("userdb", u.Path, u.Pos)
+	}
 }
 
 // dbName is how a block without a name is called in the log: by its place.

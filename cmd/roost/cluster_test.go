@@ -242,8 +242,7 @@ func TestTranscripts(t *testing.T) {
 	}
 }
 
-// TestDocumentBlocks runs the same with the document's blocks as printed, less
-// the transcripts that need groups, which its users do not have.
+// TestDocumentBlocks runs the same with the document's blocks as printed.
 func TestDocumentBlocks(t *testing.T) {
 	for _, path := range transcripts(t) {
 		t.Run(filepath.Base(path), func(t *testing.T) {

@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"text/template"
 
 	"github.com/spf13/cobra"
@@ -27,7 +29,9 @@ works in a mailbox that someone1, on the other backend, shares with him, and the
 dialogue is printed. Afterwards it stays up so that a mail client can connect.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runDemo(cmd.Context(), cmd.OutOrStdout(), exit)
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGHUP) // the terminal was closed
+			defer stop()
+			return runDemo(ctx, cmd.OutOrStdout(), exit)
 		},
 	}
 	cmd.Flags().BoolVar(&exit, "exit", false, "end after the tour; fail if a step did not answer as it should")

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -35,6 +36,15 @@ var errSaid = errors.New("failed")
 // usageError is a wrong command line: exit code 64, as sysexits has it.
 type usageError struct{ error }
 
+// version is what the module system knows of the build.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "unknown"
+	}
+	return info.Main.Version
+}
+
 func exitCode(err error) int {
 	if _, ok := errors.AsType[usageError](err); ok {
 		return 64
@@ -53,6 +63,7 @@ although they live on different backends. It reads Dovecot 2.3's configuration.
   roost demo                     try it: a director, two backends, a shared mailbox
   roost serve -c roost.conf      run what the file configures
   roost config check roost.conf  what is wrong with a file, with line numbers`,
+		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}

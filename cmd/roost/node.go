@@ -67,6 +67,7 @@ func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (*node
 	if n.auth, err = auth.New(authConfig(set, log)); err != nil {
 		return nil, err
 	}
+	warnUnreadable(set, log)
 	for _, w := range n.auth.Warnings() {
 		log.Warn(w)
 	}
@@ -76,7 +77,10 @@ func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (*node
 	if err := n.openSharing(); err != nil {
 		return nil, err
 	}
-	n.store = store.New(store.Options{Holder: holderName(set), Log: log})
+	if !set.Director.Enabled && len(set.Mail.Volumes) == 0 {
+		log.Warn("mail_volume is not set: a filesystem that is not mounted would look like empty mailboxes")
+	}
+	n.store = store.New(store.Options{Holder: holderName(set), Log: log, Volumes: set.Mail.Volumes})
 	cfg, err := n.imapConfig()
 	if err != nil {
 		return nil, err
@@ -87,11 +91,15 @@ func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (*node
 
 // openSharing opens the dictionary of acl_shared_dict, and what reads and writes it.
 func (n *node) openSharing() error {
-	path := n.set.ACL.SharedDict.Path
-	if path == "" {
+	if n.set.ACL.SharedDict.URI == "" {
 		return nil
 	}
-	d, err := dictfile.Open(path, dictfile.Options{Logger: n.log})
+	path, opts, err := dictfile.ParseURI(n.set.ACL.SharedDict.URI)
+	opts.Logger = n.log
+	var d dict.Dict
+	if err == nil {
+		d, err = dictfile.Open(path, opts)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: acl_shared_dict: %w", n.set.Where("plugin/acl_shared_dict"), err)
 	}
@@ -103,14 +111,18 @@ func (n *node) openSharing() error {
 	return nil
 }
 
-// holderName is this backend's name in the manifests of the mail it holds.
+// holderName is this backend's name in the manifests of the mail it holds:
+// instance_name, which the administrator keeps apart, or what keeps two
+// backends apart by itself as long as host and port stay.
 func holderName(set *config.Settings) string {
-	host, _ := os.Hostname()
-	name := host + "/" + set.General.InstanceName
-	for _, l := range set.Listeners {
-		return name + "/" + net.JoinHostPort(l.Address, strconv.Itoa(l.Port))
+	if !set.Where("instance_name").IsZero() {
+		return set.General.InstanceName
 	}
-	return name
+	host, _ := os.Hostname()
+	for _, l := range set.Listeners {
+		return host + "/" + net.JoinHostPort(l.Address, strconv.Itoa(l.Port))
+	}
+	return host
 }
 
 // newDirector makes what sends logins on. Without director_mail_servers it

@@ -23,8 +23,8 @@ func serveCommand() *cobra.Command {
 		Use:   "serve -c FILE",
 		Short: "Run what a configuration file asks for, in the foreground",
 		Long: `Runs a director (director_mail_servers is set), a backend, or both, as FILE
-says, until SIGTERM or SIGINT. Sessions are then told BYE, and mail is closed
-cleanly. The log goes to stderr unless FILE sets log_path; SIGUSR1 opens it anew
+says, until SIGTERM or SIGINT. A backend's sessions are then told BYE and mail is
+closed cleanly; a director closes the connections that it has handed on. The log goes to stderr unless FILE sets log_path; SIGUSR1 opens it anew
 after rotation. FILE is read at start only: SIGHUP changes nothing.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

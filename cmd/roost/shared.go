@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -24,6 +25,12 @@ func (u *user) sharedNamespaces() ([]namespace.Shared, error) {
 			continue
 		}
 		s, err := u.sharedNamespace(ns)
+		if errors.Is(err, errNoMaster) {
+			u.node.oncePerUser(u.name+" imapc_master_user", func() {
+				u.node.log.Error("others' shared mail can't be opened", "user", u.name, "namespace", ns.Name, "error", err)
+			})
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: namespace %s: %w", ns.Pos, ns.Name, err)
 		}
@@ -31,6 +38,10 @@ func (u *user) sharedNamespaces() ([]namespace.Shared, error) {
 	}
 	return out, nil
 }
+
+// errNoMaster: without a user of one's own the owner's backend would take the
+// reader for the owner.
+var errNoMaster = errors.New("imapc_master_user is empty: it has to name the acting user, as %u does")
 
 func (u *user) sharedNamespace(ns *config.Namespace) (namespace.Shared, error) {
 	template, err := ns.OwnerTemplate(u.vars)
@@ -40,6 +51,9 @@ func (u *user) sharedNamespace(ns *config.Namespace) (namespace.Shared, error) {
 	master, err := config.Expand(ns.Imapc.MasterUser, u.vars) // %u is the acting user
 	if err != nil {
 		return namespace.Shared{}, fmt.Errorf("imapc_master_user: %w", err)
+	}
+	if master == "" {
+		return namespace.Shared{}, errNoMaster
 	}
 	return namespace.Shared{
 		Root:   template.Root(),

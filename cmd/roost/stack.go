@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/roost-mail/roost/acl"
@@ -185,7 +186,9 @@ func (u *user) locate(home string) error {
 	if strings.HasPrefix(location.Path, "~") && home == "" {
 		return fmt.Errorf("mail_location needs a home directory, and userdb and mail_home give none for %s", u.name)
 	}
-	u.dir = config.ExpandHome(location.Path, home)
+	if u.dir = config.ExpandHome(location.Path, home); !filepath.IsAbs(u.dir) {
+		return fmt.Errorf("mail_location and home give %q for %s, which is no absolute path", u.dir, u.name)
+	}
 	return nil
 }
 
@@ -233,7 +236,7 @@ func (n *node) openStore(ctx context.Context, owner, dir string, view store.View
 	if n.publisher == nil {
 		return session, nil
 	}
-	n.publisher.Opened(owner, session)
+	n.publisher.Opened(owner)
 	return share.NewPublishing(n.publisher, owner, session), nil
 }
 

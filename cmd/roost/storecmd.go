@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -24,7 +25,7 @@ the mail may be in use meanwhile.`,
 	}
 	var file string
 	cmd.PersistentFlags().StringVarP(&file, "config", "c", "", "configuration file; the argument is then a user, not a directory")
-	cmd.AddCommand(storeCheckCommand(&file), storeDumpCommand(&file), storeCatCommand(&file), storeTakeoverCommand(&file))
+	cmd.AddCommand(storeCheckCommand(&file), storeDumpCommand(&file), storeCatCommand(&file), storeTakeoverCommand(&file), storeInitCommand())
 	return cmd
 }
 
@@ -92,6 +93,30 @@ old backend is not running: two backends that write one user's mail lose mail.`,
 			fmt.Fprintf(cmd.OutOrStdout(), "%s: taken over from %s\n", user, from)
 			return nil
 		})
+}
+
+func storeInitCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "init DIR",
+		Short: "Mark the root of a filesystem that holds mail (mail_volume)",
+		Long: `Writes the marker that mail_volume asks for into DIR. Do it once for each
+filesystem, while it is mounted: a backend that does not see the marker opens no
+mail there, so that an unmounted filesystem never looks like empty mailboxes.`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usageError{errors.New("usage: roost store init DIR")}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := store.InitVolume(args[0])
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is volume %s\n", args[0], id)
+			return nil
+		},
+	}
 }
 
 // findMail is the directory of a user's mail as a configuration says, or arg

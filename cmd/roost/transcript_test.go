@@ -63,11 +63,6 @@ func runTranscript(t *testing.T, w world, path string) {
 	}
 }
 
-func (tr *transcript) fatalf(format string, args ...any) {
-	tr.t.Helper()
-	tr.t.Fatalf("%s:%d: %s", tr.file, tr.line, fmt.Sprintf(format, args...))
-}
-
 var sessionLine = regexp.MustCompile(`^([a-z0-9*/@.]+)([:|!]) (.*)$`)
 
 func (tr *transcript) run(line string) {

@@ -2,6 +2,8 @@ package acl
 
 import (
 	"context"
+	"errors"
+	"io"
 	"strings"
 
 	"github.com/roost-mail/roost/imap"
@@ -141,7 +143,12 @@ func (g *Guard) Status(ctx context.Context, name string, items imap.StatusItems)
 // writing is any right that makes SELECT answer READ-WRITE (RFC 4314 section 5.2).
 const writing = imap.RightWrite | imap.RightSeen | imap.RightDeleted | imap.RightExpunge | imap.RightInsert
 
-// Open needs r; without a right to change messages the mailbox is read-only.
+// errNoEntries: by its name an open mailbox can't be judged, for that may be
+// another's by now.
+var errNoEntries = errors.New("home opens mailboxes that do not know their ACL")
+
+// Open needs r; without a right to change messages the mailbox is read-only for
+// as long as that is so.
 func (g *Guard) Open(ctx context.Context, name string, readOnly bool) (mailbox.Mailbox, error) {
 	have, err := g.rights(ctx, name)
 	if err == nil {
@@ -150,11 +157,15 @@ func (g *Guard) Open(ctx context.Context, name string, readOnly bool) (mailbox.M
 	if err != nil {
 		return nil, err
 	}
-	m, err := g.home.Open(ctx, name, readOnly || !have.HasAny(writing))
+	m, err := g.home.Open(ctx, name, readOnly)
 	if err != nil {
 		return nil, err
 	}
-	return &guarded{Mailbox: m, guard: g, readOnly: readOnly, told: have}, nil
+	entries, ok := m.(mailbox.EntryHolder)
+	if !ok {
+		return nil, errors.Join(errNoEntries, m.Close())
+	}
+	return &guarded{Mailbox: m, entries: entries, guard: g, readOnly: readOnly, told: have}, nil
 }
 
 // Create needs k on the nearest existing level above; at the top only the
@@ -163,7 +174,18 @@ func (g *Guard) Create(ctx context.Context, name string) error {
 	if err := g.needCreate(ctx, name); err != nil {
 		return err
 	}
-	return g.home.Create(ctx, name)
+	return g.hideTaken(ctx, name, g.home.Create(ctx, name))
+}
+
+// hideTaken tells that a name is taken only who may know the mailbox there.
+func (g *Guard) hideTaken(ctx context.Context, name string, err error) error {
+	if imap.CodeOf(err) != imap.CodeAlreadyExists {
+		return err
+	}
+	if have, _ := g.rights(ctx, name); have.Has(imap.RightLookup) {
+		return err
+	}
+	return imap.NoPermission()
 }
 
 func (g *Guard) needCreate(ctx context.Context, name string) error {
@@ -201,13 +223,17 @@ func (g *Guard) Delete(ctx context.Context, name string) error {
 
 // Rename needs x on the mailbox and k where it goes.
 func (g *Guard) Rename(ctx context.Context, from, to string) error {
-	if err := g.need(ctx, from, imap.RightDeleteMailbox); err != nil {
+	need := imap.RightDeleteMailbox
+	if from == imap.Inbox { // its messages move to where others may read them
+		need |= imap.RightRead | imap.RightDeleted | imap.RightExpunge
+	}
+	if err := g.need(ctx, from, need); err != nil {
 		return err
 	}
 	if err := g.needCreate(ctx, to); err != nil {
 		return err
 	}
-	return g.home.Rename(ctx, from, to)
+	return g.hideTaken(ctx, to, g.home.Rename(ctx, from, to))
 }
 
 // Append needs i. Flags that the acting user may not set are left off, and
@@ -217,17 +243,23 @@ func (g *Guard) Append(ctx context.Context, name string, next mailbox.NextMessag
 	if err != nil {
 		return imap.AppendData{}, err
 	}
-	data, err := g.home.Append(ctx, name, permitted(next, have.FlagClasses()))
+	data, err := g.home.Append(ctx, name, g.permitted(ctx, name, next, have.FlagClasses()))
 	if err != nil || !have.Has(imap.RightRead) {
 		return imap.AppendData{}, err
 	}
 	return data, nil
 }
 
-// permitted leaves off the flags of other classes.
-func permitted(next mailbox.NextMessage, classes imap.FlagClass) mailbox.NextMessage {
+// permitted leaves off the flags of other classes, and asks again for i when
+// all messages have come: clients may take their time.
+func (g *Guard) permitted(ctx context.Context, name string, next mailbox.NextMessage, classes imap.FlagClass) mailbox.NextMessage {
 	return func() (*mailbox.NewMessage, error) {
 		m, err := next()
+		if errors.Is(err, io.EOF) {
+			if _, refused := g.needInsert(ctx, name); refused != nil {
+				return nil, refused
+			}
+		}
 		if err != nil {
 			return nil, err
 		}

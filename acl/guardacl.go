@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
 )
 
 // grantable are the rights that LISTRIGHTS offers, each on its own, with the
@@ -82,10 +83,7 @@ func (g *Guard) SetACL(ctx context.Context, name, identifier string, change imap
 	if (id == idAnyone || id == idAuthenticated) && !g.opts.AllowAnyone {
 		return imap.BadCommand("'%s' identifier is disallowed", id)
 	}
-	return g.home.UpdateEntries(ctx, name, func(entries []entry) ([]entry, error) {
-		if err := g.stillAdmin(ctx, entries); err != nil {
-			return nil, err
-		}
+	return g.update(ctx, name, func(entries []mailbox.Entry) ([]mailbox.Entry, error) {
 		entries = Change(entries, id, negative, change, rights, g.who)
 		if len(entries) > MaxEntries {
 			return nil, imap.Errorf(imap.CodeLimit, "Too many ACL entries")
@@ -103,18 +101,29 @@ func (g *Guard) DeleteACL(ctx context.Context, name, identifier string) error {
 	if err != nil {
 		return err
 	}
-	return g.home.UpdateEntries(ctx, name, func(entries []entry) ([]entry, error) {
-		if err := g.stillAdmin(ctx, entries); err != nil {
-			return nil, err
-		}
+	return g.update(ctx, name, func(entries []mailbox.Entry) ([]mailbox.Entry, error) {
 		return Without(entries, id, negative), nil
 	})
 }
 
-// stillAdmin asks again inside the transaction: the right may just have gone.
-func (g *Guard) stillAdmin(ctx context.Context, entries []entry) error {
-	if !Rights(entries, g.who).Has(imap.RightAdmin) && !g.opts.DefaultsFromInbox {
-		return imap.NoMailbox()
+// update changes entries if the acting user still may, as the transaction sees
+// it: the right may just have gone.
+func (g *Guard) update(ctx context.Context, name string, change func([]mailbox.Entry) ([]mailbox.Entry, error)) error {
+	var defaults []mailbox.Entry
+	if g.opts.DefaultsFromInbox {
+		var err error
+		if defaults, err = g.home.Entries(ctx, imap.Inbox); err != nil {
+			return err
+		}
 	}
-	return nil
+	return g.home.UpdateEntries(ctx, name, func(entries []mailbox.Entry) ([]mailbox.Entry, error) {
+		judged := entries
+		if len(judged) == 0 {
+			judged = defaults
+		}
+		if !Rights(judged, g.who).Has(imap.RightAdmin) {
+			return nil, imap.NoMailbox()
+		}
+		return change(entries)
+	})
 }

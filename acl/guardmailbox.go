@@ -11,6 +11,7 @@ import (
 // told belongs to the session's goroutine.
 type guarded struct {
 	mailbox.Mailbox
+	entries  mailbox.EntryHolder // the same
 	guard    *Guard
 	readOnly bool // as the client asked
 
@@ -20,21 +21,21 @@ type guarded struct {
 
 // rights are the acting user's now, whatever the mailbox is called now.
 func (m *guarded) rights(ctx context.Context) (imap.Rights, error) {
-	if h, ok := m.Mailbox.(mailbox.EntryHolder); ok {
-		entries, err := h.Entries(ctx)
-		if err != nil {
-			return 0, err
-		}
-		return m.guard.judge(ctx, entries)
+	entries, err := m.entries.Entries(ctx)
+	if err != nil {
+		return 0, err
 	}
-	return m.guard.rights(ctx, m.Mailbox.Info().Name)
+	return m.guard.judge(ctx, entries)
 }
+
+// MyRights are the acting user's on this mailbox, for who has it open.
+func (m *guarded) MyRights(ctx context.Context) (imap.Rights, error) { return m.rights(ctx) }
 
 // need answers NOPERM without the right: that the mailbox exists, the session
 // knows already.
 func (m *guarded) need(ctx context.Context, want imap.Rights) (imap.Rights, error) {
 	have, err := m.rights(ctx)
-	if err == nil && !have.Has(want) {
+	if err == nil && (!have.Has(want) || m.readOnly && want != imap.RightRead) {
 		err = imap.NoPermission()
 	}
 	return have, err
@@ -130,9 +131,10 @@ func (m *guarded) copyTo(ctx context.Context, uids imap.UIDSet, dest string, mov
 	var data imap.CopyData
 	switch classes := have.FlagClasses(); {
 	case classes != imap.AllClasses:
-		data, err = mailbox.Transfer(ctx, m.Mailbox, uids, m.guard.home, dest, classes)
+		var copied imap.UIDSet
+		data, copied, err = mailbox.Transfer(ctx, m.Mailbox, uids, m.guard.home, dest, classes)
 		if err == nil && move {
-			err = mailbox.Remove(ctx, m.Mailbox, uids)
+			err = mailbox.Remove(ctx, m.Mailbox, copied)
 		}
 	case move:
 		data, err = m.Mailbox.Move(ctx, uids, dest)

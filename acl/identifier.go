@@ -79,7 +79,12 @@ func FromIMAP(id string, normalize func(string) string) (identifier string, nega
 	case id[0] == '$':
 		id = idGroup + id[1:]
 	default:
-		id = idUser + normalize(id)
+		name := normalize(id)
+		switch name {
+		case idAnyone, idAnonymous, idAuthenticated, idOwner: // it would look like the special word
+			return "", false, imap.BadCommand("Invalid identifier")
+		}
+		id = idUser + name
 	}
 	if _, _, ok := split(id); !ok {
 		return "", false, imap.BadCommand("Invalid identifier")

@@ -148,7 +148,6 @@ func Without(entries []mailbox.Entry, identifier string, negative bool) []mailbo
 	})
 }
 
-// MaxEntries bounds the entries of one mailbox.
-const MaxEntries = 1000
-
-type entry = mailbox.Entry
+// MaxEntries bounds the entries of one mailbox. With identifiers as long as they
+// may be they still fit into MaxFile.
+const MaxEntries = 500

@@ -161,14 +161,28 @@ func nologin(s *attempt) error {
 // the next host has one.
 func (a *Authenticator) ownerFields(ctx context.Context, s *attempt) (Fields, error) {
 	if s.fields.Flag("proxy") || len(a.userdbs) == 0 {
-		return merge(s.user, s.masterUser), nil
+		return merge(s.owned(s.user), s.masterUser), nil
 	}
 	known := func() (bool, error) { return true, nil }
 	if s.Master() && len(a.passdbs) > 0 {
 		known = func() (bool, error) { return a.known(ctx, s) }
 	}
 	user, err := a.askUserdbs(ctx, s, known)
-	return merge(user, s.masterUser), err
+	return merge(s.owned(user), s.masterUser), err
+}
+
+// owned is what an owner's own entry says, less what would lend the owner's
+// rights to whoever acts on the owner's mail.
+func (s *attempt) owned(user Fields) Fields {
+	if !s.Master() {
+		return user
+	}
+	user = merge(user)
+	for _, name := range []string{"acl_user", "master_user", "acl_groups"} {
+		delete(user, name)
+		delete(user, "plugin/"+name)
+	}
+	return user
 }
 
 // known says whether the normal passdbs know the owner of a master login.

@@ -98,6 +98,9 @@ func (s *session) takeID(fields map[string]string) {
 	s.setLog()
 }
 
+// maxForwarded leaves room for our own fields in the ID to the next hop.
+const maxForwarded = 16
+
 // takeTTL counts hops. It is taken from anybody, for it can only shorten the way.
 func (c *Client) takeTTL(text string) {
 	if ttl, err := strconv.ParseUint(text, 10, 8); err == nil {
@@ -112,7 +115,7 @@ func (c *Client) takeForwarded(fields map[string]string) {
 	forwardAddr(&c.Remote, fields["x-originating-ip"], fields["x-originating-port"])
 	forwardAddr(&c.Connected, fields["x-connected-ip"], fields["x-connected-port"])
 	for key, value := range fields {
-		if name, ok := strings.CutPrefix(key, "x-forward-"); ok && name != "" {
+		if name, ok := strings.CutPrefix(key, "x-forward-"); ok && name != "" && len(c.Forwarded) < maxForwarded {
 			if c.Forwarded == nil {
 				c.Forwarded = make(map[string]string)
 			}

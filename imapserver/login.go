@@ -102,10 +102,6 @@ func (s *session) handOver() error {
 	if err := s.flush(); err != nil {
 		return err
 	}
-	s.proxied.Store(true)
-	if s.stream.closing.Load() {
-		s.cancel()
-	}
 	buffered := append(s.dec.TakeBuffered(), s.stream.takeAhead()...)
 	s.stream.in -= int64(len(buffered)) // the proxy counts them
 	conn := s.stream.conn
@@ -113,6 +109,10 @@ func (s *session) handOver() error {
 		if err := clear(time.Time{}); err != nil && !errors.Is(err, net.ErrClosed) {
 			return err
 		}
+	}
+	s.proxied.Store(true) // from here on Shutdown cancels ctx, and Close is not called
+	if s.stream.closing.Load() {
+		s.cancel()
 	}
 	result := s.login.Proxy.Run(s.ctx, conn, buffered)
 	s.stream.in += result.BytesIn

@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"context"
+	"errors"
 	"io"
 	"iter"
 
@@ -10,12 +11,13 @@ import (
 
 // Transfer copies the messages of uids to a mailbox of an Account in another
 // home, or where only flags of some classes may be taken along. Bodies stream
-// from one to the other. All or none arrive, as Append promises.
-func Transfer(ctx context.Context, from Mailbox, uids imap.UIDSet, to Account, dest string, keep imap.FlagClass) (imap.CopyData, error) {
+// from one to the other. All or none arrive, as Append promises. copied are the
+// messages that were there to copy, whether or not the destination tells UIDs.
+func Transfer(ctx context.Context, from Mailbox, uids imap.UIDSet, to Account, dest string, keep imap.FlagClass) (data imap.CopyData, copied imap.UIDSet, err error) {
 	var moved []imap.UID
 	next, stop := iter.Pull2(messages(ctx, from, uids))
 	defer stop()
-	data, err := to.Append(ctx, dest, func() (*NewMessage, error) {
+	appended, err := to.Append(ctx, dest, func() (*NewMessage, error) {
 		m, err, ok := next()
 		if err != nil {
 			return nil, err
@@ -23,15 +25,24 @@ func Transfer(ctx context.Context, from Mailbox, uids imap.UIDSet, to Account, d
 		if !ok {
 			return nil, io.EOF
 		}
+		if len(m.Sections) != 1 || m.Sections[0].Missing || m.Sections[0].Body == nil {
+			return nil, imap.Wrap(imap.CodeUnavailable, "A message can't be read", errNoBody)
+		}
 		moved = append(moved, m.UID)
 		s := m.Sections[0]
 		return &NewMessage{Flags: keep.Only(m.Flags), InternalDate: m.InternalDate, Size: s.Size, Body: s.Body}, nil
 	})
-	if err != nil || data.UIDValidity == 0 {
-		return imap.CopyData{}, err
+	if err != nil {
+		return imap.CopyData{}, nil, err
 	}
-	return imap.CopyData{UIDValidity: data.UIDValidity, Source: imap.UIDSetOf(moved...), Dest: data.UIDs}, nil
+	copied = imap.UIDSetOf(moved...)
+	if appended.UIDValidity != 0 {
+		data = imap.CopyData{UIDValidity: appended.UIDValidity, Source: copied, Dest: appended.UIDs}
+	}
+	return data, copied, nil
 }
+
+var errNoBody = errors.New("message without a body")
 
 // messages yields each message whole; it lives until the next one is asked for.
 func messages(ctx context.Context, from Mailbox, uids imap.UIDSet) iter.Seq2[*Message, error] {

@@ -70,6 +70,9 @@ func (t *Tree) entries(s *Shared, owner string, names []string) []mailbox.ListEn
 		return nil
 	}
 	prefix := s.Prefix(owner)
+	if prefix == "" {
+		return nil // the namespace can't name this owner
+	}
 	out := make([]mailbox.ListEntry, 0, len(names))
 	for _, name := range names {
 		full := prefix + name
@@ -84,6 +87,9 @@ func (t *Tree) entries(s *Shared, owner string, names []string) []mailbox.ListEn
 // maxAsked bounds how many owners are asked at once.
 const maxAsked = 16
 
+// maxListed bounds the owners whose answers are kept.
+const maxListed = 1000
+
 // ask lists the mailboxes of owners by connecting to them, for this once.
 func (t *Tree) ask(ctx context.Context, s *Shared, owners []string) map[string][]string {
 	ctx, cancel := context.WithTimeout(ctx, t.cfg.ListTimeout)
@@ -95,7 +101,7 @@ func (t *Tree) ask(ctx context.Context, s *Shared, owners []string) map[string][
 		turns  = make(chan struct{}, maxAsked)
 	)
 	for _, owner := range owners {
-		if owner == t.cfg.User {
+		if owner == t.cfg.User || s.Prefix(owner) == "" {
 			continue
 		}
 		turns <- struct{}{}
@@ -117,6 +123,9 @@ func (t *Tree) ask(ctx context.Context, s *Shared, owners []string) map[string][
 	for _, owner := range owners {
 		key := s.Root + "\x00" + owner
 		if names, ok := answer[owner]; ok {
+			if len(t.listed) >= maxListed {
+				clear(t.listed)
+			}
 			t.listed[key] = names
 		} else if names, ok := t.listed[key]; ok {
 			answer[owner] = names

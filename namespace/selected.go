@@ -25,7 +25,8 @@ func (m *selected) Copy(ctx context.Context, uids imap.UIDSet, dest string) (ima
 	if to.account == m.at.account {
 		return m.Mailbox.Copy(ctx, uids, to.name)
 	}
-	return mailbox.Transfer(ctx, m.Mailbox, uids, to.account, to.name, imap.AllClasses)
+	data, _, err := mailbox.Transfer(ctx, m.Mailbox, uids, to.account, to.name, imap.AllClasses)
+	return data, err
 }
 
 // Move between two accounts copies first and removes when the copy is durable:
@@ -42,26 +43,36 @@ func (m *selected) Move(ctx context.Context, uids imap.UIDSet, dest string) (ima
 	if err := m.canRemove(ctx); err != nil {
 		return imap.CopyData{}, err
 	}
-	data, err := mailbox.Transfer(ctx, m.Mailbox, uids, to.account, to.name, imap.AllClasses)
+	data, copied, err := mailbox.Transfer(ctx, m.Mailbox, uids, to.account, to.name, imap.AllClasses)
 	if err != nil {
 		return imap.CopyData{}, err
 	}
-	return data, mailbox.Remove(ctx, m.Mailbox, uids)
+	return data, mailbox.Remove(ctx, m.Mailbox, copied)
 }
 
 func (m *selected) canRemove(ctx context.Context) error {
 	if m.readOnly {
 		return imap.NoPermission()
 	}
-	rights, ok := m.at.account.(mailbox.ACL)
-	if !ok {
-		return nil
-	}
-	have, err := rights.MyRights(ctx, m.Mailbox.Info().Name)
+	have, err := m.rights(ctx)
 	if err == nil && !have.Has(imap.RightRead|imap.RightDeleted|imap.RightExpunge) {
 		err = imap.NoPermission()
 	}
 	return err
+}
+
+// rights are the user's on the open mailbox. It may have been renamed: it is
+// asked itself, if it can tell.
+func (m *selected) rights(ctx context.Context) (imap.Rights, error) {
+	if self, ok := m.Mailbox.(interface {
+		MyRights(context.Context) (imap.Rights, error)
+	}); ok {
+		return self.MyRights(ctx)
+	}
+	if account, ok := m.at.account.(mailbox.ACL); ok {
+		return account.MyRights(ctx, m.Mailbox.Info().Name)
+	}
+	return imap.AllRights, nil
 }
 
 // Close frees the handle.

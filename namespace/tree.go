@@ -110,7 +110,7 @@ func New(cfg Config) *Tree {
 type place struct {
 	account mailbox.Account
 	name    string // in account's terms
-	prefix  string // of account in the tree, with the delimiter; "" for one's own
+	shared  bool   // the name is below a shared namespace, though perhaps one's own
 }
 
 // find resolves a name of the tree. One's own name under a shared prefix is
@@ -132,7 +132,7 @@ func (t *Tree) find(name string) (place, error) {
 		if rest == "" {
 			rest = imap.Inbox // mail_shared_explicit_inbox = no
 		}
-		p := place{account: t.cfg.Own, name: imap.CanonicalName(rest), prefix: s.Prefix(owner)}
+		p := place{account: t.cfg.Own, name: imap.CanonicalName(rest), shared: true}
 		if owner != t.cfg.User {
 			p.account = t.owner(s, owner)
 		}
@@ -198,7 +198,7 @@ func (t *Tree) SetSubscribed(ctx context.Context, name string, subscribed bool) 
 			return err
 		}
 	}
-	if p.prefix == "" {
+	if !p.shared {
 		name = imap.CanonicalName(name)
 	}
 	return t.cfg.Own.SetSubscribed(ctx, name, subscribed)
@@ -232,7 +232,11 @@ func (t *Tree) Create(ctx context.Context, name string) error {
 	if err != nil {
 		return imap.NoPermission()
 	}
-	return p.account.Create(ctx, p.name)
+	err = p.account.Create(ctx, p.name)
+	if p.account != t.cfg.Own && imap.CodeOf(err) == imap.CodeNonExistent {
+		return imap.NoPermission() // as where the owner exists
+	}
+	return err
 }
 
 // Delete passes on.

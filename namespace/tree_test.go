@@ -323,7 +323,7 @@ func TestTransferIsAllOrNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	_, err = mailbox.Transfer(t.Context(), failingBody{m}, m.Info().UIDs, bob, "INBOX", imap.AllClasses)
+	_, _, err = mailbox.Transfer(t.Context(), failingBody{m}, m.Info().UIDs, bob, "INBOX", imap.AllClasses)
 	if !errors.Is(err, errBroken) {
 		t.Errorf("err = %v", err)
 	}
@@ -395,5 +395,47 @@ func TestAccountsOfOthersAreBounded(t *testing.T) {
 	tree.Close()
 	if total() != 0 {
 		t.Errorf("%d accounts stay open: %v", total(), open)
+	}
+}
+
+// lossy is a peer that leaves a message out and has no body for another.
+type lossy struct {
+	mailbox.Mailbox
+	without imap.UID
+}
+
+func (l lossy) Fetch(ctx context.Context, uids imap.UIDSet, items *imap.FetchItems, emit func(*mailbox.Message) error) error {
+	return l.Mailbox.Fetch(ctx, uids, items, func(m *mailbox.Message) error {
+		switch {
+		case m.UID == 2:
+			return nil
+		case m.UID == l.without:
+			m.Sections[0] = mailbox.SectionData{Missing: true}
+		}
+		return emit(m)
+	})
+}
+
+func TestMoveRemovesOnlyWhatWasCopied(t *testing.T) {
+	ctx := t.Context()
+	s := newSite("bob", "alice")
+	alice, bob := s.open("alice", "alice"), s.open("bob", "bob")
+	for _, text := range []string{"\r\none", "\r\ntwo", "\r\nthree"} {
+		put(t, alice, "INBOX", text)
+	}
+	m, err := alice.Open(ctx, "INBOX", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if _, _, err := mailbox.Transfer(ctx, lossy{m, 1}, m.Info().UIDs, bob, "INBOX", imap.AllClasses); err == nil {
+		t.Error("a message without a body was copied")
+	}
+	_, copied, err := mailbox.Transfer(ctx, lossy{m, 0}, m.Info().UIDs, bob, "INBOX", imap.AllClasses)
+	if err != nil || copied.String() != "1,3" {
+		t.Errorf("copied %s, %v", copied, err)
+	}
+	if got := shown(t, bob, "INBOX"); got != "one, three" {
+		t.Errorf("bob has %s", got)
 	}
 }

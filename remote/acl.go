@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"errors"
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/imapclient"
@@ -19,7 +20,12 @@ func (a *Account) rightsCommand(ctx context.Context, h *imapclient.Handler, verb
 	if err != nil {
 		return err
 	}
-	return a.named(ctx, h, verb, name, imap.CodeCannot, args)
+	err = a.named(ctx, h, verb, name, imap.CodeCannot, args)
+	if status, ok := errors.AsType[*imapclient.Status](err); ok && status.Kind == imapclient.Bad {
+		// The grammar is right, so it is the identifier that the owner's side does not take.
+		return &imap.Error{Text: "Invalid identifier", Bad: true, Err: err}
+	}
+	return err
 }
 
 // MyRights are the acting user's, as the peer says.

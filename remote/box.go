@@ -124,7 +124,7 @@ func (b *box) notSelected(err error) error {
 	case imap.CodeNonExistent:
 		b.state.end(&b.state.gone)
 	case imap.CodeNoPerm:
-		b.state.revoked = true
+		b.state.revoked, b.state.denied = !b.state.denied, true
 	}
 	return err
 }
@@ -189,7 +189,7 @@ func (b *box) adopt(s *selection) error {
 		st.end(&st.gone)
 		return imap.NoMailbox()
 	}
-	st.info.UIDValidity = s.uidValidity
+	st.info.UIDValidity, st.denied = s.uidValidity, false
 	st.uidNext = max(st.uidNext, s.uidNext)
 	st.highestModSeq = max(st.highestModSeq, s.highestModSeq)
 	if !s.limited {

@@ -82,6 +82,9 @@ func (l *link) get(ctx context.Context, check bool) (conn *imapclient.Conn, fres
 		return nil, false, l.failure
 	}
 	conn, err = l.connect(ctx)
+	if ctx.Err() != nil {
+		return nil, false, err // nobody waits any more: that says nothing of the peer
+	}
 	if err != nil {
 		l.pause = min(max(2*l.pause, firstPause), maxPause)
 		l.retryAt, l.failure = time.Now().Add(l.pause), err

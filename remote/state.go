@@ -37,6 +37,7 @@ type state struct {
 	flagsChanged, gone, revoked, unavailable bool // to be told
 	ended                                    bool // gone, and told or not
 	lost                                     bool // the peer could not be asked last time
+	denied                                   bool // the peer refused to select again, and that was told
 }
 
 // earlier is what was known before all was asked for again.

@@ -25,12 +25,12 @@ type incoming struct {
 // Append implements mailbox.Account.
 func (s *Session) Append(ctx context.Context, name string, next mailbox.NextMessage) (imap.AppendData, error) {
 	s.mu.RLock()
-	known, err := s.st.names[name] != nil, s.usable()
+	to, err := s.st.names[name], s.usable()
 	s.mu.RUnlock()
 	if err != nil {
 		return imap.AppendData{}, err
 	}
-	if !known {
+	if to == nil {
 		return imap.AppendData{}, imap.NoMailboxTryCreate()
 	}
 	// A client may be slow to send: bodies are read and scanned before
@@ -43,7 +43,14 @@ func (s *Session) Append(ctx context.Context, name string, next mailbox.NextMess
 	}
 	var data imap.AppendData
 	err = s.submit(ctx, &txn{durable: true, build: func(b *builder) (err error) {
-		data, err = b.deliver(name, messages, s.view)
+		// It goes where the client was let in, not to what has that name by now.
+		if to.gone {
+			return imap.NoMailboxTryCreate()
+		}
+		if err := b.loaded(to); err != nil {
+			return err
+		}
+		data, err = b.deliver(to, messages, s.view)
 		return err
 	}})
 	if err != nil {
@@ -120,11 +127,7 @@ func scanBody(body *spool) (*message.Digest, error) {
 }
 
 // deliver makes the records of an APPEND.
-func (b *builder) deliver(name string, messages []incoming, v view) (imap.AppendData, error) {
-	m, err := b.box(name, imap.NoMailboxTryCreate)
-	if err != nil {
-		return imap.AppendData{}, err
-	}
+func (b *builder) deliver(m *box, messages []incoming, v view) (data imap.AppendData, err error) {
 	var keywords []string
 	for i := range messages {
 		keywords = append(keywords, messages[i].flags.keywords...)

@@ -26,7 +26,10 @@ type handle struct {
 	notify  func() // under watchMu
 }
 
-var _ mailbox.Mailbox = (*handle)(nil)
+var (
+	_ mailbox.Mailbox     = (*handle)(nil)
+	_ mailbox.EntryHolder = (*handle)(nil)
+)
 
 // Open implements mailbox.Account.
 func (s *Session) Open(ctx context.Context, name string, readOnly bool) (mailbox.Mailbox, error) {

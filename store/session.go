@@ -256,8 +256,19 @@ func (s *Session) Entries(_ context.Context, name string) ([]mailbox.Entry, erro
 	return b.entries, nil
 }
 
+// Entries implements mailbox.EntryHolder: those of the mailbox that is open,
+// whatever it is called by now.
+func (h *handle) Entries(context.Context) ([]mailbox.Entry, error) {
+	h.session.mu.RLock()
+	defer h.session.mu.RUnlock()
+	if h.box.gone {
+		return nil, imap.NoMailbox()
+	}
+	return h.box.entries, nil
+}
+
 // maxEntries bounds the ACL of a mailbox.
-const maxEntries = 10_000
+const maxEntries = 1000
 
 // UpdateEntries implements mailbox.EntryKeeper.
 func (s *Session) UpdateEntries(ctx context.Context, name string, change func([]mailbox.Entry) ([]mailbox.Entry, error)) error {

@@ -144,6 +144,12 @@ func (u *user) applyACLSettings(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("acl_user: %w", err)
 	}
+	if name == u.name && u.acting != u.name {
+		u.node.oncePerUser("acl_user", func() {
+			u.node.log.Warn("acl_user makes master users the owners of the mail they open: no rights are checked, for shared mailboxes neither",
+				"user", u.name, "acting", u.acting)
+		})
+	}
 	if name != "" && name != u.acting {
 		res, err := u.node.auth.Lookup(ctx, name)
 		if err != nil {
@@ -151,16 +157,30 @@ func (u *user) applyACLSettings(ctx context.Context) error {
 		}
 		u.acting, u.groups = name, res.Groups
 	}
-	if len(u.groups) == 0 && u.set.ACL.Groups != "" {
-		vars := *u.vars
-		vars.User = u.acting
-		list, err := config.Expand(u.set.ACL.Groups, &vars)
-		if err != nil {
+	if len(u.groups) == 0 {
+		if u.groups, err = u.node.defaultGroups(ctx, u.acting); err != nil {
 			return fmt.Errorf("acl_groups: %w", err)
 		}
-		u.groups = strings.Split(list, ",")
 	}
 	return nil
+}
+
+// defaultGroups are those of plugin { acl_groups }, for a user whose own entry
+// names none. Everything in it is the acting user's, nothing the owner's.
+func (n *node) defaultGroups(ctx context.Context, acting string) ([]string, error) {
+	if n.set.ACL.Groups == "" {
+		return nil, nil
+	}
+	res, err := n.auth.Lookup(ctx, acting)
+	if err != nil {
+		return nil, err
+	}
+	vars := &config.Vars{User: acting, Home: res.UserFields["home"], Service: "imap", Passdb: res.Fields, Userdb: res.UserFields}
+	list, err := config.Expand(n.set.ACL.Groups, vars)
+	if err != nil {
+		return nil, err
+	}
+	return strings.Split(list, ","), nil
 }
 
 // locate works out where the mail is: home, then mail_location.

@@ -45,9 +45,6 @@ func (a *account) closeClean() error {
 	last := len(m.Segments) - 1
 	if a.writer.file == nil {
 		m.Segments = m.Segments[:last]
-		if m.Replay.Seq == a.writer.name.seq {
-			m.Replay = replayFrom{}
-		}
 	} else {
 		m.Segments[last] = segmentEntry{Name: a.writer.name.String(), Sealed: a.writer.synced}
 	}

@@ -51,19 +51,7 @@ func (a *account) upkeep() {
 const maxTailSegments = 8
 
 // tailSegments counts the segments that a replay has to read.
-func (a *account) tailSegments() int {
-	return len(a.man.Segments) - a.coveredSegments(a.man.Replay)
-}
-
-// coveredSegments counts the segments that a state folded up to replay holds wholly.
-func (a *account) coveredSegments(replay replayFrom) int {
-	for i, s := range a.man.Segments {
-		if name, err := parseFileName(s.Name); err == nil && name.seq == replay.Seq {
-			return i
-		}
-	}
-	return 0
-}
+func (a *account) tailSegments() int { return len(a.man.Segments) - a.man.covered() }
 
 // snapshot is a state at one place of the log, encoded.
 type snapshot struct {
@@ -71,6 +59,7 @@ type snapshot struct {
 	content []byte
 	state   tableRef
 	tables  map[uint32]tableRef // of mailboxes that were written anew
+	files   map[uint32]bool     // the table files that state refers to
 	live    map[uint32]uint64
 	replay  replayFrom
 	tail    tail
@@ -116,6 +105,7 @@ func (a *account) snapshot() (*snapshot, error) {
 	name := a.newName(kindTable)
 	s := &snapshot{
 		name: name, tables: map[uint32]tableRef{}, tail: a.tail, live: maps.Clone(a.st.live),
+		files:  map[uint32]bool{name.seq: true},
 		replay: replayFrom{Seq: a.writer.name.seq, Off: a.writer.end},
 	}
 	h := fileHeader{account: a.id, name: name, salt: uint32(randomUint64())}
@@ -126,6 +116,7 @@ func (a *account) snapshot() (*snapshot, error) {
 		b := a.st.boxes[id]
 		tables[id] = b.table
 		if !b.dirty && (!merge || b.table.Seq == 0) {
+			s.files[b.table.Seq] = true
 			continue
 		}
 		table, err := a.tableOf(b)
@@ -184,17 +175,9 @@ func (a *account) installFold(s *snapshot) error {
 	}
 	m := *a.man
 	m.State, m.Replay = &s.state, s.replay
-	refs := map[uint32]bool{s.name.seq: true}
-	for id, b := range a.st.boxes {
-		if ref, is := s.tables[id]; is {
-			refs[ref.Seq] = true
-		} else if b.table.Seq != 0 {
-			refs[b.table.Seq] = true
-		}
-	}
 	names := map[uint32]fileName{s.name.seq: s.name}
 	for seq, n := range a.names {
-		if n.kind == kindLog || refs[seq] {
+		if n.kind == kindLog || s.files[seq] {
 			names[seq] = n
 		}
 	}
@@ -221,7 +204,7 @@ func (a *account) installFold(s *snapshot) error {
 // that hold messages, and those with records behind s. The others leave names.
 func (a *account) liveSegments(s *snapshot, names map[uint32]fileName) []segmentEntry {
 	var live []segmentEntry
-	covered := a.coveredSegments(s.replay)
+	covered := (&manifest{Segments: a.man.Segments, Replay: s.replay}).covered()
 	for i, entry := range a.man.Segments {
 		name, err := parseFileName(entry.Name)
 		if err == nil && i < covered && s.live[name.seq] == 0 {
@@ -283,9 +266,6 @@ func (a *account) replaceSegment() error {
 	m.Segments[last] = segmentEntry{Name: old.name.String(), Sealed: old.synced}
 	if old.synced == 0 {
 		m.Segments = m.Segments[:last]
-		if m.Replay.Seq == old.name.seq {
-			m.Replay = replayFrom{Seq: name.seq, Off: headerLen}
-		}
 	}
 	m.Segments = append(m.Segments, segmentEntry{Name: name.String(), Open: true})
 	if err := a.disk.installManifest(&m); err != nil {

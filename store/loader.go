@@ -45,27 +45,21 @@ func (l *loader) load(m *manifest) (err error) {
 	return l.scanTails(m)
 }
 
-// scanTails scans the segments from the place of replay on.
+// scanTails scans the segments from the place of replay on. The segment that it
+// names need not be there any more: if nothing was written to it, it is left out.
 func (l *loader) scanTails(m *manifest) error {
-	begun := m.Replay.Seq == 0
-	for _, s := range m.Segments {
+	for _, s := range m.Segments[m.covered():] {
 		name, err := parseFileName(s.Name)
 		if err != nil {
 			return err
 		}
 		from := int64(headerLen)
 		if name.seq == m.Replay.Seq {
-			begun, from = true, max(from, m.Replay.Off)
-		}
-		if !begun {
-			continue
+			from = max(from, m.Replay.Off)
 		}
 		if err := l.scanTail(s, name, from); err != nil {
 			return err
 		}
-	}
-	if !begun {
-		return fmt.Errorf("%w: replay begins in segment %d, which is not listed", errFormat, m.Replay.Seq)
 	}
 	return nil
 }

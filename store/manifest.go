@@ -52,6 +52,16 @@ type replayFrom struct {
 	Off int64  `json:"off"`
 }
 
+// covered counts the segments that the folded state holds wholly: they come first.
+func (m *manifest) covered() int {
+	for i, s := range m.Segments {
+		if name, err := parseFileName(s.Name); err != nil || name.seq >= m.Replay.Seq {
+			return i
+		}
+	}
+	return len(m.Segments)
+}
+
 const (
 	manifestMagic = "roost-manifest"
 	maxManifest   = 64 << 20

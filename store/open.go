@@ -94,9 +94,6 @@ func (a *account) takeOver(old *manifest, l *loader) error {
 	a.st.load = a.ensureAlone
 	l.apply(a, moved)
 	a.reserve(old)
-	if m.Replay.Seq == 0 {
-		m.Replay = replayFrom{Seq: a.writer.name.seq, Off: headerLen}
-	}
 	m.Segments = append(m.Segments, segmentEntry{Name: a.writer.name.String(), Open: true})
 	if err := a.disk.installManifest(&m); err != nil {
 		return err
@@ -146,18 +143,18 @@ func (a *account) sealPredecessor(l *loader) (moved []scannedTxn, err error) {
 			moved = append(moved, after[i])
 		}
 	}
-	a.man.Segments[last] = segmentEntry{Name: t.name.String(), Sealed: seal}
+	if seal == headerLen { // not even the header is known to be synced
+		a.dropSegment(last)
+	} else {
+		a.man.Segments[last] = segmentEntry{Name: t.name.String(), Sealed: seal}
+	}
 	return moved, a.writer.sync()
 }
 
-// dropSegment takes an open segment that was never written off the list.
+// dropSegment takes an open segment of which nothing is kept off the list.
 func (a *account) dropSegment(i int) {
-	name, err := parseFileName(a.man.Segments[i].Name)
-	if err == nil {
+	if name, err := parseFileName(a.man.Segments[i].Name); err == nil {
 		delete(a.names, name.seq)
-		if a.man.Replay.Seq == name.seq {
-			a.man.Replay = replayFrom{}
-		}
 	}
 	a.man.Segments = a.man.Segments[:i]
 }

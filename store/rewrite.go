@@ -69,7 +69,7 @@ type victim struct {
 func (a *account) victims() []victim {
 	var dead, small []victim
 	room := int64(rewriteMax)
-	for _, entry := range a.man.Segments[:a.coveredSegments(a.man.Replay)] {
+	for _, entry := range a.man.Segments[:a.man.covered()] {
 		name, err := parseFileName(entry.Name)
 		live := int64(a.st.live[name.seq])
 		if err != nil || live > room {

@@ -61,6 +61,7 @@ func Test(t *testing.T, open func(t *testing.T) Fixture) {
 		{name: "Expunge", tests: expungeTests()},
 		{name: "Copy", tests: copyTests()},
 		{name: "Sync", tests: syncTests()},
+		{name: "Entries", tests: entryTests()},
 		{name: "Watch", tests: watchTests()},
 		{name: "Private", readers: true, tests: privateTests()},
 	}

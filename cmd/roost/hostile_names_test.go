@@ -1,0 +1,285 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// evil is what an attacker would like the back session to send.
+const evil = "x\r\nEVIL DELETE Work\r\nEVIL SETACL Hidden someone2 lr\r\n"
+
+// injections puts line ends and what is like them wherever a text can stand.
+func injections(t *testing.T, s *siege) {
+	const work = "shared/someone1/Work"
+	for _, text := range []string{evil, "x\nEVIL DELETE Work\n", "x\rEVIL DELETE Work\r", "x\x00y", "x\" lr\r\nEVIL DELETE Work\r\n", "{5}\r\nEVIL", "\xff\xfe", "\u2028EVIL", `"`, `\`, "&AAA-", "&AA0ACg-EVIL DELETE Work&AA0ACg-", "(", "%0d%0aEVIL"} {
+		arg := "<<" + strconv.QuoteToASCII(text)
+		if strings.ContainsAny(text, "\xff") {
+			arg = `<<"\xff\xfe"`
+		}
+		name := "<<" + strings.Replace(arg[2:], `"`, `"shared/someone1/`, 1)
+		c := s.select2(t, "Work")
+		for _, command := range []string{
+			"SETACL " + work + " " + arg + " lr", "SETACL " + work + " someone9 " + arg, "DELETEACL " + work + " " + arg, "LISTRIGHTS " + work + " " + arg,
+			"STATUS " + name + " (MESSAGES)", "SUBSCRIBE " + name, "UNSUBSCRIBE " + name, "MYRIGHTS " + name, "GETACL " + name, "DELETE " + name,
+			"RENAME " + name + " shared/someone1/Work2", "RENAME shared/someone1/Hidden " + name, `LIST "" ` + name, "LIST " + name + " *", `LSUB "" ` + name,
+			"COPY 1 " + name, "MOVE 1 " + name, "APPEND " + name + ` <<"Subject: x\r\n\r\nx\r\n"`, "CREATE " + name, "SETACL " + name + " someone9 lr",
+			"SEARCH BODY " + arg, "SEARCH TEXT " + arg, "SEARCH SUBJECT " + arg, "SEARCH HEADER " + arg + " x", "SEARCH HEADER X " + arg, "SEARCH CHARSET " + arg + " ALL",
+			"SEARCH CHARSET UTF-8 NOT BODY " + arg, "FETCH 1 BODY.PEEK[HEADER.FIELDS (" + arg + ")]", "FETCH 1 BODY.PEEK[HEADER.FIELDS.NOT (Subject " + arg + ")]",
+			`ID ("name" ` + arg + ")", "SEARCH KEYWORD " + arg, "STORE 1 +FLAGS (" + arg + ")", "NOOP " + arg,
+		} {
+			c.command(command)
+			tagged := c.answer[len(c.answer)-1]
+			if strings.Contains(tagged, "SERVERBUG") || strings.Contains(tagged, "UNAVAILABLE") {
+				t.Errorf("%s: %s", command, tagged)
+			}
+			undo(c, command, tagged)
+			c.command("NOOP") // many BADs in a row end a connection
+		}
+		c.command("NOOP")
+		c.expect("OK")
+		c.close()
+	}
+}
+
+// undo takes back what was allowed: an odd name need not be a bad one.
+func undo(c *imapConn, command, tagged string) {
+	words := strings.SplitN(command, " ", 3)
+	if !strings.HasPrefix(tagged, "OK") {
+		return
+	}
+	switch words[0] {
+	case "SETACL":
+		id := strings.TrimSuffix(strings.TrimPrefix(command, words[0]+" "+words[1]+" "), " lr")
+		if !strings.HasPrefix(id, "<<") {
+			id, _, _ = strings.Cut(id, " ")
+		}
+		c.command("DELETEACL " + words[1] + " " + id)
+	case "SUBSCRIBE":
+		c.command("UN" + command)
+	}
+}
+
+// oddPlaces are names that would lead somewhere else if they were paths, or
+// taken apart in two ways.
+func oddPlaces(t *testing.T, s *siege) {
+	c := s.select2(t, "Work")
+	names := []string{
+		"../someone1/Work", "../../../../etc/passwd", "/etc/passwd", "~", "~/x", "~root/x", "~someone1/Work", "./x", "x/../../y", "x//y", "x/", "/", "",
+		"shared", "shared/", "shared//", "shared//Work", "shared/../someone1/Work", "shared/./someone1/Work", "shared/someone1//Work", "shared/someone1/../Hidden",
+		"shared/someone1/./Work", "shared/someone1/~/x", "shared/someone1/shared/someone1/Work", "shared/someone1*someone2/Work", "shared/someone2*someone1/Work",
+		"shared/nobody/x", "shared/someone1%00/Work", "shared/%u/Work", "shared/%%u/Work", "shared/$HOME/x", "shared/someone1\\/Work", "shared/../x", "shared/~/x",
+		"shared/someone1/../../someone3/INBOX", "shared/SOMEONE3/INBOX", "shared/someone1/Hidden", "shared/someone1/INBOX", "shared/someone1", "shared/ someone1/Work",
+		"shared/someone1 /Work", "shared/-/x", "shared/anyone/x", "shared/" + strings.Repeat("x", 900) + "/y", strings.Repeat("d/", 200) + "x", strings.Repeat("x", 2000),
+		"shared/someone1.d/Work", "shared/someone1@example.org/Work", "INBOX/../x", "inbox/", "Shared/someone1/Work",
+	}
+	for _, name := range names {
+		arg := "<<" + strconv.Quote(name)
+		for _, command := range []string{
+			"SELECT " + arg, "EXAMINE " + arg, "STATUS " + arg + " (MESSAGES)", "MYRIGHTS " + arg, "GETACL " + arg, "SETACL " + arg + " someone2 lr",
+			"APPEND " + arg + ` <<"Subject: x\r\n\r\nx\r\n"`, "DELETE " + arg, "RENAME " + arg + " Mine", "SUBSCRIBE " + arg, "RENAME INBOX " + arg + "x", "CREATE " + arg,
+			`LIST "" ` + arg, "LIST " + arg + " %",
+		} {
+			c.command(command)
+			tagged := c.answer[len(c.answer)-1]
+			if strings.Contains(tagged, "SERVERBUG") || strings.Contains(tagged, "UNAVAILABLE") {
+				t.Errorf("%s: %s", command, tagged)
+			}
+			if strings.HasPrefix(name, "shared") && strings.HasPrefix(tagged, "OK") && !strings.HasPrefix(command, "LIST") {
+				t.Errorf("%s: %s", command, tagged)
+			}
+			if strings.HasPrefix(command, "CREATE") && strings.HasPrefix(tagged, "OK") {
+				c.command("DELETE " + arg)
+			}
+		}
+	}
+	homes, err := filepath.Glob(filepath.Join(s.root, "shared-fs/home/*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, home := range homes {
+		if entries, err := os.ReadDir(home); err != nil || len(entries) != 1 || !strings.HasPrefix(filepath.Base(home), "someone") {
+			t.Errorf("%s holds %v, %v", home, entries, err)
+		}
+	}
+}
+
+// patterns are as dear as LIST can be made.
+func patterns(t *testing.T, s *siege) {
+	c := s.login(t, "someone4")
+	long := strings.Repeat("a", 60)
+	for i := range 40 {
+		c.command(fmt.Sprintf("CREATE %s%d/%s", strings.Repeat(long+"/", 10), i, long))
+		c.expect("OK")
+	}
+	for _, pattern := range []string{
+		strings.Repeat("*%", 900) + "b", strings.Repeat("*a", 900) + "b", strings.Repeat("%a*", 600) + "/", strings.Repeat("*/", 900), strings.Repeat("%/", 900) + "*", strings.Repeat("*", 5000),
+	} {
+		for _, command := range []string{`LIST "" "`, `LSUB "" "`, `LIST "` + strings.Repeat("*", 900) + `" "`} {
+			c.command(command + pattern + `"`)
+		}
+	}
+	c.command("NOOP")
+	c.expect("OK")
+}
+
+// manySets names messages in as many words as a line can hold.
+func manySets(t *testing.T, s *siege) {
+	c := s.select2(t, "Work")
+	var numbers, gaps []string
+	for i := range 9000 {
+		numbers = append(numbers, strconv.Itoa(1+i%2))
+		gaps = append(gaps, strconv.Itoa(2*i+1))
+	}
+	ones, sparse := strings.Join(numbers, ","), strings.Join(gaps, ",")
+	for _, command := range []struct{ text, want string }{
+		{"FETCH " + ones + " FLAGS", "OK"},
+		{"UID FETCH " + sparse + " FLAGS", "OK"},
+		{"UID FETCH 4294967295:1 FLAGS", "OK"},
+		{"UID FETCH 1:4294967295 FLAGS", "OK"},
+		{"FETCH 1:4294967295 FLAGS", "BAD"},
+		{"UID FETCH 4294967296 FLAGS", "BAD"},
+		{"UID FETCH 0 FLAGS", "BAD"},
+		{"FETCH " + strings.Repeat("1:2,", 10_000) + "1 FLAGS", "OK"},
+		{"UID SEARCH UID " + sparse, "OK"},
+		{"SEARCH " + strings.Repeat("UID 1:4294967295 ", 1900) + "ALL", "OK"},
+		{"SEARCH " + strings.Repeat("1:* ", 1900) + "ALL", "OK"},
+		{"UID STORE " + sparse + " -FLAGS.SILENT (\\Draft)", "OK"},
+		{"UID COPY " + sparse + " shared/someone1/Hidden", "NO [TRYCREATE]"},
+		{"UID EXPUNGE " + sparse, "OK"},
+	} {
+		c.command(command.text)
+		if tagged := c.answer[len(c.answer)-1]; !strings.HasPrefix(tagged, command.want) {
+			t.Errorf("%.60s...: got %q, want %q", command.text, tagged, command.want)
+		}
+	}
+}
+
+// searchPrograms are at the limits of what the reader's backend takes: the
+// owner's backend has to take them too.
+func searchPrograms(t *testing.T, s *siege) {
+	c := s.select2(t, "Work")
+	own := s.login(t, "someone1")
+	own.command("EXAMINE Work")
+	nots := strings.Repeat("NOT ", 48)
+	var ors strings.Builder
+	for range 900 {
+		ors.WriteString("OR SUBJECT one ")
+	}
+	for name, program := range map[string]string{
+		"deep":      nots + "FLAGGED",
+		"deeper":    "NOT " + nots + "FLAGGED",
+		"lists":     strings.Repeat("(", 48) + "FLAGGED" + strings.Repeat(")", 48),
+		"two lists": "ALL " + strings.Repeat("(FLAGGED ", 48) + "ALL" + strings.Repeat(")", 48),
+		"keys":      strings.Repeat("FLAGGED ", 1998) + "ALL",
+		"ors":       strings.Repeat("OR UID 1 ", 48) + "UID 2",
+		"many":      strings.Repeat("OR SUBJECT one SUBJECT two ", 600) + "ALL",
+		"text":      "BODY " + `<<"` + strings.Repeat("x", 8192) + `"`,
+		"texts":     strings.TrimSpace(strings.Repeat(`NOT BODY <<"`+strings.Repeat("y", 4000)+`" `, 15)),
+		"8-bit":     "CHARSET UTF-8 NOT BODY " + `<<"` + strings.Repeat("\u00e4", 4000) + `"`,
+	} {
+		own.command("UID SEARCH " + program)
+		c.command("UID SEARCH " + program)
+		if got, want := strings.Join(c.answer, "\n"), strings.Join(own.answer, "\n"); got != want {
+			t.Errorf("%s: through the hop %q, at home %q", name, tail([]byte(got), 200), tail([]byte(want), 200))
+		}
+	}
+}
+
+func appendLimits(t *testing.T, s *siege) {
+	c := s.select2(t, "Playground")
+	for _, name := range []string{"shared/someone1/Playground", "INBOX"} {
+		for _, row := range []struct{ args, want string }{
+			{`<<""`, "NO Can't save a zero byte message"},
+			{`<<"x"`, "OK [APPENDUID"},
+			{`<<"x" <<""`, "NO Can't save a zero byte message"},
+			{`<<"\r\n"`, "OK [APPENDUID"},
+			{`(\Recent) <<"x"`, "BAD"},
+			{`(\Foo) <<"x"`, "BAD"},
+			{"(" + strings.Repeat("a", 300) + `) <<"x"`, "BAD"},
+			{"(" + strings.Join(slices.Repeat([]string{"k"}, 201), " ") + `) <<"x"`, "BAD"},
+			{`"32-Jan-2026 00:00:00 +0000" <<"x"`, "BAD"},
+			{`"01-Jan-0001 00:00:00 +0000" <<"x"`, "OK"},
+			{`"31-Dec-9999 23:59:59 -1400" <<"x"`, "OK"},
+			{`<<"a\x00b"`, ""},
+			{`<<"` + strings.Repeat("Subject: x\\r\\n", 20_000) + `\r\nbody"`, "OK"},
+			{`<<"` + strings.Repeat("y", 1<<20) + `"`, "OK"},
+		} {
+			c.command("APPEND " + name + " " + row.args)
+			if tagged := c.answer[len(c.answer)-1]; !strings.HasPrefix(tagged, row.want) {
+				t.Errorf("APPEND %s %.60s: got %q, want %q", name, row.args, tagged, row.want)
+			}
+		}
+	}
+	c.command("FETCH 1:* (FLAGS ENVELOPE BODYSTRUCTURE)")
+	c.matched = len(c.answer) - 1
+	c.expect("OK")
+}
+
+func copyOntoItself(t *testing.T, s *siege) {
+	c := s.select2(t, "Playground")
+	count := func() int {
+		c.command("STATUS shared/someone1/Playground (MESSAGES)")
+		n, _ := strconv.Atoi(strings.TrimSuffix(c.answer[0][strings.LastIndexByte(c.answer[0], ' ')+1:], ")"))
+		return n
+	}
+	for range 4 {
+		before := count()
+		c.command("COPY 1:* shared/someone1/Playground")
+		c.expect("OK [COPYUID")
+		if after := count(); after != 2*before {
+			t.Fatalf("%d messages became %d", before, after)
+		}
+	}
+	before := count()
+	c.command("MOVE 1:* shared/someone1/Playground")
+	c.matched = len(c.answer) - 1
+	c.expect("OK")
+	if after := count(); after != before {
+		t.Fatalf("MOVE made %d of %d messages", after, before)
+	}
+}
+
+// TestHiddenLooksMissing compares, for each command, the whole answer about a
+// mailbox of which the reader may not know with that about one that does not
+// exist; and those about owners who share nothing with those about nobody.
+func TestHiddenLooksMissing(t *testing.T) {
+	r := startRig(t, "rig")
+	r.say(t, "someone1", "CREATE Hidden", "CREATE Posted", "CREATE Open", "SETACL Posted someone2 p", "SETACL Open someone2 lrswitekxa", `APPEND Open <<"Subject: x\r\n\r\nx\r\n"`)
+	r.say(t, "someone3", "CREATE Hidden")
+	commands := []string{
+		"SELECT @", "EXAMINE @", "STATUS @ (MESSAGES UNSEEN)", `APPEND @ <<"x\r\n"`, `APPEND @ (\Seen) <<"x\r\n" <<"y\r\n"`, "APPEND @ {100000000}",
+		"APPEND @ {1000000000}", "COPY 1 @", "MOVE 1 @", "UID COPY 1 @", "UID COPY 999 @", "DELETE @", "RENAME @ shared/someone1/Other", "RENAME @ Mine",
+		"RENAME @ shared/someone5/x", "RENAME shared/someone1/Open @", "RENAME INBOX @", "CREATE @", "CREATE @/below", "SUBSCRIBE @", "UNSUBSCRIBE @",
+		`LIST "" @`, `LIST "" @*`, `LSUB "" @`, "MYRIGHTS @", "GETACL @", "LISTRIGHTS @ someone2", "LISTRIGHTS @ #x", "SETACL @ someone2 lr", "SETACL @ someone2 +a",
+		"SETACL @ someone2 q", "SETACL @ #x lr", "SETACL @ - lr", "DELETEACL @ someone2", "DELETEACL @ owner",
+	}
+	for _, names := range [][]string{
+		{"shared/someone1/Missing", "shared/someone1/Hidden", "shared/someone1/Posted", "shared/someone1/Hidden/x"},
+		{"shared/nobody/Missing", "shared/someone4/Missing", "shared/someone3/Hidden", "shared/someone3", "shared/nobody"},
+	} {
+		for _, command := range commands {
+			want := ask(t, r, command, names[0])
+			for _, name := range names[1:] {
+				if got := ask(t, r, command, name); got != want {
+					t.Errorf("%s: %s says %q, %s %q", command, name, got, names[0], want)
+				}
+			}
+		}
+	}
+}
+
+// ask gives the answer to a command about a mailbox, whose name stands as @.
+func ask(t *testing.T, r *rig, command, name string) string {
+	t.Helper()
+	c := dialIMAP(t, r.address())
+	defer c.close()
+	for _, text := range []string{"LOGIN someone2 pass", "SELECT shared/someone1/Open", strings.ReplaceAll(command, "@", name)} {
+		c.command(text)
+	}
+	return strings.ReplaceAll(strings.Join(c.answer, "\n"), name, "@")
+}

@@ -18,7 +18,7 @@ func injections(t *testing.T, s *siege) {
 	const work = "shared/someone1/Work"
 	for _, text := range []string{evil, "x\nEVIL DELETE Work\n", "x\rEVIL DELETE Work\r", "x\x00y", "x\" lr\r\nEVIL DELETE Work\r\n", "{5}\r\nEVIL", "\xff\xfe", "\u2028EVIL", `"`, `\`, "&AAA-", "&AA0ACg-EVIL DELETE Work&AA0ACg-", "(", "%0d%0aEVIL"} {
 		arg := "<<" + strconv.QuoteToASCII(text)
-		if strings.ContainsAny(text, "\xff") {
+		if strings.HasPrefix(text, "\xff") {
 			arg = `<<"\xff\xfe"`
 		}
 		name := "<<" + strings.Replace(arg[2:], `"`, `"shared/someone1/`, 1)

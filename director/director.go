@@ -20,7 +20,10 @@ import (
 	"net/netip"
 	"strconv"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/roost-mail/roost/cluster"
 	"github.com/roost-mail/roost/imap"
@@ -129,12 +132,25 @@ func (d *Director) dial(ctx context.Context, addr string) (*imapclient.Conn, err
 	if n := uint64(len(d.cfg.Sources)); n > 0 {
 		source := d.cfg.Sources[d.dials.Add(1)%n]
 		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(source, 0))
+		dialer.Control = portAtConnect
 	}
 	nc, err := dialer.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
 	return imapclient.New(ctx, nc, imapclient.Config{Timeout: d.cfg.Timeout})
+}
+
+// portAtConnect leaves the local port to connect(2), which can use one again that
+// leads elsewhere; bind(2) would run out of them.
+func portAtConnect(_, _ string, c syscall.RawConn) error {
+	var err error
+	if cerr := c.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+	}); cerr != nil {
+		return cerr
+	}
+	return err
 }
 
 // login tells the backend who the client really is, then logs in.

@@ -207,6 +207,9 @@ func (c *Conn) rights(r *imap.Rights) bool {
 	}
 	*r = imap.NoRights
 	for _, letter := range letters {
+		if letter == 'c' || letter == 'd' {
+			continue // RFC 4314 section 2.1.1: said where only a part of what they stand for is granted
+		}
 		if one, err := imap.ParseRights(string(letter)); err == nil {
 			*r |= one
 		}

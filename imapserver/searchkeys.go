@@ -95,6 +95,17 @@ func (p *searchParser) set(text string, isUID bool) (imap.SearchKey, error) {
 
 // named reads a key that begins with a name, behind it.
 func (p *searchParser) named(name string, depth int) (imap.SearchKey, error) {
+	switch name { // keys that stand for several
+	case "NEW":
+		p.keys += 3
+		depth += 2
+	case "OLD", "UNANSWERED", "UNDELETED", "UNDRAFT", "UNFLAGGED", "UNSEEN", "UNKEYWORD":
+		p.keys++
+		depth++
+	}
+	if p.keys > imap.MaxSearchKeys || depth > imap.MaxSearchDepth {
+		return imap.SearchKey{}, imap.BadCommand("Search keys are nested too deep")
+	}
 	if flag, not, ok := searchFlag(name); ok {
 		key := imap.SearchKey{Op: imap.SearchFlag, Flag: flag}
 		if not {

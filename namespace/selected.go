@@ -61,18 +61,21 @@ func (m *selected) canRemove(ctx context.Context) error {
 	return err
 }
 
-// rights are the user's on the open mailbox. It may have been renamed: it is
-// asked itself, if it can tell.
+// rights are the user's on the open mailbox, as far as a removal needs them. It
+// may have been renamed, so that it is asked itself: a mailbox that can't say
+// refuses changes to a message that does not exist, or does not.
 func (m *selected) rights(ctx context.Context) (imap.Rights, error) {
 	if self, ok := m.Mailbox.(interface {
 		MyRights(context.Context) (imap.Rights, error)
 	}); ok {
 		return self.MyRights(ctx)
 	}
-	if account, ok := m.at.account.(mailbox.ACL); ok {
-		return account.MyRights(ctx, m.Mailbox.Info().Name)
+	none := imap.UIDSetOf(1<<32 - 1)
+	change := mailbox.FlagChange{Op: mailbox.FlagsRemove, Flags: []imap.Flag{imap.FlagDeleted}, Silent: true}
+	if err := m.Mailbox.Store(ctx, none, change, nil); err != nil {
+		return 0, err
 	}
-	return imap.AllRights, nil
+	return imap.AllRights, m.Mailbox.Expunge(ctx, none, false)
 }
 
 // Close frees the handle.

@@ -21,6 +21,15 @@ func (b *box) Search(ctx context.Context, program *imap.SearchKey) (imap.UIDSet,
 			if !plain(program) {
 				e.RawString("CHARSET UTF-8 ")
 			}
+			if program.Op == imap.SearchAnd && len(program.Keys) > 0 {
+				for i := range program.Keys {
+					if i > 0 {
+						e.SP()
+					}
+					writeKey(e, &program.Keys[i])
+				}
+				return
+			}
 			writeKey(e, program)
 		})
 		return err
@@ -63,7 +72,7 @@ func writeKey(e *imapwire.Encoder, k *imap.SearchKey) {
 		writeKey(e, &k.Keys[0])
 	case imap.SearchUIDs:
 		if k.UIDs.Empty() {
-			e.RawString("NOT ALL")
+			e.RawString("UID 4294967295")
 			return
 		}
 		e.RawString("UID ").AppendFunc(k.UIDs.AppendTo)

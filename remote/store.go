@@ -36,13 +36,25 @@ func (b *box) store(ctx context.Context, uids imap.UIDSet, change mailbox.FlagCh
 		}
 		return s.ask(ctx, c)
 	})
+	if err == nil && s.refused() {
+		err = imap.NoPermission()
+	}
 	if err != nil {
+		s.untold()
 		return err
 	}
-	if s.refused() {
-		return imap.NoPermission()
-	}
 	return s.tell(emit)
+}
+
+// untold leaves it to the next Sync to tell what came while the STORE was refused.
+func (s *storing) untold() {
+	s.box.event(func(st *state) {
+		for uid, r := range s.results {
+			if !sameFlags(r.before, r.flags) {
+				st.touch(uid)
+			}
+		}
+	})
 }
 
 // storing is a STORE under way.
@@ -169,14 +181,14 @@ func (s *storing) forgetGone(asked []imap.UID) {
 
 // refused reports whether the peer did nothing at all of what was to be done.
 func (s *storing) refused() bool {
-	missed := false
 	for _, r := range s.results {
-		if !s.missed(r) || !sameFlags(r.before, r.flags) {
-			return false
+		for _, f := range s.change.Flags {
+			if imap.HasFlag(r.flags, f) == (s.change.Op != mailbox.FlagsRemove) {
+				return false
+			}
 		}
-		missed = true
 	}
-	return missed
+	return len(s.results) > 0 && len(s.change.Flags) > 0
 }
 
 // tell gives emit the messages that exist still, in order. Of a silent change

@@ -171,16 +171,20 @@ func searchPrograms(t *testing.T, s *siege) {
 		ors.WriteString("OR SUBJECT one ")
 	}
 	for name, program := range map[string]string{
-		"deep":      nots + "FLAGGED",
-		"deeper":    "NOT " + nots + "FLAGGED",
-		"lists":     strings.Repeat("(", 48) + "FLAGGED" + strings.Repeat(")", 48),
-		"two lists": "ALL " + strings.Repeat("(FLAGGED ", 48) + "ALL" + strings.Repeat(")", 48),
-		"keys":      strings.Repeat("FLAGGED ", 1998) + "ALL",
-		"ors":       strings.Repeat("OR UID 1 ", 48) + "UID 2",
-		"many":      strings.Repeat("OR SUBJECT one SUBJECT two ", 600) + "ALL",
-		"text":      "BODY " + `<<"` + strings.Repeat("x", 8192) + `"`,
-		"texts":     strings.TrimSpace(strings.Repeat(`NOT BODY <<"`+strings.Repeat("y", 4000)+`" `, 15)),
-		"8-bit":     "CHARSET UTF-8 NOT BODY " + `<<"` + strings.Repeat("\u00e4", 4000) + `"`,
+		"deep":        nots + "FLAGGED",
+		"deeper":      "NOT " + nots + "FLAGGED",
+		"deep of two": "ALL NOT " + nots + "FLAGGED",
+		"lists":       strings.Repeat("(", 48) + "FLAGGED" + strings.Repeat(")", 48),
+		"two lists":   "ALL " + strings.Repeat("(FLAGGED ", 48) + "ALL" + strings.Repeat(")", 48),
+		"no message":  "NOT " + nots + "UID 4000000",
+		"new":         "NOT " + nots + "NEW",
+		"unseen":      "NOT " + nots + "UNSEEN",
+		"keys":        strings.Repeat("FLAGGED ", 1998) + "ALL",
+		"ors":         strings.Repeat("OR UID 1 ", 48) + "UID 2",
+		"many":        strings.Repeat("OR SUBJECT one SUBJECT two ", 600) + "ALL",
+		"text":        "BODY " + `<<"` + strings.Repeat("x", 8192) + `"`,
+		"texts":       strings.TrimSpace(strings.Repeat(`NOT BODY <<"`+strings.Repeat("y", 4000)+`" `, 15)),
+		"8-bit":       "CHARSET UTF-8 NOT BODY " + `<<"` + strings.Repeat("\u00e4", 4000) + `"`,
 	} {
 		own.command("UID SEARCH " + program)
 		c.command("UID SEARCH " + program)

@@ -137,12 +137,15 @@ func TestRandomFaults(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(uint64(seed), 2))
 			w := &world{t: t, rnd: rnd, fs: newMemFS(), model: modelUsers(nil)}
 			w.open()
+			faults := rand.New(rand.NewPCG(uint64(seed), 6)) // under fs.mu
+			w.fs.mu.Lock()
 			w.fs.failOp = func(op, name string) (int, error) {
-				if rnd.IntN(25) == 0 {
-					return rnd.IntN(300), []error{syscall.EIO, syscall.ENOSPC, io.ErrShortWrite}[rnd.IntN(3)]
+				if faults.IntN(25) == 0 {
+					return faults.IntN(300), []error{syscall.EIO, syscall.ENOSPC, io.ErrShortWrite}[faults.IntN(3)]
 				}
 				return 0, nil
 			}
+			w.fs.mu.Unlock()
 			var unknown *op
 			for range 60 {
 				if unknown = w.step(); unknown != nil {

@@ -17,10 +17,12 @@ const (
 // upkeep starts what the log's growth asks for. It is called by the leader
 // between transactions.
 func (a *account) upkeep() {
-	a.st.blobs.compact()
-	if a.broken != nil || a.folding {
+	if a.broken != nil {
 		return
 	}
+	a.mu.Lock()
+	a.st.blobs.compact()
+	a.mu.Unlock()
 	limits := a.store.options.limits
 	if a.writer.end > limits.segment {
 		if err := a.rollOver(); err != nil {
@@ -28,7 +30,7 @@ func (a *account) upkeep() {
 			return
 		}
 	}
-	if a.tail.bytes < limits.foldBytes && a.tail.records < limits.foldRecords && a.tailSegments() <= maxTailSegments {
+	if a.folding || a.tail.bytes < limits.foldBytes && a.tail.records < limits.foldRecords && a.tailSegments() <= maxTailSegments {
 		return
 	}
 	a.queueMu.Lock()
@@ -42,7 +44,9 @@ func (a *account) upkeep() {
 		defer a.background.Done()
 		if err := a.maintain(a.ctx); err != nil && a.ctx.Err() == nil {
 			a.log.Error("maintenance failed", "user", a.user, "err", err)
+			_ = pause(a.ctx, retryPause)
 		}
+		a.maintained()
 	}()
 }
 

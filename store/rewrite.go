@@ -12,6 +12,7 @@ import (
 const (
 	rewriteBatch  = 2 << 20                // bytes that are appended at once
 	rewritePause  = 100 * time.Millisecond // between batches, so that clients go first
+	retryPause    = time.Minute            // after something failed
 	rewriteMax    = 512 << 20              // bytes in one go
 	smallSegment  = 4 << 20
 	maxSmall      = 6
@@ -23,7 +24,6 @@ const (
 // maintain folds the account, rewrites segments if that pays, and removes files
 // that nothing needs any more. One at a time runs, in the background.
 func (a *account) maintain(ctx context.Context) error {
-	defer a.maintained()
 	if err := a.fold(ctx); err != nil {
 		return err
 	}

@@ -64,7 +64,8 @@ func TestRewrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	expungeMost(t, m)
-	want, before := contentsOf(t, a, "INBOX"), fs.logBytes()
+	a.background.Wait() // one maintenance at a time
+	want := contentsOf(t, a, "INBOX")
 	first, read := true, 0
 	err = m.Fetch(ctx, imap.UIDRange(1, 100), &imap.FetchItems{Sections: []imap.Section{{}}}, func(msg *mailbox.Message) error {
 		if first {
@@ -85,8 +86,8 @@ func TestRewrite(t *testing.T) {
 	if err != nil || read != 20 {
 		t.Fatalf("fetched %d messages: %v", read, err)
 	}
-	if after := fs.logBytes(); after > before/2 {
-		t.Errorf("the log has %d bytes, had %d", after, before)
+	if n := fs.logBytes(); n > 400<<10 { // 160 kB live; nearly a segment may be dead
+		t.Errorf("the log has %d bytes", n)
 	}
 	if got := contentsOf(t, a, "INBOX"); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -113,6 +114,7 @@ func TestRewriteKeepsDamaged(t *testing.T) {
 	a.mu.RUnlock()
 	fs.names["/mail/"+name.String()].data[at.off+3000] ^= 1
 	expungeMost(t, m)
+	a.background.Wait()
 	for range 4 {
 		if err := a.maintain(ctx); err != nil {
 			t.Fatal(err)

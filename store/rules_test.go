@@ -284,3 +284,76 @@ func TestDumpAndCat(t *testing.T) {
 	}
 	checkDir(t, dir) // while it is open
 }
+
+// A mailbox that is deleted while a fold is being written is still in the state
+// that was folded, so its table has to stay.
+func TestDeleteDuringFold(t *testing.T) {
+	ctx := context.Background()
+	fs := newMemFS()
+	o := testOptions(t)
+	o.FS = fs
+	s := New(o)
+	a := mustOpen(t, s, "/mail", owner)
+	if err := a.Create(ctx, "Old"); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, a, "Old", 1)
+	if err := a.fold(ctx); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, a, "INBOX", 2)
+	a.disk.failPoint = func(step string) error {
+		if step == "fold.snapshot" {
+			return a.Delete(ctx, "Old")
+		}
+		return nil
+	}
+	if err := a.fold(ctx); err != nil {
+		t.Fatal(err)
+	}
+	a.disk.failPoint = nil
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := check(fs, "/mail", t.Output()); err != nil {
+		t.Error(err)
+	}
+}
+
+// What a predecessor wrote and never synced may vanish after we read it: nothing
+// of it may be counted on, its header included.
+func TestPredecessorVanishes(t *testing.T) {
+	ctx := context.Background()
+	fs := newMemFS()
+	o := testOptions(t)
+	o.FS, o.Log = fs, nil
+	s := New(o)
+	mustAppend(t, mustOpen(t, s, "/mail", owner), "INBOX", 1)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	rnd := rand.New(rand.NewPCG(1, 1))
+	a := mustOpen(t, New(o), "/mail", owner)
+	m, err := a.Open(ctx, "INBOX", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flag := mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{imap.FlagFlagged}, Silent: true}
+	if err := m.Store(ctx, imap.UIDRange(1, 1), flag, nil); err != nil {
+		t.Fatal(err)
+	}
+	fs.crash(rnd, false)
+	want := contentsOf(t, mustOpen(t, New(o), "/mail", owner), "INBOX")
+	fs.mu.Lock()
+	for _, node := range fs.names {
+		node.data = node.data[:len(node.synced)]
+	}
+	fs.mu.Unlock()
+	fs.crash(rnd, true)
+	if err := check(fs, "/mail", t.Output()); err != nil {
+		t.Error(err)
+	}
+	if got := contentsOf(t, mustOpen(t, New(o), "/mail", owner), "INBOX"); got != want || !strings.Contains(got, "Flagged") {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

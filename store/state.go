@@ -257,7 +257,8 @@ func (s *state) unref(id, size uint32) {
 }
 
 // compact forgets blobs without references when they are many. Only between
-// transactions: a record may still count on one.
+// transactions: a record may still count on one. The caller holds account.mu
+// for writing.
 func (m *blobMap) compact() {
 	if m.dead < 64 || m.dead < len(m.list)/4 {
 		return

@@ -31,6 +31,7 @@ func (a *account) closeClean() error {
 	if a.broken != nil {
 		return errors.Join(a.broken, a.writer.close())
 	}
+	a.writer.begin = nil // the last manifest tells
 	err := a.saveRecent()
 	if err == nil {
 		err = a.writer.sync()

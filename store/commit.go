@@ -234,7 +234,7 @@ func (a *account) applyLocked(group []*txn) []*handle {
 		for i := range t.entries {
 			e := &t.entries[i]
 			if err := e.rec.apply(a.st, e.at); err != nil {
-				a.log.Error("change does not fit the state", "user", a.user, "type", e.rec.kind(), "err", err)
+				a.log.Error("change does not fit the state", "user", a.user, "type", e.rec.kind(), "error", err)
 			}
 			a.tail.add(e)
 		}
@@ -260,7 +260,7 @@ func (a *account) finish(t *txn, err error) {
 // again: a new segment takes its place, and what was answered before its sync is
 // written there. The group's outcome is unknown.
 func (a *account) failed(cause error, group []*txn) {
-	a.log.Error("writing the log failed", "user", a.user, "segment", a.writer.name, "synced", a.writer.synced, "err", cause)
+	a.log.Error("writing the log failed", "user", a.user, "segment", a.writer.name, "synced", a.writer.synced, "error", cause)
 	if err := a.replaceSegment(); err != nil {
 		a.breakDown(errors.Join(cause, err))
 	}
@@ -271,7 +271,7 @@ func (a *account) failed(cause error, group []*txn) {
 
 // breakDown makes the account unavailable until all have closed it.
 func (a *account) breakDown(cause error) {
-	a.log.Error("account is unavailable", "user", a.user, "dir", a.disk.dir, "err", cause)
+	a.log.Error("account is unavailable", "user", a.user, "dir", a.disk.dir, "error", cause)
 	a.mu.Lock()
 	a.broken = cause
 	for _, b := range a.st.boxes {
@@ -300,7 +300,7 @@ func (a *account) syncSoon() {
 		defer a.background.Done()
 		err := a.submit(context.Background(), &txn{alone: true, run: a.syncNow})
 		if err != nil && a.ctxErr() == nil {
-			a.log.Error("sync of flag changes failed", "user", a.user, "err", err)
+			a.log.Error("sync of flag changes failed", "user", a.user, "error", err)
 		}
 	})
 }

@@ -56,6 +56,9 @@ func (c *contents) openRow(r *seenRow) (*content, error) {
 		r.at = b.place()
 		a.mu.RUnlock()
 		m, err = c.open(r.at)
+		if errors.Is(err, fs.ErrNotExist) {
+			a.log.Error("segment is missing", "user", a.user, "dir", a.disk.dir, "segment", r.at.seg, "uid", r.uid)
+		}
 	}
 	if err != nil {
 		return nil, unreadable(err)
@@ -131,7 +134,7 @@ func (c *contents) segment(seg uint32) (*segmentReader, error) {
 // report raises the alarm for a damaged message.
 func (c *contents) report(r *seenRow, err error) {
 	a := c.account
-	a.log.Error("message is damaged", "user", a.user, "uid", r.uid, "segment", r.at.seg, "offset", r.at.off, "err", err)
+	a.log.Error("message is damaged", "user", a.user, "uid", r.uid, "segment", r.at.seg, "offset", r.at.off, "error", err)
 }
 
 // unreadable is the answer for a message that can't be read.

@@ -43,7 +43,7 @@ func (a *account) upkeep() {
 	go func() {
 		defer a.background.Done()
 		if err := a.maintain(a.ctx); err != nil && a.ctx.Err() == nil {
-			a.log.Error("maintenance failed", "user", a.user, "err", err)
+			a.log.Error("maintenance failed", "user", a.user, "error", err)
 			_ = pause(a.ctx, retryPause)
 		}
 		a.maintained()
@@ -218,6 +218,7 @@ func (a *account) liveSegments(s *snapshot, names map[uint32]fileName) []segment
 		}
 		live = append(live, entry)
 	}
+	live[len(live)-1] = a.writer.entry()
 	return live
 }
 
@@ -271,7 +272,7 @@ func (a *account) replaceSegment() error {
 	if old.synced == 0 {
 		m.Segments = m.Segments[:last]
 	}
-	m.Segments = append(m.Segments, segmentEntry{Name: name.String(), Open: true})
+	m.Segments = append(m.Segments, w.entry())
 	if err := a.disk.installManifest(&m); err != nil {
 		return err
 	}
@@ -279,7 +280,7 @@ func (a *account) replaceSegment() error {
 	a.names[name.seq] = name
 	a.setSegments()
 	if err := old.close(); err != nil {
-		a.log.Warn("closing a segment failed", "user", a.user, "segment", old.name, "err", err)
+		a.log.Warn("closing a segment failed", "user", a.user, "segment", old.name, "error", err)
 	}
 	return a.disk.fail("segment.replaced")
 }

@@ -10,6 +10,7 @@ import (
 type loader struct {
 	disk  *disk
 	log   logger
+	user  string
 	id    objectID
 	st    *state
 	names map[uint32]fileName
@@ -25,6 +26,7 @@ type segmentTail struct {
 }
 
 func (l *loader) load(m *manifest) (err error) {
+	l.user = m.User
 	if l.id, err = parseObjectID(m.Account); err != nil {
 		return err
 	}
@@ -42,7 +44,32 @@ func (l *loader) load(m *manifest) (err error) {
 			return fmt.Errorf("folded state: %w", err)
 		}
 	}
+	if err := l.lookFor(m.Segments[:m.covered()]); err != nil {
+		return err
+	}
 	return l.scanTails(m)
+}
+
+// lookFor tells of segments that are missing though there is no need to read
+// them now: the messages in them are lost, and the others are served.
+func (l *loader) lookFor(segments []segmentEntry) error {
+	if len(segments) == 0 {
+		return nil
+	}
+	entries, err := l.disk.fs.List(l.disk.dir)
+	if err != nil {
+		return err
+	}
+	there := make(map[string]bool, len(entries))
+	for _, e := range entries {
+		there[e.Name()] = true
+	}
+	for _, s := range segments {
+		if !there[s.Name] {
+			l.damaged("%s is missing", s.Name)
+		}
+	}
+	return nil
 }
 
 // scanTails scans the segments from the place of replay on. The segment that it
@@ -66,23 +93,27 @@ func (l *loader) scanTails(m *manifest) error {
 
 func (l *loader) scanTail(s segmentEntry, name fileName, from int64) error {
 	r, err := l.disk.openSegment(l.id, name, s.Sealed)
-	if s.Open && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, errDamaged)) {
+	if s.Open && s.Begun == 0 && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, errDamaged)) {
 		return nil // it was never written, or lost before its first sync
 	}
-	if err != nil {
-		return err
+	if err == nil && r.size < max(s.least(), from) {
+		err = errors.Join(fmt.Errorf("%s has %d bytes, not %d: %w", name, r.size, max(s.least(), from), errDamaged), r.file.Close())
 	}
-	found := &scanned{end: from}
-	if from <= r.size {
-		if found, err = r.scan(from); err != nil {
-			return errors.Join(fmt.Errorf("read %s: %w", name, err), r.file.Close())
-		}
+	if err != nil {
+		return fmt.Errorf("mail was written to segment %s, and it can't be read: %w", name, err)
+	}
+	found, err := r.scan(from)
+	if err != nil {
+		return errors.Join(fmt.Errorf("read %s: %w", name, err), r.file.Close())
 	}
 	for _, d := range found.damage {
 		l.damaged("%s: bytes %d to %d are damaged", name, d.from, d.to)
 	}
 	if !s.Open && found.torn > 0 {
 		l.damaged("%s: the last %d bytes before its seal are damaged", name, found.torn)
+	}
+	if found.end < s.Begun {
+		l.damaged("%s: of the first %d bytes, which were synced, those from %d on are damaged", name, s.Begun, found.end)
 	}
 	l.tails = append(l.tails, segmentTail{name: name, reader: r, from: from, found: found})
 	return nil
@@ -96,7 +127,7 @@ type logger interface {
 func (l *loader) damaged(format string, args ...any) {
 	what := fmt.Sprintf(format, args...)
 	l.bad = append(l.bad, what)
-	l.log.Error("log is damaged; what can be read is served", "dir", l.disk.dir, "what", what)
+	l.log.Error("log is damaged; what can be read is served", "user", l.user, "dir", l.disk.dir, "what", what)
 }
 
 // apply brings the state up to the end of the tails, moved transactions last.

@@ -18,6 +18,11 @@ type logWriter struct {
 	written int64 // where buf goes
 	synced  int64 // what is durable
 
+	// begin tells the manifest that the first n bytes are durable, so that the
+	// file is missed if it is gone. It is called before anyone may rely on them,
+	// and nil if the manifest that will list the file says so.
+	begin func(n int64) error
+
 	buf []byte
 	enc encoder
 
@@ -161,11 +166,21 @@ func (w *logWriter) sync() error {
 		if err := w.disk.fs.SyncDir(w.disk.dir); err != nil {
 			return fmt.Errorf("sync directory: %w", err)
 		}
+		if w.begin != nil {
+			if err := w.begin(w.end); err != nil {
+				return err
+			}
+		}
 		w.linked = true
 	}
 	w.synced = w.end
 	w.unsynced, w.unsyncedBytes = nil, 0
 	return w.disk.fail("commit.synced")
+}
+
+// entry is what a manifest says of the segment while it is open.
+func (w *logWriter) entry() segmentEntry {
+	return segmentEntry{Name: w.name.String(), Open: true, Begun: w.synced}
 }
 
 // keep remembers a transaction that is answered before its sync.

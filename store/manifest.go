@@ -32,13 +32,17 @@ type manifest struct {
 	ModSeqFloor uint64 `json:"modseqFloor"`
 }
 
-// segmentEntry is a segment. An open one has no sealed length; it may not exist
-// yet.
+// segmentEntry is a segment. An open one has no sealed length. It need not exist
+// while Begun is 0; from then on it must have that many bytes at least.
 type segmentEntry struct {
 	Name   string `json:"name"`
 	Sealed int64  `json:"sealed,omitempty"`
 	Open   bool   `json:"open,omitempty"`
+	Begun  int64  `json:"begun,omitempty"` // of an open one: what was synced when this was written
 }
+
+// least is how many bytes the file must have.
+func (s *segmentEntry) least() int64 { return max(s.Sealed, s.Begun) }
 
 // tableRef is a record in a table file.
 type tableRef struct {
@@ -82,7 +86,11 @@ func decodeManifest(b []byte) (*manifest, error) {
 	if len(fields) != 3 || fields[0] != manifestMagic {
 		return nil, fmt.Errorf("manifest: %w", errDamaged)
 	}
-	if v, err := strconv.Atoi(fields[1]); err == nil && v > formatVersion {
+	v, err := strconv.Atoi(fields[1])
+	if err != nil || v < 1 {
+		return nil, fmt.Errorf("manifest: format version %q: %w", fields[1], errDamaged)
+	}
+	if v > formatVersion {
 		return nil, fmt.Errorf("manifest has format version %d, this program knows up to %d: it was written by a newer Roost", v, formatVersion)
 	}
 	if fields[2] != fmt.Sprintf("%08x", checksum(body)) {
@@ -110,7 +118,7 @@ func (m *manifest) fileNames() (map[uint32]fileName, error) {
 		return nil
 	}
 	for i, s := range m.Segments {
-		if s.Open && i != len(m.Segments)-1 || !s.Open && s.Sealed < headerLen {
+		if s.Open && (i != len(m.Segments)-1 || s.Sealed != 0 || s.Begun < 0) || !s.Open && s.Sealed < headerLen {
 			return nil, fmt.Errorf("%w: segment %s in manifest", errFormat, s.Name)
 		}
 		if err := add(s.Name, kindLog); err != nil {

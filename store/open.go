@@ -93,12 +93,31 @@ func (a *account) takeOver(old *manifest, l *loader) error {
 	a.st.load = a.ensureAlone
 	l.apply(a, moved)
 	a.reserve(old)
-	m.Segments = append(m.Segments, segmentEntry{Name: a.writer.name.String(), Open: true})
+	m.Segments = append(m.Segments, a.writer.entry())
 	if err := a.disk.installManifest(&m); err != nil {
 		return err
 	}
+	if !a.writer.linked {
+		a.writer.begin = a.begin
+	}
+	if old.Number == 0 {
+		a.log.Info("account created", "user", a.user, "dir", a.disk.dir)
+	}
 	a.names[a.writer.name.seq] = a.writer.name
 	a.setSegments()
+	return nil
+}
+
+// begin notes in the manifest that n bytes of the open segment are durable. It is
+// called by the leader, once for a segment.
+func (a *account) begin(n int64) error {
+	m := *a.man
+	m.Segments = slices.Clone(m.Segments)
+	m.Segments[len(m.Segments)-1].Begun = n
+	if err := a.disk.installManifest(&m); err != nil {
+		return err
+	}
+	a.man = &m
 	return nil
 }
 
@@ -125,7 +144,7 @@ func (a *account) sealPredecessor(l *loader) (moved []scannedTxn, err error) {
 		return nil, nil
 	}
 	t := &l.tails[len(l.tails)-1]
-	seal := max(t.found.durable(), t.from)
+	seal := max(t.found.durable(), t.from, a.man.Segments[last].Begun)
 	keep := 0
 	for keep < len(t.found.txns) && t.found.txns[keep].end <= seal {
 		keep++

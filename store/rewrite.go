@@ -47,7 +47,7 @@ func (a *account) maintain(ctx context.Context) error {
 		}
 	}
 	if err := a.disk.sweep(a.store.now(), epoch); err != nil {
-		a.log.Warn("removing old files failed", "user", a.user, "err", err)
+		a.log.Warn("removing old files failed", "user", a.user, "error", err)
 	}
 	return nil
 }
@@ -107,7 +107,7 @@ func (a *account) rewrite(ctx context.Context, v victim) error {
 		for len(ids) > 0 && size < rewriteBatch && len(batch) < rewriteBlobs {
 			e, err := a.readBlob(r, ids[0])
 			if errors.Is(err, errDamaged) || errors.Is(err, errFormat) {
-				a.log.Error("message is damaged; its segment is kept", "user", a.user, "segment", v.name, "err", err)
+				a.log.Error("message is damaged; its segment is kept", "user", a.user, "segment", v.name, "error", err)
 				return nil
 			}
 			if err != nil {

@@ -133,7 +133,7 @@ func TestModSeqAfterPowerLoss(t *testing.T) {
 }
 
 // TestCutAnywhere cuts the log at every byte. Each time the account opens, with
-// the transactions that were whole.
+// the transactions that were whole, or is refused, if the manifest knows of more.
 func TestCutAnywhere(t *testing.T) {
 	fs := newMemFS()
 	o := testOptions(t)
@@ -145,6 +145,7 @@ func TestCutAnywhere(t *testing.T) {
 		whole = append(whole, a.writer.end)
 	}
 	name := "/mail/" + a.writer.name.String()
+	begun := a.man.Segments[0].Begun
 	fs.mu.Lock()
 	log := bytes.Clone(fs.names[name].data)
 	fs.mu.Unlock()
@@ -162,6 +163,12 @@ func TestCutAnywhere(t *testing.T) {
 		}
 		o.FS = copied
 		s := New(o)
+		if int64(cut) < begun {
+			if _, err := s.Open(context.Background(), "alice", "/mail"); imap.CodeOf(err) != imap.CodeUnavailable {
+				t.Fatalf("cut at %d, where %d bytes were synced: %v", cut, begun, err)
+			}
+			continue
+		}
 		b := mustOpen(t, s, "/mail", owner)
 		status, err := b.Status(context.Background(), "INBOX", imap.StatusMessages)
 		if err != nil || status.Messages != want {

@@ -154,8 +154,19 @@ func (r *segmentReader) scan(off int64) (*scanned, error) {
 func (s *scanned) commit(records []scannedRecord, mark *recCommit, end int64) {
 	last := s.end
 	s.end = end
-	if mark.start < last || mark.start > end || len(s.damage) > 0 && s.damage[len(s.damage)-1].to > mark.start {
+	known := last // up to where damage is told already
+	if n := len(s.damage); n > 0 {
+		known = max(known, s.damage[n-1].to)
+	}
+	if mark.start < last || mark.start > end {
+		s.damage = append(s.damage, damage{last, end})
 		return
+	}
+	if known > mark.start {
+		return
+	}
+	if known == last && mark.start > last { // bytes that no commit mark covers
+		s.damage = append(s.damage, damage{last, mark.start})
 	}
 	for len(records) > 0 && records[0].off < mark.start { // of one whose commit mark is damaged
 		records = records[1:]
@@ -223,8 +234,7 @@ func plausible(fixed []byte) bool {
 }
 
 // openSegment opens a segment and checks its header. sealed is its length, or 0
-// for all there is. It returns nil for an open segment that does not exist or
-// was torn before its header was whole.
+// for all there is.
 func (d *disk) openSegment(account objectID, name fileName, sealed int64) (*segmentReader, error) {
 	f, err := d.fs.Open(d.path(name.String()))
 	if err != nil {

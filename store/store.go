@@ -132,7 +132,7 @@ func (s *Store) Open(ctx context.Context, user, dir string) (*Account, error) {
 	a, err := p.open(ctx, s, user, dir)
 	if err != nil {
 		s.leave(p, dir)
-		s.options.Log.Error("account can't be opened", "user", user, "dir", dir, "err", err)
+		s.options.Log.Error("account can't be opened", "user", user, "dir", dir, "error", err)
 		return nil, unavailable(err)
 	}
 	return &Account{account: a, slot: p, owner: user}, nil
@@ -224,7 +224,7 @@ func (s *Store) expire(p *slot, dir string) {
 	if a := p.account; a != nil {
 		p.account = nil
 		if err := a.close(); err != nil {
-			s.options.Log.Error("closing an account failed", "user", a.user, "dir", dir, "err", err)
+			s.options.Log.Error("closing an account failed", "user", a.user, "dir", dir, "error", err)
 		}
 	}
 	s.mu.Lock()

@@ -328,7 +328,7 @@ func (a *account) ensure(b *box) error {
 	}
 	t, err := a.readTable(b)
 	if err != nil {
-		a.log.Error("mailbox can't be read", "user", a.user, "mailbox", b.name, "err", err)
+		a.log.Error("mailbox can't be read", "user", a.user, "mailbox", b.name, "error", err)
 		return imap.Wrap(imap.CodeCorruption, "Mailbox is damaged", err)
 	}
 	a.mu.Lock()

@@ -50,7 +50,8 @@ func Check(dir string, w io.Writer) error { return check(OS{}, dir, w) }
 func check(fsys FS, dir string, w io.Writer) error {
 	a, l, m, err := inspect(fsys, dir)
 	if err != nil {
-		return err
+		fmt.Fprintf(w, "%s: %v\n", dir, err)
+		return fmt.Errorf("%s: %w: %w", dir, errCheck, err)
 	}
 	defer l.close()
 	c := &checker{account: a, w: w, refs: map[uint32]uint32{}, sizes: map[uint32]uint32{}}

@@ -204,8 +204,16 @@ func (d *Dict) waited(ctx context.Context) error {
 // confirm makes sure that the next version is still under its name: a lock that
 // was broken is no right to replace anything. From here to the rename nobody
 // who breaks locks as we do can break this one.
+//
+// Who looks whether our lock is stale holds the kernel's lock for that moment,
+// and may have meant a predecessor of ours: that is waited for.
 func (s *successor) confirm() error {
+	const tries, pause = 200, 5 * time.Millisecond
 	err := unix.Flock(int(s.file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	for i := 0; err == unix.EWOULDBLOCK && i < tries; i++ {
+		time.Sleep(pause)
+		err = unix.Flock(int(s.file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
 	if err == unix.EWOULDBLOCK || !isNamed(s.file, s.file.Name()) {
 		return fmt.Errorf("lock %s was broken by another process", s.file.Name())
 	}

@@ -43,6 +43,11 @@ func (d *Decoder) List(item func() error) error {
 // an atom, a number, NIL, a string or a list of such, with the quotes and the
 // literals inside. Only the headers of literals are in one spelling: {n} CRLF. It is for what is handed on unparsed.
 func (d *Decoder) RawValue() ([]byte, error) {
+	if n := d.bufferedList(); n > 0 {
+		out := bytes.Clone(d.buf[d.pos : d.pos+n])
+		d.advance(n)
+		return out, d.err
+	}
 	var out []byte
 	depth := 0
 	for {
@@ -78,6 +83,56 @@ func (d *Decoder) RawValue() ([]byte, error) {
 			return out, nil
 		}
 	}
+}
+
+// bufferedList is the length of the list that comes next, if all of it is
+// buffered and it holds nothing that needs more than to be copied; otherwise 0.
+// It accepts nothing that the way byte by byte would not.
+func (d *Decoder) bufferedList() int {
+	if b, ok := d.PeekByte(); !ok || b != '(' {
+		return 0
+	}
+	rest := d.buf[d.pos:d.end]
+	depth := 0
+	for i := 0; i < len(rest); i++ {
+		switch b := rest[i]; {
+		case b == '(':
+			if depth++; d.depth+depth > d.lim.Depth {
+				return 0
+			}
+		case b == ')':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case b == '"':
+			n := quotedLen(rest[i:])
+			if n == 0 {
+				return 0
+			}
+			i += n - 1
+		case b == '~' || classOf[b]&classPlain == 0:
+			return 0
+		}
+	}
+	return 0
+}
+
+// quotedLen is the length of the quoted string that b begins with, 0 if it does
+// not end in b or is none.
+func quotedLen(b []byte) int {
+	for i := 1; i < len(b); i++ {
+		switch c := b[i]; {
+		case c == '"':
+			return i + 1
+		case c == '\\':
+			if i++; i == len(b) || classOf[b[i]]&classText == 0 {
+				return 0
+			}
+		case classOf[c]&classQuoted == 0:
+			return 0
+		}
+	}
+	return 0
 }
 
 // copyByte consumes the next byte, which is there.

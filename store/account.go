@@ -46,6 +46,9 @@ type account struct {
 	segMu sync.RWMutex
 	segs  map[uint32]fileName // all segments, for readers
 
+	digests map[uint32]digestEntry // by mailbox
+	spoiled map[string]bool        // digest files that can't be read
+
 	// leader
 	man      *manifest
 	names    map[uint32]fileName // of all files that man lists

@@ -19,6 +19,7 @@ type contents struct {
 	files   map[uint32]*segmentReader
 	buf     []byte
 	rec     recMessage
+	raw     []byte // the digest as it was read
 	digest  message.Digest
 }
 
@@ -72,25 +73,37 @@ func (c *contents) open(at place) (*content, error) {
 	if err != nil {
 		return nil, err
 	}
-	size, err := r.file.Size()
+	f, head, err := c.record(r, at.off)
 	if err != nil {
 		return nil, err
 	}
-	if c.buf == nil {
-		c.buf = make([]byte, minRead)
-	}
-	f, head, err := readRecord(r.file, r.salt, at.off, size, c.buf)
-	if err != nil {
+	if c.raw, err = c.digestOf(f.kind, head); err != nil {
 		return nil, err
 	}
-	digest, err := c.digestOf(f.kind, head)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.digest.Decode(digest); err != nil {
+	if err := c.digest.Decode(c.raw); err != nil {
 		return nil, fmt.Errorf("%w: %w", errFormat, err)
 	}
 	return &content{digest: &c.digest, file: r.file, off: at.off + frameLen + f.head, size: f.body, sum: f.bodySum}, nil
+}
+
+// record reads a head. The segment may have grown since it was opened.
+func (c *contents) record(r *segmentReader, off int64) (frame, []byte, error) {
+	if c.buf == nil {
+		c.buf = make([]byte, minRead)
+	}
+	f, head, err := readRecord(r.file, r.salt, off, r.size, c.buf)
+	if !errors.Is(err, errDamaged) {
+		return f, head, err
+	}
+	size, statErr := r.file.Size()
+	if statErr != nil {
+		return f, nil, statErr
+	}
+	if size <= r.size {
+		return f, nil, err
+	}
+	r.size = size
+	return readRecord(r.file, r.salt, off, r.size, c.buf)
 }
 
 // digestOf finds the digest in the head of a record.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
+	"github.com/roost-mail/roost/message"
 )
 
 // Fetch implements mailbox.Mailbox.
@@ -18,6 +19,7 @@ func (h *handle) Fetch(ctx context.Context, uids imap.UIDSet, items *imap.FetchI
 	f.cursor.bodies = f.digest
 	f.contents.account = h.session.account
 	defer f.contents.close()
+	defer f.digests.close()
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -53,9 +55,24 @@ type fetcher struct {
 	cursor   cursor
 	digest   bool // something is asked that needs the digest
 	contents contents
+	digests  digests
 	out      mailbox.Message
 	scratch  []byte
 	damaged  error // of the first message that can't be read
+}
+
+// structure adds what a digest has.
+func (f *fetcher) structure(d *message.Digest) {
+	if f.items.Envelope {
+		f.out.Envelope = d.Envelope
+	}
+	if f.items.BodyStructure {
+		f.out.BodyStructure = d.BodyStructure
+	}
+	if f.items.Body {
+		f.scratch = d.AppendBody(f.scratch[:0])
+		f.out.Body = f.scratch
+	}
 }
 
 // markSeen sets \Seen on the messages of the batch that lack it, and returns which.
@@ -78,6 +95,9 @@ func (f *fetcher) markSeen(ctx context.Context) (imap.UIDSet, error) {
 }
 
 func (f *fetcher) emitAll(marked imap.UIDSet, emit func(*mailbox.Message) error) error {
+	if f.digest && len(f.items.Sections) == 0 {
+		f.digests.begin(f.contents.account, f.cursor.h.box.id, f.cursor.rows)
+	}
 	for i := range f.cursor.rows {
 		r := &f.cursor.rows[i]
 		f.out = mailbox.Message{UID: r.uid, Sections: f.out.Sections[:0], FlagsChanged: marked.Contains(r.uid)}
@@ -112,22 +132,17 @@ func (f *fetcher) emitAll(marked imap.UIDSet, emit func(*mailbox.Message) error)
 	return nil
 }
 
-// content adds what is read from the log.
+// content adds what is read from the digest file or the log.
 func (f *fetcher) content(r *seenRow) error {
+	if d := f.digests.find(r); d != nil {
+		f.structure(d)
+		return nil
+	}
 	c, err := f.contents.openRow(r)
 	if err != nil {
 		return err
 	}
-	if f.items.Envelope {
-		f.out.Envelope = c.digest.Envelope
-	}
-	if f.items.BodyStructure {
-		f.out.BodyStructure = c.digest.BodyStructure
-	}
-	if f.items.Body {
-		f.scratch = c.digest.AppendBody(f.scratch[:0])
-		f.out.Body = f.scratch
-	}
+	f.structure(c.digest)
 	for i := range f.items.Sections {
 		s, err := c.section(&f.items.Sections[i])
 		if err != nil {

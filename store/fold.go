@@ -67,6 +67,9 @@ type snapshot struct {
 	live    map[uint32]uint64
 	replay  replayFrom
 	tail    tail
+
+	digestJobs []*digestJob
+	digests    []digestEntry // that were written
 }
 
 // fold writes the state to a new table file and has replay begin behind it. The
@@ -82,6 +85,9 @@ func (a *account) fold(ctx context.Context) error {
 	}
 	if err == nil {
 		err = a.disk.writeNew(a.disk.path(s.name.String()), s.content)
+	}
+	if err == nil {
+		a.writeDigests(ctx, s)
 	}
 	if err == nil { // no manifest may become durable before what it lists
 		err = a.disk.fs.SyncDir(a.disk.dir)
@@ -122,6 +128,11 @@ func (a *account) snapshot() (*snapshot, error) {
 		if !b.dirty && (!merge || b.table.Seq == 0) {
 			s.files[b.table.Seq] = true
 			continue
+		}
+		if b.dirty {
+			if job := a.digestJob(b); job != nil {
+				s.digestJobs = append(s.digestJobs, job)
+			}
 		}
 		table, err := a.tableOf(b)
 		if err != nil {
@@ -187,6 +198,7 @@ func (a *account) installFold(s *snapshot) error {
 	}
 	m.Tables = tableNames(names)
 	m.Segments = a.liveSegments(s, names)
+	m.Digests = mergeDigests(a.man.Digests, s.digests, a.st.boxes)
 	m.NextSeq = a.man.NextSeq
 	if err := a.disk.installManifest(&m); err != nil {
 		a.breakDown(err)

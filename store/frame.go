@@ -33,6 +33,7 @@ const (
 	formatVersion = 1
 	logMagic      = "RoostLog"
 	tableMagic    = "RoostTab"
+	digestMagic   = "RoostDig"
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -24,6 +24,7 @@ type manifest struct {
 
 	Segments []segmentEntry `json:"segments"`
 	Tables   []string       `json:"tables"`
+	Digests  []digestEntry  `json:"digests,omitempty"`
 	State    *tableRef      `json:"state,omitempty"` // none before the first fold
 	Replay   replayFrom     `json:"replay"`          // what State covers
 
@@ -127,6 +128,11 @@ func (m *manifest) fileNames() (map[uint32]fileName, error) {
 	}
 	for _, s := range m.Tables {
 		if err := add(s, kindTable); err != nil {
+			return nil, err
+		}
+	}
+	for _, s := range m.Digests {
+		if err := add(s.Name, kindDigest); err != nil {
 			return nil, err
 		}
 	}

@@ -37,15 +37,16 @@ func randomUint64() uint64 {
 
 // The kinds of files in an account's directory, and what else is found there.
 const (
-	kindLog   = "log" // a segment
-	kindTable = "tab" // folded state
+	kindLog    = "log" // a segment
+	kindTable  = "tab" // folded state
+	kindDigest = "dig" // digests of a mailbox
 
 	manifestPrefix = "m."
 	lockName       = "lock"
 	tempPrefix     = "tmp."
 )
 
-// fileName names a segment or a table file. A name is never used twice: the
+// fileName names a segment, a table file or a digest file. A name is never used twice: the
 // epoch grows with every open, the incarnation is that of one process.
 type fileName struct {
 	kind        string
@@ -62,7 +63,7 @@ func parseFileName(s string) (fileName, error) {
 	bad := fmt.Errorf("%w: file name %q", errFormat, s)
 	base, kind, _ := strings.Cut(s, ".")
 	parts := strings.Split(base, "-")
-	if len(parts) != 3 || (kind != kindLog && kind != kindTable) {
+	if len(parts) != 3 || (kind != kindLog && kind != kindTable && kind != kindDigest) {
 		return fileName{}, bad
 	}
 	epoch, err1 := strconv.ParseUint(parts[0], 10, 64)

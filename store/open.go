@@ -221,7 +221,7 @@ func (a *account) reserve(old *manifest) {
 	a.next = allocator{box: st.nextBox, blob: st.nextBlob, validity: st.lastValidity, modseq: st.modseq, limit: st.modseqLimit}
 }
 
-// setSegments tells readers which segments there are.
+// setSegments tells readers which segments and digest files there are.
 func (a *account) setSegments() {
 	a.segMu.Lock()
 	defer a.segMu.Unlock()
@@ -230,6 +230,10 @@ func (a *account) setSegments() {
 		if n.kind == kindLog {
 			a.segs[seq] = n
 		}
+	}
+	a.digests = make(map[uint32]digestEntry, len(a.man.Digests))
+	for _, entry := range a.man.Digests {
+		a.digests[entry.Box] = entry
 	}
 }
 

@@ -27,9 +27,12 @@ const (
 	typeBlob      recordType = 15
 
 	// In table files.
-	typeState   recordType = 32
-	typeTable   recordType = 33
-	typeDigests recordType = 34
+	typeState recordType = 32
+	typeTable recordType = 33
+
+	// In digest files.
+	typeDigests     recordType = 34
+	typeDigestIndex recordType = 35
 )
 
 // record is one change. The writer makes it, and after the commit it is

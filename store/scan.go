@@ -222,7 +222,7 @@ func (r *segmentReader) resync(off int64) (int64, error) {
 
 // plausible sorts out most places that hold no record without summing.
 func plausible(fixed []byte) bool {
-	if fixed[8] == 0 || fixed[8] > byte(typeDigests) || fixed[9]|fixed[10]|fixed[11] != 0 {
+	if fixed[8] == 0 || fixed[8] > byte(typeTable) || fixed[9]|fixed[10]|fixed[11] != 0 {
 		return false
 	}
 	for _, c := range fixed[24:frameLen] {
@@ -233,8 +233,8 @@ func plausible(fixed []byte) bool {
 	return true
 }
 
-// openSegment opens a segment and checks its header. sealed is its length, or 0
-// for all there is.
+// openSegment opens a segment or digest file and checks its header. sealed is its
+// length, or 0 for all there is.
 func (d *disk) openSegment(account objectID, name fileName, sealed int64) (*segmentReader, error) {
 	f, err := d.fs.Open(d.path(name.String()))
 	if err != nil {
@@ -247,7 +247,11 @@ func (d *disk) openSegment(account objectID, name fileName, sealed int64) (*segm
 	if sealed > 0 && size < sealed {
 		return nil, errors.Join(fmt.Errorf("%s has %d bytes, sealed at %d: %w", name, size, sealed, errDamaged), f.Close())
 	}
-	h, err := readHeader(f, logMagic, account, name)
+	magic := logMagic
+	if name.kind == kindDigest {
+		magic = digestMagic
+	}
+	h, err := readHeader(f, magic, account, name)
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}

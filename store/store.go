@@ -50,6 +50,7 @@ type limits struct {
 	segment     int64 // bytes after which a new segment is begun
 	foldBytes   int64 // of the tail, after which it is folded
 	foldRecords int
+	digests     int // messages of a mailbox before it has a digest file
 
 	rewritePause time.Duration
 }
@@ -102,7 +103,7 @@ func New(o Options) *Store {
 		o.MinFree = defaultMinFree
 	}
 	if o.limits == (limits{}) {
-		o.limits = limits{segment: segmentMax, foldBytes: foldBytes, foldRecords: foldRecords, rewritePause: rewritePause}
+		o.limits = limits{segment: segmentMax, foldBytes: foldBytes, foldRecords: foldRecords, digests: digestMin, rewritePause: rewritePause}
 	}
 	return &Store{options: o, incarnation: randomUint64(), accounts: map[string]*slot{}}
 }

@@ -86,5 +86,8 @@ func (d *disk) addListed(listed map[string]bool, name string) (uint32, error) {
 	for _, s := range m.Tables {
 		listed[s] = true
 	}
+	for _, s := range m.Digests {
+		listed[s.Name] = true
+	}
 	return m.NextSeq, nil
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -68,6 +69,9 @@ func check(fsys FS, dir string, w io.Writer) error {
 	}
 	c.boxes()
 	c.blobs()
+	for _, entry := range m.Digests {
+		c.digests(entry)
+	}
 	fmt.Fprintf(w, "%s: user %q, manifest %d, epoch %d, %d mailboxes, %d messages, %d segments, %d problems\n",
 		dir, m.User, m.Number, m.Epoch, len(a.st.boxes), c.messages, len(m.Segments), c.problems)
 	if c.problems > 0 {
@@ -199,6 +203,44 @@ func (c *checker) blobs() {
 	}
 }
 
+// digests compares a digest file with the log. As it is not synced and has
+// nothing of its own, only what verifies and yet differs is a problem.
+func (c *checker) digests(entry digestEntry) {
+	d, err := c.account.readDigests(entry)
+	if err != nil {
+		fmt.Fprintf(c.w, "note: digest file %s is not used: %v\n", entry.Name, err)
+		return
+	}
+	defer d.close()
+	files := contents{account: c.account}
+	defer files.close()
+	b, count := c.account.st.boxes[entry.Box], 0
+	err = d.all(func(rec *recDigest) {
+		count++
+		if b == nil {
+			return
+		}
+		i, found := b.find(rec.uid)
+		if !found {
+			return
+		}
+		blob := c.account.st.blobs.find(rec.blob)
+		if b.rows[i].blob != rec.blob || blob == nil {
+			c.bad("%s: UID %d has content %d, not %d", entry.Name, rec.uid, b.rows[i].blob, rec.blob)
+			return
+		}
+		if _, err := files.open(blob.place()); err == nil && !bytes.Equal(files.raw, rec.digest) {
+			c.bad("%s: the digest of UID %d is not that in the log", entry.Name, rec.uid)
+		}
+	})
+	switch {
+	case err != nil:
+		fmt.Fprintf(c.w, "note: digest file %s: %v\n", entry.Name, err)
+	case count != entry.Count:
+		c.bad("%s has %d digests, not %d", entry.Name, count, entry.Count)
+	}
+}
+
 // verify reads a message and compares its checksum.
 func (c *contents) verify(at place, size uint32) error {
 	m, err := c.open(at)
@@ -231,6 +273,11 @@ func Dump(dir string, w io.Writer) error {
 	for _, s := range m.Segments {
 		if err := a.dumpSegment(s, w); err != nil {
 			fmt.Fprintf(w, "%s: %v\n", s.Name, err)
+		}
+	}
+	for _, entry := range m.Digests {
+		if err := a.dumpDigests(entry, w); err != nil {
+			fmt.Fprintf(w, "%s: %v\n", entry.Name, err)
 		}
 	}
 	l.apply(a, nil)
@@ -272,6 +319,18 @@ func (a *account) dumpSegment(s segmentEntry, w io.Writer) error {
 	}
 	_, err = fmt.Fprintf(w, "%s ends at %d, %d bytes behind it are no transaction\n", name, found.end, found.torn)
 	return err
+}
+
+func (a *account) dumpDigests(entry digestEntry, w io.Writer) error {
+	d, err := a.readDigests(entry)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	fmt.Fprintf(w, "%s mailbox=%d digests=%d up to UID %d, index at %d\n", entry.Name, entry.Box, entry.Count, entry.Last, entry.Index)
+	return d.all(func(rec *recDigest) {
+		fmt.Fprintf(w, "  %d uid=%d blob=%d digest of %d bytes\n", d.next, rec.uid, rec.blob, len(rec.digest))
+	})
 }
 
 // Cat writes one message of the account in dir to w. It changes nothing.

@@ -122,9 +122,12 @@ func (a *account) digestJob(b *box) *digestJob {
 }
 
 // writeDigests writes the digest files that belong to a snapshot. What fails is
-// left out.
+// left out; on a nearly full disk all are, as the room is for what is needed.
 func (a *account) writeDigests(ctx context.Context, s *snapshot) {
 	for _, job := range s.digestJobs {
+		if free, err := a.disk.fs.Free(a.disk.dir); err != nil || free < 2*a.store.options.MinFree {
+			return
+		}
 		entry, err := a.writeDigestFile(ctx, job)
 		if err != nil {
 			a.log.Debug("no digest file is written", "user", a.user, "file", job.name, "error", err)

@@ -89,6 +89,9 @@ func FuzzDecode(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(uint8(100), text)
+	var index encoder
+	encodeDigestIndex(&index, 1, []digestMark{{uid: 1, off: headerLen}, {uid: 70, off: 9000}})
+	f.Add(uint8(103), index.buf)
 	for kind := range typeBlob {
 		if r, err := newRecord(kind); err == nil {
 			var e encoder
@@ -112,6 +115,12 @@ func FuzzDecode(f *testing.F) {
 				b.adopt(t)
 				encodeTable(&encoder{}, b)
 			}
+		case 103:
+			if marks, err := decodeDigestIndex(&decoder{buf: data}, 1, 1<<40); err == nil {
+				encodeDigestIndex(&encoder{}, 1, marks)
+			}
+		case 104:
+			_ = (&recDigest{}).decode(&decoder{buf: data})
 		default:
 			r, err := decodeRecord(recordType(kind), data)
 			if err != nil {

@@ -14,7 +14,7 @@ import (
 
 // relayBuffer is what one burst in one direction takes, in bytes. Between
 // bursts a pair of connections holds no buffer.
-const relayBuffer = 32 << 10
+const relayBuffer = 64 << 10
 
 // pool lends the buffers of all pairs.
 type pool struct{ free sync.Pool }

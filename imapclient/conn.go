@@ -83,7 +83,12 @@ type Conn struct {
 	enc     *imapwire.Encoder
 	lastTag int
 	pending []*Command // sent and not answered, oldest first
-	caps    []string   // in capitals; nil while they are not known
+	caps    []string   // as they were sent; nil while they are not known
+
+	// Used again for each FETCH response.
+	fetched FetchData
+	word    []byte
+	raw     [3][]byte // envelope, body, body structure
 
 	continued bool   // a continuation request has come that nobody has taken
 	prompt    string // its text

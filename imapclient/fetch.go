@@ -9,9 +9,18 @@ import (
 	"github.com/roost-mail/roost/imap"
 )
 
+// maxKept is the most that a connection keeps of a buffer for the next response.
+const maxKept = 64 << 10
+
 // fetch reads a FETCH response behind its name.
 func (c *Conn) fetch(h *Handler, seq imap.SeqNum) error {
-	m := &FetchData{Seq: seq}
+	for i, kept := range c.raw {
+		if cap(kept) > maxKept {
+			c.raw[i] = nil
+		}
+	}
+	c.fetched = FetchData{Seq: seq}
+	m := &c.fetched
 	if !c.dec.ExpectSP() {
 		return c.syntax("FETCH")
 	}
@@ -29,12 +38,12 @@ func (c *Conn) fetch(h *Handler, seq imap.SeqNum) error {
 }
 
 func (c *Conn) fetchItem(h *Handler, m *FetchData) error {
-	var name string
-	if !c.dec.ExpectAtom(&name) {
+	word, ok := c.dec.AppendAtom(c.word[:0])
+	if c.word = word; !c.dec.Expect(ok, "item") {
 		return c.dec.Err()
 	}
-	name = strings.ToUpper(name)
-	if name == "BODY" {
+	upper(word)
+	if string(word) == "BODY" {
 		if section, is := c.sectionName(); is {
 			if !c.dec.ExpectSP() {
 				return c.dec.Err()
@@ -45,7 +54,7 @@ func (c *Conn) fetchItem(h *Handler, m *FetchData) error {
 	if !c.dec.ExpectSP() {
 		return c.dec.Err()
 	}
-	item, ok := c.fetchValue(name, m)
+	item, ok := c.fetchValue(word, m)
 	if !ok {
 		return c.dec.Err()
 	}
@@ -54,15 +63,16 @@ func (c *Conn) fetchItem(h *Handler, m *FetchData) error {
 }
 
 // fetchValue reads the value of an item that is no section.
-func (c *Conn) fetchValue(name string, m *FetchData) (item Items, ok bool) {
+func (c *Conn) fetchValue(name []byte, m *FetchData) (item Items, ok bool) {
 	d := c.dec
-	raw := func(dst *[]byte) bool {
-		value, err := d.RawValue()
-		*dst = value
+	raw := func(dst, keep *[]byte) bool {
+		var err error
+		*keep, err = d.AppendRawValue(*keep)
+		*dst = *keep
 		return err == nil
 	}
 	var n uint64
-	switch name {
+	switch string(name) {
 	case "UID":
 		ok = d.Expect(d.Number((*uint32)(&m.UID)) && m.UID > 0, "UID")
 		return ItemUID, ok
@@ -83,14 +93,23 @@ func (c *Conn) fetchValue(name string, m *FetchData) (item Items, ok bool) {
 		m.Size = int64(n)
 		return ItemSize, ok
 	case "ENVELOPE":
-		return ItemEnvelope, raw(&m.Envelope)
+		return ItemEnvelope, raw(&m.Envelope, &c.raw[0])
 	case "BODY":
-		return ItemBody, raw(&m.Body)
+		return ItemBody, raw(&m.Body, &c.raw[1])
 	case "BODYSTRUCTURE":
-		return ItemBodyStructure, raw(&m.BodyStructure)
+		return ItemBodyStructure, raw(&m.BodyStructure, &c.raw[2])
 	}
-	var unknown []byte
-	return 0, raw(&unknown)
+	_, err := d.RawValue()
+	return 0, err == nil
+}
+
+// upper makes ASCII letters capitals, in place.
+func upper(b []byte) {
+	for i, c := range b {
+		if 'a' <= c && c <= 'z' {
+			b[i] = c - 'a' + 'A'
+		}
+	}
 }
 
 // sectionName reads [section]<origin> behind BODY, if that is what follows.

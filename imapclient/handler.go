@@ -65,7 +65,8 @@ func pick[T any](f *func(T), base func(T)) {
 }
 
 // FetchData is what a FETCH response says of a message. Has tells which of the
-// items it has brought; others are zero.
+// items it has brought; others are zero. It and its byte slices are valid until
+// the handler returns.
 type FetchData struct {
 	Seq           imap.SeqNum
 	Has           Items

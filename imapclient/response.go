@@ -120,10 +120,15 @@ func (c *Conn) untagged() error {
 	var num uint32
 	var name string
 	if c.dec.Number(&num) {
-		if !c.dec.ExpectSP() || !c.dec.ExpectAtom(&name) {
+		if !c.dec.ExpectSP() {
 			return c.syntax("untagged response")
 		}
-		return c.numbered(num, strings.ToUpper(name))
+		word, ok := c.dec.AppendAtom(c.word[:0])
+		if c.word = word; !c.dec.Expect(ok, "atom") {
+			return c.syntax("untagged response")
+		}
+		upper(word)
+		return c.numbered(num, word)
 	}
 	if !c.dec.ExpectAtom(&name) {
 		return c.syntax("untagged response")
@@ -194,14 +199,14 @@ func (c *Conn) drop() {
 }
 
 // numbered reads EXISTS, EXPUNGE and FETCH.
-func (c *Conn) numbered(num uint32, name string) error {
+func (c *Conn) numbered(num uint32, name []byte) error {
 	h := c.taker()
 	switch {
-	case name == "FETCH":
+	case string(name) == "FETCH":
 		return c.fetch(h, imap.SeqNum(num))
-	case name == "EXISTS" && h.Exists != nil:
+	case string(name) == "EXISTS" && h.Exists != nil:
 		h.Exists(num)
-	case name == "EXPUNGE" && h.Expunge != nil:
+	case string(name) == "EXPUNGE" && h.Expunge != nil:
 		h.Expunge(imap.SeqNum(num))
 	}
 	c.drop()

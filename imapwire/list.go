@@ -42,13 +42,17 @@ func (d *Decoder) List(item func() error) error {
 // RawValue consumes one value, and returns a copy of its bytes as they came:
 // an atom, a number, NIL, a string or a list of such, with the quotes and the
 // literals inside. Only the headers of literals are in one spelling: {n} CRLF. It is for what is handed on unparsed.
-func (d *Decoder) RawValue() ([]byte, error) {
+func (d *Decoder) RawValue() ([]byte, error) { return d.AppendRawValue(nil) }
+
+// AppendRawValue is RawValue for who has a buffer to use again: out is
+// overwritten, and returned with the value as its whole content.
+func (d *Decoder) AppendRawValue(out []byte) ([]byte, error) {
+	out = out[:0]
 	if n := d.bufferedList(); n > 0 {
-		out := bytes.Clone(d.buf[d.pos : d.pos+n])
+		out = append(out, d.buf[d.pos:d.pos+n]...)
 		d.advance(n)
 		return out, d.err
 	}
-	var out []byte
 	depth := 0
 	for {
 		b, ok := d.PeekByte()
@@ -96,6 +100,7 @@ func (d *Decoder) bufferedList() int {
 	depth := 0
 	for i := 0; i < len(rest); i++ {
 		switch b := rest[i]; {
+		case classOf[b]&classPlain != 0 && b != '~': // most bytes, so first
 		case b == '(':
 			if depth++; d.depth+depth > d.lim.Depth {
 				return 0
@@ -110,7 +115,7 @@ func (d *Decoder) bufferedList() int {
 				return 0
 			}
 			i += n - 1
-		case b == '~' || classOf[b]&classPlain == 0:
+		default:
 			return 0
 		}
 	}
@@ -122,13 +127,14 @@ func (d *Decoder) bufferedList() int {
 func quotedLen(b []byte) int {
 	for i := 1; i < len(b); i++ {
 		switch c := b[i]; {
+		case classOf[c]&classQuoted != 0: // most bytes, so first
 		case c == '"':
 			return i + 1
 		case c == '\\':
 			if i++; i == len(b) || classOf[b[i]]&classText == 0 {
 				return 0
 			}
-		case classOf[c]&classQuoted == 0:
+		default:
 			return 0
 		}
 	}

@@ -79,6 +79,7 @@ type fetching struct {
 	stopped error    // of emit
 
 	// Of the message whose response is being read:
+	message  mailbox.Message
 	seq      imap.SeqNum
 	told     bool
 	sections []mailbox.SectionData
@@ -303,14 +304,17 @@ func (f *fetching) tell(m *imapclient.FetchData) error {
 		return nil // told before; a peer may answer twice
 	}
 	f.last = m.UID
-	out := &mailbox.Message{
+	f.message = mailbox.Message{
 		UID: m.UID, InternalDate: m.InternalDate, Size: m.Size,
 		Envelope: m.Envelope, Body: m.Body, BodyStructure: m.BodyStructure, Sections: f.sections,
 	}
-	f.box.event(func(s *state) {
-		out.FlagsChanged = f.items.MarkSeen && s.newlySeen(m)
-		s.note(m, out.FlagsChanged)
-	})
+	out := &f.message
+	if m.Has&(imapclient.ItemFlags|imapclient.ItemModSeq) != 0 {
+		f.box.event(func(s *state) {
+			out.FlagsChanged = f.items.MarkSeen && s.newlySeen(m)
+			s.note(m, out.FlagsChanged)
+		})
+	}
 	if m.Has&imapclient.ItemFlags != 0 {
 		out.Flags = newMessage(m).flags
 	}

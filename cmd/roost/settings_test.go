@@ -213,3 +213,55 @@ func copyDir(t *testing.T, dir string) string {
 	}
 	return to
 }
+
+// TestMasterPassdbOfTheDocuments is what Dovecot's documents ask of the master
+// passdb on backends: the acting user's rights, and no shared namespace.
+func TestMasterPassdbOfTheDocuments(t *testing.T) {
+	r := startRig(t, "rig")
+	for _, be := range []string{"be1", "be2"} {
+		r.edit(t, be, func(s string) string {
+			return strings.Replace(s, "args = password=master-secret",
+				"args = password=master-secret userdb_namespace/shared/disabled=yes userdb_acl_user=%{auth_user}", 1)
+		})
+	}
+	r.say(t, "someone1", "CREATE Work", "SETACL Work someone2 lrs")
+	if got := r.say(t, "someone2", "MYRIGHTS shared/someone1/Work"); !strings.Contains(got, "Work lrs") {
+		t.Error(got)
+	}
+	if got := r.say(t, "someone1*someone2", "NAMESPACE"); !strings.Contains(got, `* NAMESPACE (("" "/")) NIL NIL`) {
+		t.Errorf("a back session has others' mail: %s", got)
+	}
+	if got := r.say(t, "someone1*someone2", `LIST "" *`); !strings.Contains(got, "Work") || strings.Contains(got, "INBOX") {
+		t.Errorf("a back session lists %s", got)
+	}
+}
+
+// TestUnmountedVolume: mail on a filesystem that is not there is unavailable,
+// never empty.
+func TestUnmountedVolume(t *testing.T) {
+	r := startRig(t, "rig")
+	home := filepath.Join(r.root, "shared-fs/home")
+	r.say(t, "someone1", "CREATE Work")
+	r.edit(t, "be1", appended("mail_volume = "+home+"\n"))
+	refused := func(when string) {
+		t.Helper()
+		c := dialIMAP(t, r.address())
+		defer c.close()
+		c.command("LOGIN someone1 pass")
+		c.expect("NO [UNAVAILABLE]")
+		if _, err := os.Stat(filepath.Join(home, "someone7")); err == nil {
+			t.Errorf("%s: mail was made", when)
+		}
+	}
+	refused("without a marker")
+	cmd := command()
+	var out strings.Builder
+	cmd.SetOut(&out)
+	cmd.SetArgs([]string{"store", "init", home})
+	if err := cmd.Execute(); err != nil || !strings.Contains(out.String(), "is volume ") {
+		t.Fatalf("%v: %s", err, out.String())
+	}
+	if got := r.say(t, "someone1", "STATUS Work (MESSAGES)"); !strings.Contains(got, "MESSAGES 0") {
+		t.Errorf("with the marker: %s", got)
+	}
+}

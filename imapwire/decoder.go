@@ -193,8 +193,12 @@ func (d *Decoder) more() error {
 }
 
 // need makes at least n bytes unread, n being at most a few. It fails the
-// line if that cannot be.
+// line if that cannot be. It is small enough to be inlined.
 func (d *Decoder) need(n int) bool {
+	return d.err == nil && d.lit == nil && d.end-d.pos >= n || d.needMore(n)
+}
+
+func (d *Decoder) needMore(n int) bool {
 	if d.err != nil {
 		return false
 	}

@@ -21,7 +21,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/roost-mail/roost/imap"
@@ -243,30 +242,4 @@ func (a *Authenticator) refuse(ctx context.Context, refusal *imap.Error) error {
 		_ = sleep(ctx, a.failureDelay) // the refusal stands, however the wait ends
 	}
 	return refusal
-}
-
-// Warnings says what an administrator should know about settings that are valid
-// but dangerous.
-func (a *Authenticator) Warnings() []string {
-	var list []string
-	for _, db := range a.masters {
-		if !db.source.listsNames() && !db.deny && !db.limited() {
-			list = append(list, fmt.Sprintf("%s: one shared password opens every mailbox from any address; set allow_nets", db.label))
-		}
-	}
-	return list
-}
-
-// limited says whether allow_nets stands in the settings.
-func (db *passdb) limited() bool {
-	fields := append(append([]field{}, db.defaults...), db.override...)
-	if s, ok := db.source.(*staticSource); ok {
-		fields = append(fields, s.fields...)
-	}
-	for _, f := range fields {
-		if f.name == "allow_nets" && strings.TrimSpace(f.template) != "" {
-			return true
-		}
-	}
-	return false
 }

@@ -68,9 +68,6 @@ func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (*node
 		return nil, err
 	}
 	warnUnreadable(set, log)
-	for _, w := range n.auth.Warnings() {
-		log.Warn(w)
-	}
 	if n.director, err = newDirector(ctx, set, log); err != nil {
 		return nil, err
 	}

@@ -7,10 +7,8 @@ type Attr string
 const (
 	AttrNoSelect      Attr = `\Noselect`
 	AttrNonExistent   Attr = `\NonExistent`
-	AttrNoInferiors   Attr = `\Noinferiors`
 	AttrHasChildren   Attr = `\HasChildren`
 	AttrHasNoChildren Attr = `\HasNoChildren`
-	AttrSubscribed    Attr = `\Subscribed`
 )
 
 // StatusItems is a set of STATUS data items (RFC 9051 section 6.3.11).

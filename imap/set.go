@@ -64,9 +64,6 @@ func parseSetNumber(s string) (uint32, bool) {
 	return uint32(n), err == nil && n != 0
 }
 
-// NumSetOf is the set that names exactly what uids holds.
-func NumSetOf(uids UIDSet) NumSet { return NumSet{uids} }
-
 // Resolve puts highest in the place of `*`; when highest is 0 (an empty
 // mailbox) a `*` names nothing. The ranges come back in order and apart.
 func (s NumSet) Resolve(highest uint32) UIDSet {

@@ -41,27 +41,3 @@ func parsePlain(response []byte) (Credentials, error) {
 	c := Credentials{AuthzID: parts[0], AuthID: parts[1], Password: parts[2]}
 	return c, c.check()
 }
-
-// plainClient is the client side of PLAIN.
-type plainClient struct{ credentials Credentials }
-
-// NewPlainClient is the client side of PLAIN: a back session logs in with the
-// owner as AuthzID and the acting user as AuthID. Start refuses credentials that
-// the server side would refuse, so that a NUL cannot move the borders between them.
-func NewPlainClient(c Credentials) gosasl.Client { return &plainClient{c} }
-
-func (c *plainClient) Start() (mech string, ir []byte, err error) {
-	if err := c.credentials.check(); err != nil {
-		return "", nil, err
-	}
-	return "PLAIN", []byte(c.credentials.AuthzID + "\x00" + c.credentials.AuthID + "\x00" + c.credentials.Password), nil
-}
-
-// Next answers the one empty challenge of a server that took no initial response.
-func (c *plainClient) Next(challenge []byte) ([]byte, error) {
-	if len(challenge) != 0 {
-		return nil, gosasl.ErrUnexpectedServerChallenge
-	}
-	_, ir, err := c.Start()
-	return ir, err
-}

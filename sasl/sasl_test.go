@@ -125,7 +125,7 @@ func TestPlainClient(t *testing.T) {
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			client := NewPlainClient(row.c)
+			client := newPlainClient(row.c)
 			mech, ir, err := client.Start()
 			if row.want == "" {
 				if !errors.Is(err, ErrMalformed) || ir != nil {
@@ -168,7 +168,7 @@ func FuzzServers(f *testing.F) {
 				if !validName(c.AuthID) || !validName(c.AuthzID) || c.AuthID == "" {
 					t.Errorf("%s passed bad names: %q", m.Name, c)
 				}
-				_, ir, err := NewPlainClient(c).Start()
+				_, ir, err := newPlainClient(c).Start()
 				if err != nil || (m.Name == "PLAIN" && string(ir) != string(first)) {
 					t.Errorf("client side of %q: %q, %v", c, ir, err)
 				}

@@ -206,7 +206,7 @@ func (d *Dict) waited(ctx context.Context) error {
 // who breaks locks as we do can break this one.
 //
 // Who looks whether our lock is stale holds the kernel's lock for that moment,
-// and may have meant a predecessor of ours: that is waited for.
+// and may have meant a predecessor of ours: that is waited for, a second at the most.
 func (s *successor) confirm() error {
 	const tries, pause = 200, 5 * time.Millisecond
 	err := unix.Flock(int(s.file.Fd()), unix.LOCK_EX|unix.LOCK_NB)

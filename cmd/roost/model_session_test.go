@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,16 +14,7 @@ type modelSession struct {
 	user     string
 	box      *mailBox // selected, or nil
 	examined bool
-
-	known     []knownMessage // by sequence number
-	permanent string         // as PERMANENTFLAGS told
-	readOnly  bool
-	holds     bool // no EXPUNGE may come now
-}
-
-type knownMessage struct {
-	uid   int // 0: not known yet
-	flags []string
+	clientView
 }
 
 // do sends a command and takes in the answer, whose tagged line has to begin
@@ -55,76 +45,19 @@ func (s *modelSession) rightsNow() string {
 	return s.box.owner + "/" + s.box.name + " " + s.box.rights(s.user)
 }
 
-var (
-	numberLine    = regexp.MustCompile(`^\* (\d+) (EXISTS|EXPUNGE|FETCH)(.*)$`)
-	fetchedUID    = regexp.MustCompile(`\bUID (\d+)`)
-	fetchedFlags  = regexp.MustCompile(`\bFLAGS \(([^)]*)\)`)
-	permanentLine = regexp.MustCompile(`^\* OK \[PERMANENTFLAGS \(([^)]*)\)\]`)
-	readOnlyLine  = regexp.MustCompile(`^\* OK \[READ-(ONLY|WRITE)\]`)
-)
-
 // untagged does what a client does when it is told something.
 func (s *modelSession) untagged(line string) {
 	s.t.Helper()
-	if p := permanentLine.FindStringSubmatch(line); p != nil {
-		s.permanent = p[1]
-	}
-	if p := readOnlyLine.FindStringSubmatch(line); p != nil {
-		s.readOnly = p[1] == "ONLY"
-	}
-	p := numberLine.FindStringSubmatch(line)
-	if p == nil {
-		return
-	}
-	n, _ := strconv.Atoi(p[1])
-	if p[2] == "EXISTS" {
-		if n < len(s.known) {
-			s.m.fatalf("%s: %q, but there are %d", s.user, line, len(s.known))
-		}
-		s.known = append(s.known, make([]knownMessage, n-len(s.known))...)
-		return
-	}
-	if n < 1 || n > len(s.known) {
-		s.m.fatalf("%s: %q, but there are only %d", s.user, line, len(s.known))
-	}
-	if p[2] == "EXPUNGE" {
-		if s.holds {
-			s.m.fatalf("%s: %q during a command with sequence numbers", s.user, line)
-		}
-		s.known = slices.Delete(s.known, n-1, n)
-		return
-	}
-	s.fetched(line, &s.known[n-1], p[3])
-}
-
-func (s *modelSession) fetched(line string, k *knownMessage, data string) {
-	s.t.Helper()
-	if i := strings.Index(data, "<<"); i >= 0 {
-		data = data[:i] // no body may look like flags
-	}
-	if p := fetchedUID.FindStringSubmatch(data); p != nil {
-		uid, _ := strconv.Atoi(p[1])
-		if k.uid != 0 && k.uid != uid {
-			s.m.fatalf("%s: %q, but that was UID %d", s.user, line, k.uid)
-		}
-		k.uid = uid
-	}
-	if p := fetchedFlags.FindStringSubmatch(data); p != nil {
-		k.flags = slices.DeleteFunc(strings.Fields(p[1]), func(f string) bool { return f == `\Recent` })
-		slices.Sort(k.flags)
+	if err := s.apply(line); err != nil {
+		s.m.fatalf("%s: %v", s.user, err)
 	}
 }
 
 // learn asks for what the client was only told a number of.
 func (s *modelSession) learn() {
 	s.t.Helper()
-	from := 1
-	for _, k := range s.known {
-		if k.uid == 0 {
-			s.do(fmt.Sprintf("UID FETCH %d:* (FLAGS)", from), s.orRefused("r")...)
-			return
-		}
-		from = k.uid + 1
+	if from := s.firstUnknown(); from != 0 {
+		s.do(fmt.Sprintf("UID FETCH %d:* (FLAGS)", from), s.orRefused("r")...)
 	}
 }
 

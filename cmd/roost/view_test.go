@@ -23,7 +23,7 @@ type knownMessage struct {
 }
 
 var (
-	numberLine    = regexp.MustCompile(`^\* (\d+) (EXISTS|EXPUNGE|FETCH)(.*)$`)
+	numberLine    = regexp.MustCompile(`(?s)^\* (\d+) (EXISTS|EXPUNGE|FETCH)(.*)$`)
 	fetchedUID    = regexp.MustCompile(`\bUID (\d+)`)
 	fetchedFlags  = regexp.MustCompile(`\bFLAGS \(([^)]*)\)`)
 	permanentLine = regexp.MustCompile(`^\* OK \[PERMANENTFLAGS \(([^)]*)\)\]`)

@@ -68,24 +68,32 @@ func (m *guarded) Fetch(ctx context.Context, uids imap.UIDSet, items *imap.Fetch
 }
 
 // Search needs r.
-func (m *guarded) Search(ctx context.Context, program *imap.SearchKey) (imap.UIDSet, error) {
+func (m *guarded) Search(ctx context.Context, program *imap.SearchKey) (mailbox.Found, error) {
 	if _, err := m.need(ctx, imap.RightRead); err != nil {
-		return nil, err
+		return mailbox.Found{}, err
 	}
 	return m.Mailbox.Search(ctx, program)
 }
 
+// Vanished needs r.
+func (m *guarded) Vanished(ctx context.Context, uids imap.UIDSet, since imap.ModSeq) (imap.UIDSet, error) {
+	if _, err := m.need(ctx, imap.RightRead); err != nil {
+		return nil, err
+	}
+	return m.Mailbox.Vanished(ctx, uids, since)
+}
+
 // Store changes the flags that the acting user may change; if there are none
 // among those named it answers NOPERM.
-func (m *guarded) Store(ctx context.Context, uids imap.UIDSet, change mailbox.FlagChange, emit func(*mailbox.Message) error) error {
+func (m *guarded) Store(ctx context.Context, uids imap.UIDSet, change mailbox.FlagChange, emit func(*mailbox.Message) error) (imap.UIDSet, error) {
 	have, err := m.need(ctx, imap.RightRead)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	allowed := have.FlagClasses()
 	permitted := allowed.Only(change.Flags)
 	if m.readOnly || allowed == 0 || len(permitted) == 0 && len(change.Flags) > 0 {
-		return imap.NoPermission()
+		return nil, imap.NoPermission()
 	}
 	if allowed != imap.AllClasses {
 		if len(permitted) < len(change.Flags) || change.Op == mailbox.FlagsReplace {

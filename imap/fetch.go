@@ -12,6 +12,10 @@ type FetchItems struct {
 	ModSeq        bool
 	Sections      []Section
 
+	// ChangedSince, unless 0, leaves out messages whose modification sequence
+	// is not greater, as the acting user sees it (RFC 7162 section 3.1.4.1).
+	ChangedSince ModSeq
+
 	// MarkSeen asks that each message be marked \Seen as by BODY[] without
 	// .PEEK, as far as the acting user may.
 	MarkSeen bool

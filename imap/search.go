@@ -1,6 +1,9 @@
 package imap
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // SearchOp is the kind of a node of a search program.
 type SearchOp uint8
@@ -25,6 +28,7 @@ const (
 	SearchSentBefore          // Date: header's day < Date
 	SearchSentOn              // Date: header's day = Date
 	SearchSentSince           // Date: header's day >= Date
+	SearchModSeq              // modification sequence >= ModSeq, as the acting user sees it (RFC 7162 section 3.1.5)
 )
 
 // Limits of a search program.
@@ -36,15 +40,21 @@ const (
 
 // SearchKey is a node of a search program. Only the fields of its Op count.
 type SearchKey struct {
-	Op    SearchOp
-	Keys  []SearchKey
-	UIDs  UIDSet
-	Flag  Flag
-	Field string
-	Text  string // UTF-8
-	Size  uint32
-	Date  time.Time // midnight UTC of the day the client named; time zones are disregarded
+	Op     SearchOp
+	Keys   []SearchKey
+	UIDs   UIDSet
+	Flag   Flag
+	Field  string
+	Text   string // UTF-8
+	Size   uint32
+	ModSeq ModSeq
+	Date   time.Time // midnight UTC of the day the client named; time zones are disregarded
 }
 
 // Not is the negation of k.
 func (k SearchKey) Not() SearchKey { return SearchKey{Op: SearchNot, Keys: []SearchKey{k}} }
+
+// Has reports whether a key of the program is of kind op.
+func (k *SearchKey) Has(op SearchOp) bool {
+	return k.Op == op || slices.ContainsFunc(k.Keys, func(sub SearchKey) bool { return sub.Has(op) })
+}

@@ -119,11 +119,11 @@ func TestPipelinedCommandsGetTheirResponses(t *testing.T) {
 		S: * ESEARCH (TAG "R2") UID ALL 2:3
 		S: R2 OK`)
 	var first, second imap.UIDSet
-	a, err := c.Send(t.Context(), &imapclient.Handler{Search: func(s imap.UIDSet) { first = s }}, atom("SEARCH ALL"))
+	a, err := c.Send(t.Context(), &imapclient.Handler{Search: func(s imap.UIDSet, _ imap.ModSeq) { first = s }}, atom("SEARCH ALL"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := c.Send(t.Context(), &imapclient.Handler{Search: func(s imap.UIDSet) { second = s }}, atom("SEARCH SEEN"))
+	b, err := c.Send(t.Context(), &imapclient.Handler{Search: func(s imap.UIDSet, _ imap.ModSeq) { second = s }}, atom("SEARCH SEEN"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,25 +26,40 @@ func (c *Conn) flags(h *Handler) bool {
 
 func (c *Conn) search(h *Handler) bool {
 	var found []imap.UID
+	var modSeq uint64
 	for c.dec.SP() {
 		var n uint32
+		if c.dec.Special('(') {
+			if !c.modSeqItem(&modSeq) {
+				return false
+			}
+			break
+		}
 		if !c.dec.Number(&n) {
-			break // (MODSEQ n), or a space at the end
+			break // a space at the end
 		}
 		if n > 0 {
 			found = append(found, imap.UID(n))
 		}
 	}
 	if h.Search != nil {
-		h.Search(imap.UIDSetOf(found...))
+		h.Search(imap.UIDSetOf(found...), imap.ModSeq(modSeq))
 	}
 	return c.dec.Err() == nil
+}
+
+// modSeqItem reads "MODSEQ n)" behind its parenthesis (RFC 7162 section 3.1.5).
+func (c *Conn) modSeqItem(n *uint64) bool {
+	var name string
+	return c.dec.ExpectAtom(&name) && c.dec.Expect(strings.EqualFold(name, "MODSEQ"), "MODSEQ") &&
+		c.dec.ExpectSP() && c.dec.ExpectNumber64(n) && c.dec.ExpectSpecial(')')
 }
 
 // esearch reads an ESEARCH response. RFC 9051 section 7.3.4.
 func (c *Conn) esearch(h *Handler) bool {
 	d := c.dec
 	var found imap.UIDSet
+	var modSeq uint64
 	for first := true; d.SP(); first = false {
 		if b, ok := d.PeekByte(); ok && b == '(' && first {
 			if _, err := d.RawValue(); err != nil {
@@ -57,6 +72,12 @@ func (c *Conn) esearch(h *Handler) bool {
 			return false
 		}
 		if strings.EqualFold(name, "UID") {
+			continue
+		}
+		if strings.EqualFold(name, "MODSEQ") {
+			if !d.ExpectSP() || !d.ExpectNumber64(&modSeq) {
+				return false
+			}
 			continue
 		}
 		if !strings.EqualFold(name, "ALL") {
@@ -75,7 +96,7 @@ func (c *Conn) esearch(h *Handler) bool {
 		}
 	}
 	if h.Search != nil {
-		h.Search(found)
+		h.Search(found, imap.ModSeq(modSeq))
 	}
 	return d.Err() == nil
 }

@@ -63,7 +63,7 @@ func readAll() *imapclient.Handler {
 		Exists:        func(uint32) {},
 		Expunge:       func(imap.SeqNum) {},
 		Flags:         func([]imap.Flag) {},
-		Search:        func(imap.UIDSet) {},
+		Search:        func(imap.UIDSet, imap.ModSeq) {},
 		List:          func(*imapclient.ListData) {},
 		MailboxStatus: func(imap.Status) {},
 		ACL:           func([]imap.ACLEntry) {},

@@ -15,9 +15,9 @@ type Handler struct {
 	Exists        func(n uint32)
 	Expunge       func(imap.SeqNum)
 	Flags         func([]imap.Flag)
-	Search        func(imap.UIDSet) // of SEARCH and ESEARCH; the latter's ALL
-	List          func(*ListData)   // of LIST and LSUB
-	MailboxStatus func(imap.Status) // of STATUS
+	Search        func(imap.UIDSet, imap.ModSeq) // of SEARCH and ESEARCH; the latter's ALL
+	List          func(*ListData)                // of LIST and LSUB
+	MailboxStatus func(imap.Status)              // of STATUS
 	ACL           func([]imap.ACLEntry)
 	MyRights      func(imap.Rights)
 	ListRights    func(imap.GrantableRights)
@@ -43,7 +43,9 @@ func (h *Handler) or(base *Handler) *Handler {
 	pick(&out.Exists, base.Exists)
 	pick(&out.Expunge, base.Expunge)
 	pick(&out.Flags, base.Flags)
-	pick(&out.Search, base.Search)
+	if out.Search == nil {
+		out.Search = base.Search
+	}
 	pick(&out.List, base.List)
 	pick(&out.MailboxStatus, base.MailboxStatus)
 	pick(&out.ACL, base.ACL)

@@ -78,9 +78,9 @@ func (b *scriptedBox) refusal() error {
 	return b.a.refuse
 }
 
-func (b *scriptedBox) Search(ctx context.Context, k *imap.SearchKey) (imap.UIDSet, error) {
+func (b *scriptedBox) Search(ctx context.Context, k *imap.SearchKey) (mailbox.Found, error) {
 	if err := b.refusal(); err != nil {
-		return nil, err
+		return mailbox.Found{}, err
 	}
 	return b.Mailbox.Search(ctx, k)
 }

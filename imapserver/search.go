@@ -23,12 +23,12 @@ func (s *session) search(ctx context.Context, cmd *command) error {
 	if err != nil {
 		return err
 	}
-	uids, err := s.mbox.Search(ctx, program)
+	all, err := s.mbox.Search(ctx, program)
 	if err != nil {
 		return err
 	}
 	// What the client was not told of has no number, and is no news of a SEARCH.
-	found := uids.Intersect(s.view.uids)
+	found := all.UIDs.Intersect(s.view.uids)
 	if !cmd.is(byUID) {
 		found = s.view.seqsOf(found)
 	}

@@ -23,7 +23,7 @@ func (s *session) store(ctx context.Context, cmd *command) error {
 		return err
 	}
 	stored := 0
-	err = s.mbox.Store(ctx, uids, change, func(m *mailbox.Message) error {
+	_, err = s.mbox.Store(ctx, uids, change, func(m *mailbox.Message) error {
 		stored++
 		return s.writeStored(m, cmd.is(byUID))
 	})

@@ -3,6 +3,8 @@ package mailbox
 import (
 	"context"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/roost-mail/roost/imap"
@@ -28,7 +30,12 @@ type Mailbox interface {
 
 	// Search returns the UIDs of all messages that match, those that Sync has
 	// not reported yet perhaps among them.
-	Search(ctx context.Context, program *imap.SearchKey) (imap.UIDSet, error)
+	Search(ctx context.Context, program *imap.SearchKey) (Found, error)
+
+	// Vanished returns those of uids that were expunged after the modification
+	// sequence since, and perhaps others that do not exist; never one that
+	// exists, or that no message had yet (RFC 7162 section 3.2.6).
+	Vanished(ctx context.Context, uids imap.UIDSet, since imap.ModSeq) (imap.UIDSet, error)
 
 	// Store changes flags. emit is called with UID, Flags and ModSeq of each
 	// message of uids that exists, changed or not, unless change.Silent; Sync does not report these
@@ -36,7 +43,11 @@ type Mailbox interface {
 	// may change only some of the flags, those are changed and emit is called
 	// even if Silent, so that the client learns the truth; if none, the answer
 	// is NOPERM and nothing changes.
-	Store(ctx context.Context, uids imap.UIDSet, change FlagChange, emit func(*Message) error) error
+	//
+	// With change.UnchangedSince a message that was changed later, as far as the
+	// acting user can see, is left as it is and is one of modified; emit is not
+	// called for it. Each message is judged and changed in one step, wherever it lives.
+	Store(ctx context.Context, uids imap.UIDSet, change FlagChange, emit func(*Message) error) (modified imap.UIDSet, err error)
 
 	// Expunge removes the messages of uids that are marked \Deleted for good;
 	// with all, uids is not looked at. Sync reports them. Durable on return.
@@ -67,6 +78,13 @@ type Mailbox interface {
 	Close() error
 }
 
+// Found is what Search found. ModSeq is the highest modification sequence among
+// the messages found if the program has a SearchModSeq, else 0.
+type Found struct {
+	UIDs   imap.UIDSet
+	ModSeq imap.ModSeq
+}
+
 // Info describes an open mailbox.
 type Info struct {
 	Name           string
@@ -75,7 +93,7 @@ type Info struct {
 	UIDs           imap.UIDSet // the messages told so far
 	Recent         imap.UIDSet // those of UIDs that are recent for this session (RFC 3501 section 2.3.2)
 	Unseen         imap.UID    // first message without \Seen as of Open, 0 if none
-	HighestModSeq  imap.ModSeq
+	HighestModSeq  imap.ModSeq // 0: the mailbox has no modification sequences (NOMODSEQ)
 	Flags          []imap.Flag // known here: system flags and keywords
 	PermanentFlags []imap.Flag // changeable by the acting user; FlagWildcard if keywords may be made
 	ReadOnly       bool
@@ -111,6 +129,13 @@ type FlagChange struct {
 	Op     FlagOp
 	Flags  []imap.Flag // canonical, without \Recent
 	Silent bool
+
+	// ModSeqs has emit be called although the change is silent: with UID and
+	// ModSeq, and with Flags only where the client has to learn them.
+	ModSeqs bool
+
+	// UnchangedSince, unless nil, limits the change as Spares says.
+	UnchangedSince *imap.ModSeq
 
 	// Within limits the change to flags of these classes; for FlagsReplace,
 	// flags of other classes stay as they are. 0 means all classes.
@@ -153,6 +178,21 @@ func (c *FlagChange) Apply(flags []imap.Flag) ([]imap.Flag, bool) {
 		}
 	}
 	return out, changed
+}
+
+// Spares reports whether UnchangedSince keeps a message from being changed that
+// has the modification sequence and the flags given. With 0 that is so if one of
+// the flags named exists; system flags always do (RFC 7162 section 3.1.3).
+func (c *FlagChange) Spares(modSeq imap.ModSeq, flags []imap.Flag) bool {
+	switch {
+	case c.UnchangedSince == nil:
+		return false
+	case *c.UnchangedSince > 0 || c.Op == FlagsReplace:
+		return modSeq > *c.UnchangedSince
+	}
+	return slices.ContainsFunc(c.Flags, func(f imap.Flag) bool {
+		return strings.HasPrefix(string(f), `\`) || imap.HasFlag(flags, f)
+	})
 }
 
 // Changes is what a session has to be told.

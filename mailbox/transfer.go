@@ -66,7 +66,7 @@ func messages(ctx context.Context, from Mailbox, uids imap.UIDSet) iter.Seq2[*Me
 // of a MOVE whose copy is durable.
 func Remove(ctx context.Context, m Mailbox, uids imap.UIDSet) error {
 	change := FlagChange{Op: FlagsAdd, Flags: []imap.Flag{imap.FlagDeleted}, Silent: true}
-	if err := m.Store(ctx, uids, change, nil); err != nil {
+	if _, err := m.Store(ctx, uids, change, nil); err != nil {
 		return err
 	}
 	return m.Expunge(ctx, uids, false)

@@ -72,7 +72,7 @@ func (m *selected) rights(ctx context.Context) (imap.Rights, error) {
 	}
 	none := imap.UIDSetOf(1<<32 - 1)
 	change := mailbox.FlagChange{Op: mailbox.FlagsRemove, Flags: []imap.Flag{imap.FlagDeleted}, Silent: true}
-	if err := m.Mailbox.Store(ctx, none, change, nil); err != nil {
+	if _, err := m.Mailbox.Store(ctx, none, change, nil); err != nil {
 		return 0, err
 	}
 	return imap.AllRights, m.Mailbox.Expunge(ctx, none, false)

@@ -133,18 +133,18 @@ func (b *box) expunge(ctx context.Context, uids imap.UIDSet) error {
 	if err != nil || uidPlus {
 		return err
 	}
-	marked, err := b.Search(ctx, &imap.SearchKey{Op: imap.SearchFlag, Flag: imap.FlagDeleted})
+	found, err := b.Search(ctx, &imap.SearchKey{Op: imap.SearchFlag, Flag: imap.FlagDeleted})
 	if err != nil {
 		return err
 	}
-	spared := marked.Minus(uids)
+	spared := found.UIDs.Minus(uids)
 	change := mailbox.FlagChange{Op: mailbox.FlagsRemove, Flags: []imap.Flag{imap.FlagDeleted}, Silent: true}
-	if err := b.Store(ctx, spared, change, nil); err != nil {
+	if _, err := b.Store(ctx, spared, change, nil); err != nil {
 		return err
 	}
 	err = b.run(ctx, command("EXPUNGE"))
 	change.Op = mailbox.FlagsAdd
-	if again := b.Store(context.WithoutCancel(ctx), spared, change, nil); err == nil {
+	if _, again := b.Store(context.WithoutCancel(ctx), spared, change, nil); err == nil {
 		err = again
 	}
 	return err

@@ -154,6 +154,9 @@ func (f *fetching) command(e *imapwire.Encoder, uids imap.UIDSet, modSeq bool) {
 		e.SP().RawString(name)
 	}
 	e.Special(')')
+	if since := f.items.ChangedSince; since > 0 {
+		e.RawString(" (CHANGEDSINCE ").Number64(uint64(since)).Special(')')
+	}
 }
 
 // sectionName is BODY[...] in capitals. In a command a partial fetch has the

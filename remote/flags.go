@@ -11,7 +11,7 @@ import (
 
 // flagsAlone reports whether a FETCH asks for nothing that is not kept here.
 func flagsAlone(items *imap.FetchItems) bool {
-	return items.Flags && !items.MarkSeen && !items.ModSeq && !items.InternalDate && !items.Size &&
+	return items.Flags && !items.MarkSeen && !items.ModSeq && items.ChangedSince == 0 && !items.InternalDate && !items.Size &&
 		!items.Envelope && !items.Body && !items.BodyStructure && len(items.Sections) == 0
 }
 

@@ -99,7 +99,8 @@ func TestRoundTrips(t *testing.T) {
 	})
 	count("store", 1, func() error {
 		change := mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{imap.FlagSeen}, Silent: true}
-		return m.Store(t.Context(), imap.UIDRange(1, 3), change, nil)
+		_, err := m.Store(t.Context(), imap.UIDRange(1, 3), change, nil)
+		return err
 	})
 	count("quiet sync", 0, func() error {
 		_, err := m.Sync(t.Context(), false)
@@ -116,21 +117,21 @@ func TestLostConnectionIsMadeAgain(t *testing.T) {
 
 	own := open(t, home, imap.Inbox)
 	change := mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{imap.FlagDeleted}, Silent: true}
-	if err := own.Store(t.Context(), imap.UIDSetOf(1), change, nil); err != nil {
+	if _, err := own.Store(t.Context(), imap.UIDSetOf(1), change, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := own.Expunge(t.Context(), nil, true); err != nil {
 		t.Fatal(err)
 	}
 	change.Flags = []imap.Flag{imap.FlagFlagged}
-	if err := own.Store(t.Context(), imap.UIDSetOf(3), change, nil); err != nil {
+	if _, err := own.Store(t.Context(), imap.UIDSetOf(3), change, nil); err != nil {
 		t.Fatal(err)
 	}
 	deliver(t, home, imap.Inbox, 1)
 
 	found, err := m.Search(t.Context(), &imap.SearchKey{Op: imap.SearchAll})
-	if err != nil || found.String() != "2:4" {
-		t.Fatalf("search: got %s, %v", found, err)
+	if err != nil || found.UIDs.String() != "2:4" {
+		t.Fatalf("search: got %s, %v", found.UIDs, err)
 	}
 	c := synced(t, m)
 	if c.Vanished.String() != "1" || c.New.String() != "4" || len(c.Flags) != 1 || c.Flags[0].UID != 3 || c.Unavailable {

@@ -7,11 +7,14 @@ import (
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/imapclient"
 	"github.com/roost-mail/roost/imapwire"
+	"github.com/roost-mail/roost/mailbox"
 )
 
-func (b *box) Search(ctx context.Context, program *imap.SearchKey) (imap.UIDSet, error) {
-	var found imap.UIDSet
-	h := &imapclient.Handler{Search: func(uids imap.UIDSet) { found = uids }}
+func (b *box) Search(ctx context.Context, program *imap.SearchKey) (mailbox.Found, error) {
+	var found mailbox.Found
+	h := &imapclient.Handler{Search: func(uids imap.UIDSet, modSeq imap.ModSeq) {
+		found = mailbox.Found{UIDs: uids, ModSeq: modSeq}
+	}}
 	err := b.do(ctx, true, func(c *imapclient.Conn) error {
 		_, err := c.Do(ctx, h, func(e *imapwire.Encoder) {
 			e.RawString("UID SEARCH ")
@@ -80,6 +83,8 @@ func writeKey(e *imapwire.Encoder, k *imap.SearchKey) {
 		writeFlagKey(e, k.Flag)
 	case imap.SearchHeader:
 		writeHeaderKey(e, k)
+	case imap.SearchModSeq:
+		e.RawString("MODSEQ ").Number64(uint64(k.ModSeq))
 	case imap.SearchBody:
 		e.RawString("BODY ").String(k.Text)
 	case imap.SearchText:

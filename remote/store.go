@@ -13,24 +13,40 @@ import (
 // Store always has the peer say what became of the flags: some answer OK and
 // leave out what they do not permit. Where they say nothing of a message that
 // should have changed, they are asked.
-func (b *box) Store(ctx context.Context, uids imap.UIDSet, change mailbox.FlagChange, emit func(*mailbox.Message) error) error {
+//
+// With UnchangedSince the peer judges and changes in one step. That is not sent
+// twice: the second would find its own change.
+func (b *box) Store(ctx context.Context, uids imap.UIDSet, change mailbox.FlagChange, emit func(*mailbox.Message) error) (imap.UIDSet, error) {
 	if err := b.writable(); err != nil {
-		return err
+		return nil, err
 	}
+	var modified imap.UIDSet
 	for part := range chunks(uids) {
-		if err := b.store(ctx, part, change, emit); err != nil {
-			return err
+		s := &storing{box: b, uids: part, change: change, results: map[imap.UID]result{}}
+		err := s.run(ctx, emit)
+		modified = modified.Union(s.modified)
+		if err != nil {
+			return modified, err
 		}
 	}
-	return nil
+	return modified, nil
 }
 
-func (b *box) store(ctx context.Context, uids imap.UIDSet, change mailbox.FlagChange, emit func(*mailbox.Message) error) error {
-	s := &storing{box: b, uids: uids, change: change, results: map[imap.UID]result{}}
+func (s *storing) run(ctx context.Context, emit func(*mailbox.Message) error) error {
 	s.expect()
-	err := b.do(ctx, true, func(c *imapclient.Conn) error {
-		for _, step := range s.steps() {
-			if _, err := c.Do(ctx, s.handler(), step); err != nil {
+	err := s.box.do(ctx, s.change.UnchangedSince == nil, func(c *imapclient.Conn) error {
+		if s.change.UnchangedSince != nil && !c.Has("CONDSTORE") {
+			return imap.Errorf(imap.CodeCannot, "Mailbox has no modification sequences")
+		}
+		for i, step := range s.steps() {
+			if i > 0 && s.uids.Empty() {
+				break
+			}
+			status, err := c.Do(ctx, s.handler(), step)
+			if status != nil && i == 0 {
+				s.spare(status)
+			}
+			if err != nil && status.Code != "MODIFIED" {
 				return err
 			}
 		}
@@ -44,6 +60,25 @@ func (b *box) store(ctx context.Context, uids imap.UIDSet, change mailbox.FlagCh
 		return err
 	}
 	return s.tell(emit)
+}
+
+// spare takes down which messages the peer has left as they are, because they
+// were changed later (RFC 7162 section 3.1.3).
+func (s *storing) spare(status *imapclient.Status) {
+	if status.Code != "MODIFIED" {
+		return
+	}
+	set, err := imap.ParseNumSet(status.Args)
+	if err != nil {
+		return
+	}
+	s.modified = set.Resolve(0).Intersect(s.uids)
+	s.uids = s.uids.Minus(s.modified)
+	for uid := range s.results {
+		if s.modified.Contains(uid) {
+			delete(s.results, uid)
+		}
+	}
 }
 
 // untold leaves it to the next Sync to tell what came while the STORE was refused.
@@ -63,6 +98,8 @@ type storing struct {
 	uids    imap.UIDSet
 	change  mailbox.FlagChange
 	results map[imap.UID]result
+
+	modified imap.UIDSet // spared by the peer
 }
 
 // result is what is known of a message: before the peer has said anything, how
@@ -84,29 +121,33 @@ func (s *storing) expect() {
 	}
 }
 
-// steps are the commands that make the change.
+// steps are the commands that make the change. The first has the condition.
 func (s *storing) steps() []func(*imapwire.Encoder) {
-	step := func(item string, flags []imap.Flag) func(*imapwire.Encoder) {
+	step := func(item string, flags []imap.Flag, since *imap.ModSeq) func(*imapwire.Encoder) {
 		return func(e *imapwire.Encoder) {
-			e.RawString("UID STORE ").AppendFunc(s.uids.AppendTo).SP().RawString(item).SP().Flags(flags)
+			e.RawString("UID STORE ").AppendFunc(s.uids.AppendTo)
+			if since != nil {
+				e.RawString(" (UNCHANGEDSINCE ").Number64(uint64(*since)).Special(')')
+			}
+			e.SP().RawString(item).SP().Flags(flags)
 		}
 	}
-	within := s.change.Within
+	within, since := s.change.Within, s.change.UnchangedSince
 	if within == 0 {
 		within = imap.AllClasses
 	}
 	flags := within.Only(s.change.Flags)
 	switch {
 	case s.change.Op == mailbox.FlagsAdd:
-		return []func(*imapwire.Encoder){step("+FLAGS", flags)}
+		return []func(*imapwire.Encoder){step("+FLAGS", flags, since)}
 	case s.change.Op == mailbox.FlagsRemove:
-		return []func(*imapwire.Encoder){step("-FLAGS", flags)}
+		return []func(*imapwire.Encoder){step("-FLAGS", flags, since)}
 	case within == imap.AllClasses:
-		return []func(*imapwire.Encoder){step("FLAGS", flags)}
+		return []func(*imapwire.Encoder){step("FLAGS", flags, since)}
 	}
 	// IMAP can't replace the flags of some classes only.
 	others := slices.DeleteFunc(within.Only(s.box.flagsOf(s.uids)), func(f imap.Flag) bool { return imap.HasFlag(flags, f) })
-	return []func(*imapwire.Encoder){step("-FLAGS", others), step("+FLAGS", flags)}
+	return []func(*imapwire.Encoder){step("-FLAGS", others, since), step("+FLAGS", flags, nil)}
 }
 
 func (s *storing) handler() *imapclient.Handler {
@@ -198,8 +239,12 @@ func (s *storing) tell(emit func(*mailbox.Message) error) error {
 	s.box.mu.Lock()
 	for _, m := range s.box.state.messages {
 		r, mine := s.results[m.uid]
-		if mine && (!s.change.Silent || s.missed(r)) {
+		switch {
+		case !mine:
+		case !s.change.Silent || s.missed(r):
 			out = append(out, mailbox.Message{UID: m.uid, Flags: r.flags, ModSeq: r.modSeq})
+		case s.change.ModSeqs:
+			out = append(out, mailbox.Message{UID: m.uid, ModSeq: r.modSeq})
 		}
 	}
 	s.box.mu.Unlock()

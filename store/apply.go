@@ -106,6 +106,7 @@ func (r *recExpunge) apply(s *state, _ place) error {
 		s.unref(old.blob, old.size)
 	}
 	b.rows, b.uidsNow = left, nil
+	b.expunged.add(r.modseq, r.uids)
 	b.shared = max(b.shared, r.modseq)
 	s.modseq = max(s.modseq, r.modseq)
 	b.dirty = true

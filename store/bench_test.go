@@ -197,7 +197,7 @@ func BenchmarkStore(b *testing.B) {
 	for b.Loop() {
 		i++
 		change := mailbox.FlagChange{Op: mailbox.FlagOp(1 + i%2), Flags: []imap.Flag{imap.FlagFlagged}, Silent: true}
-		if err := m.Store(context.Background(), imap.UIDRange(imap.UID(i%9999+1), imap.UID(i%9999+1)), change, nil); err != nil {
+		if _, err := m.Store(context.Background(), imap.UIDRange(imap.UID(i%9999+1), imap.UID(i%9999+1)), change, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -9,39 +9,41 @@ import (
 
 // Store implements mailbox.Mailbox. The change survives a crash of the process
 // on return, and power loss within a second.
-func (h *handle) Store(ctx context.Context, uids imap.UIDSet, change mailbox.FlagChange, emit func(*mailbox.Message) error) error {
+func (h *handle) Store(ctx context.Context, uids imap.UIDSet, change mailbox.FlagChange, emit func(*mailbox.Message) error) (imap.UIDSet, error) {
 	if h.info.ReadOnly {
-		return errReadOnly
+		return nil, errReadOnly
 	}
-	if err := h.change(ctx, uids, change); err != nil {
-		return err
+	modified, err := h.change(ctx, uids, change)
+	if err != nil || change.Silent && !change.ModSeqs {
+		return modified, err
 	}
-	if change.Silent {
-		return nil
-	}
-	c := cursor{h: h, uids: uids}
+	c := cursor{h: h, uids: uids.Minus(modified)}
 	var m mailbox.Message
 	for {
 		more, err := c.next()
 		if err != nil || !more {
-			return err
+			return modified, err
 		}
 		for i := range c.rows {
-			m = mailbox.Message{UID: c.rows[i].uid, Flags: c.rows[i].flags, ModSeq: c.rows[i].modseq}
+			m = mailbox.Message{UID: c.rows[i].uid, ModSeq: c.rows[i].modseq}
+			if !change.Silent {
+				m.Flags = c.rows[i].flags
+			}
 			if err := emit(&m); err != nil {
-				return err
+				return modified, err
 			}
 		}
 	}
 }
 
 // change makes the transaction of a Store.
-func (h *handle) change(ctx context.Context, uids imap.UIDSet, change mailbox.FlagChange) error {
+func (h *handle) change(ctx context.Context, uids imap.UIDSet, change mailbox.FlagChange) (modified imap.UIDSet, err error) {
 	list, _, err := splitFlags(change.Flags)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return h.session.submit(ctx, &txn{origin: h, alone: true, build: func(b *builder) error {
+	c := changer{h: h, change: &change, outcomes: map[uint32]*outcome{}, last: -1}
+	err = h.session.submit(ctx, &txn{origin: h, alone: true, build: func(b *builder) error {
 		if err := b.loaded(h.box); err != nil {
 			return err
 		}
@@ -50,7 +52,6 @@ func (h *handle) change(ctx context.Context, uids imap.UIDSet, change mailbox.Fl
 				return err
 			}
 		}
-		c := changer{h: h, change: &change, outcomes: map[uint32]*outcome{}, last: -1}
 		for _, r := range uids {
 			i, _ := h.box.find(r.Start)
 			for ; i < len(h.box.rows) && h.box.rows[i].uid <= r.Stop; i++ {
@@ -60,6 +61,7 @@ func (h *handle) change(ctx context.Context, uids imap.UIDSet, change mailbox.Fl
 		c.records(b)
 		return nil
 	}})
+	return imap.UIDSetOf(c.modified...), err
 }
 
 // changer works out what a Store does to each message.
@@ -69,6 +71,7 @@ type changer struct {
 	outcomes map[uint32]*outcome // by flags before, as far as they matter
 	order    []*outcome
 	last     int // the row before
+	modified []imap.UID
 }
 
 // outcome is what becomes of messages that had the same flags.
@@ -86,6 +89,12 @@ type outcome struct {
 // do not exist: one range for neighbours keeps them small.
 func (c *changer) row(i int) {
 	r := &c.h.box.rows[i]
+	if c.change.UnchangedSince != nil {
+		if m := c.h.see(r); c.change.Spares(m.modseq, m.flags) {
+			c.modified = append(c.modified, m.uid)
+			return
+		}
+	}
 	shared := r.flags&rowSeen != 0
 	seen := shared
 	key := r.flags << 1
@@ -164,5 +173,5 @@ func (c *changer) records(b *builder) {
 	}
 }
 
-// joined is ranges as a set: they are in order and apart, but may touch.
+// joined is ranges, at least one, as a set: in order, and those that touch as one.
 func joined(ranges imap.UIDSet) imap.UIDSet { return imap.UIDSet{}.Union(ranges[:1]).Union(ranges[1:]) }

@@ -117,7 +117,8 @@ func workStep(ctx context.Context, a *Session, m mailbox.Mailbox, rnd *rand.Rand
 		return err
 	case 2:
 		change := mailbox.FlagChange{Op: mailbox.FlagOp(rnd.IntN(3)), Flags: flags[rnd.IntN(4):][:1]}
-		return m.Store(ctx, uids, change, func(*mailbox.Message) error { return nil })
+		_, err := m.Store(ctx, uids, change, func(*mailbox.Message) error { return nil })
+		return err
 	case 3:
 		return m.Expunge(ctx, uids, rnd.IntN(2) == 0)
 	case 4:

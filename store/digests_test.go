@@ -207,7 +207,7 @@ func expunge(t *testing.T, a *Session, uids imap.UIDSet) {
 	}
 	defer m.Close() //nolint:errcheck // never fails
 	deleted := mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{imap.FlagDeleted}, Silent: true}
-	if err := m.Store(ctx, uids, deleted, nil); err != nil {
+	if _, err := m.Store(ctx, uids, deleted, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.Expunge(ctx, uids, false); err != nil {

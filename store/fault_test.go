@@ -51,7 +51,7 @@ func TestDeadSegment(t *testing.T) {
 				t.Fatal(err)
 			}
 			flag := mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{imap.FlagFlagged}, Silent: true}
-			if err := m.Store(ctx, imap.UIDRange(1, 1), flag, nil); err != nil {
+			if _, err := m.Store(ctx, imap.UIDRange(1, 1), flag, nil); err != nil {
 				t.Fatal(err)
 			}
 			left := 1
@@ -173,7 +173,7 @@ func TestDiskFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	deleted := mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{imap.FlagDeleted}, Silent: true}
-	if err := m.Store(ctx, imap.UIDRange(1, 1), deleted, nil); err != nil {
+	if _, err := m.Store(ctx, imap.UIDRange(1, 1), deleted, nil); err != nil {
 		t.Error(err)
 	}
 	if err := m.Expunge(ctx, nil, true); err != nil {

@@ -13,7 +13,7 @@ import (
 func (h *handle) Fetch(ctx context.Context, uids imap.UIDSet, items *imap.FetchItems, emit func(*mailbox.Message) error) error {
 	f := fetcher{
 		items:  items,
-		cursor: cursor{h: h, uids: uids},
+		cursor: cursor{h: h, uids: uids, since: items.ChangedSince},
 		digest: items.Envelope || items.Body || items.BodyStructure || len(items.Sections) > 0,
 	}
 	f.cursor.bodies = f.digest
@@ -91,7 +91,8 @@ func (f *fetcher) markSeen(ctx context.Context) (imap.UIDSet, error) {
 		return nil, nil
 	}
 	set := imap.UIDSetOf(unseen...)
-	return set, h.change(ctx, set, mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{imap.FlagSeen}})
+	_, err := h.change(ctx, set, mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{imap.FlagSeen}})
+	return set, err
 }
 
 func (f *fetcher) emitAll(marked imap.UIDSet, emit func(*mailbox.Message) error) error {

@@ -262,12 +262,14 @@ const batchSize = 256
 type cursor struct {
 	h      *handle
 	uids   imap.UIDSet
-	from   uint32 // what of uids[0] is left begins here
-	bodies bool   // find out where contents lie
+	from   uint32      // what of uids[0] is left begins here
+	since  imap.ModSeq // leave out what has not changed after that
+	bodies bool        // find out where contents lie
 	rows   []seenRow
 }
 
-// next copies out the next messages into rows. It reports false at the end.
+// next copies out the next messages into rows, perhaps none. It reports false at
+// the end.
 func (c *cursor) next() (bool, error) {
 	a := c.h.session.account
 	a.mu.RLock()
@@ -294,6 +296,9 @@ func (c *cursor) next() (bool, error) {
 func (c *cursor) take(rows []row) {
 	for i := range rows {
 		m := c.h.see(&rows[i])
+		if m.modseq <= c.since {
+			continue
+		}
 		if c.bodies {
 			if b := c.h.session.st.blobs.find(rows[i].blob); b != nil {
 				m.blob, m.at = b.id, b.place()

@@ -72,7 +72,8 @@ func killStep(a *Session, m mailbox.Mailbox, n int) error {
 	ctx := context.Background()
 	var uids imap.UIDSet
 	flag := func(f imap.Flag) error {
-		return m.Store(ctx, uids, mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{f}, Silent: true}, nil)
+		_, err := m.Store(ctx, uids, mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{f}, Silent: true}, nil)
+		return err
 	}
 	do := func(what string, f func() error) error {
 		fmt.Println("try", what, n)

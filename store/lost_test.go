@@ -150,7 +150,7 @@ func TestOpenSegmentNotBegun(t *testing.T) {
 	}
 	fs.mu.Unlock()
 	flag := mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{imap.FlagFlagged}, Silent: true}
-	if err := m.Store(ctx, imap.UIDRange(1, 1), flag, nil); err != nil {
+	if _, err := m.Store(ctx, imap.UIDRange(1, 1), flag, nil); err != nil {
 		t.Fatal(err)
 	}
 	killed := fs.copyFiles()

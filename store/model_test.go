@@ -57,7 +57,10 @@ func randomOp(rnd *rand.Rand, n int) op {
 	case k < 10:
 		change := mailbox.FlagChange{Op: mailbox.FlagOp(rnd.IntN(3)), Flags: flags, Silent: true}
 		return op{fmt.Sprintf("store %d %s %s %v", who, name, uids, change), false, func(u users) error {
-			return on(u, func(m mailbox.Mailbox) error { return m.Store(ctx, uids, change, nil) })
+			return on(u, func(m mailbox.Mailbox) error {
+				_, err := m.Store(ctx, uids, change, nil)
+				return err
+			})
 		}}
 	case k < 11:
 		return op{fmt.Sprintf("expunge %s %s", name, uids), true, func(u users) error {

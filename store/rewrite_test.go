@@ -45,7 +45,7 @@ func expungeMost(t *testing.T, m mailbox.Mailbox) {
 			continue
 		}
 		deleted := mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{imap.FlagDeleted}, Silent: true}
-		if err := m.Store(ctx, imap.UIDRange(uid, uid), deleted, nil); err != nil {
+		if _, err := m.Store(ctx, imap.UIDRange(uid, uid), deleted, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

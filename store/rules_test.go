@@ -112,7 +112,7 @@ func TestModSeqAfterPowerLoss(t *testing.T) {
 		t.Fatal(err)
 	}
 	flag := mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{imap.FlagFlagged}, Silent: true}
-	if err := m.Store(ctx, imap.UIDRange(1, 1), flag, nil); err != nil {
+	if _, err := m.Store(ctx, imap.UIDRange(1, 1), flag, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := m.Sync(ctx, true); err != nil {
@@ -263,7 +263,7 @@ func TestFlagsAreSynced(t *testing.T) {
 	}
 	fs.mu.Unlock()
 	change := mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{imap.FlagFlagged}, Silent: true}
-	if err := m.Store(context.Background(), imap.UIDRange(1, 1), change, nil); err != nil {
+	if _, err := m.Store(context.Background(), imap.UIDRange(1, 1), change, nil); err != nil {
 		t.Fatal(err)
 	}
 	select {
@@ -346,7 +346,7 @@ func TestPredecessorVanishes(t *testing.T) {
 		t.Fatal(err)
 	}
 	flag := mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{imap.FlagFlagged}, Silent: true}
-	if err := m.Store(ctx, imap.UIDRange(1, 1), flag, nil); err != nil {
+	if _, err := m.Store(ctx, imap.UIDRange(1, 1), flag, nil); err != nil {
 		t.Fatal(err)
 	}
 	fs.crash(rnd, false)

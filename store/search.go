@@ -6,46 +6,60 @@ import (
 	"slices"
 
 	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
 	"github.com/roost-mail/roost/message"
 )
 
 // Search implements mailbox.Mailbox.
-func (h *handle) Search(ctx context.Context, program *imap.SearchKey) (imap.UIDSet, error) {
+func (h *handle) Search(ctx context.Context, program *imap.SearchKey) (mailbox.Found, error) {
 	s := searcher{ctx: ctx, cursor: cursor{h: h, uids: imap.UIDRange(1, 1<<32-1)}}
 	root := compile(program)
 	s.cursor.bodies = root.cost > costRow
 	s.contents.account = h.session.account
 	defer s.contents.close()
 	var found []imap.UID
+	var highest imap.ModSeq
 	for {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return mailbox.Found{}, err
 		}
 		more, err := s.cursor.next()
 		if err != nil {
-			return nil, err
+			return mailbox.Found{}, err
 		}
 		if !more {
-			return imap.UIDSetOf(found...), nil
+			break
 		}
 		for i := range s.cursor.rows {
-			s.row, s.content = &s.cursor.rows[i], nil
-			match, err := s.matches(root)
-			if errors.Is(err, errExpunged) {
-				continue
-			}
-			if imap.CodeOf(err) == imap.CodeCorruption {
-				s.contents.report(s.row, err)
-				continue
-			}
+			match, err := s.decide(&s.cursor.rows[i], root)
 			if err != nil {
-				return nil, err
+				return mailbox.Found{}, err
 			}
 			if match {
 				found = append(found, s.row.uid)
+				highest = max(highest, s.row.modseq)
 			}
 		}
 	}
+	if !program.Has(imap.SearchModSeq) {
+		highest = 0
+	}
+	return mailbox.Found{UIDs: imap.UIDSetOf(found...), ModSeq: highest}, nil
+}
+
+// decide is matches for a message that may be gone or damaged by now: then it
+// does not match.
+func (s *searcher) decide(row *seenRow, root *term) (bool, error) {
+	s.row, s.content = row, nil
+	match, err := s.matches(root)
+	switch {
+	case errors.Is(err, errExpunged):
+		return false, nil
+	case imap.CodeOf(err) == imap.CodeCorruption:
+		s.contents.report(row, err)
+		return false, nil
+	}
+	return match, err
 }
 
 // What it costs to decide a term.
@@ -119,6 +133,8 @@ func (s *searcher) matches(t *term) (bool, error) {
 		return k.UIDs.Contains(s.row.uid), nil
 	case imap.SearchFlag:
 		return imap.HasFlag(s.row.flags, k.Flag), nil
+	case imap.SearchModSeq:
+		return s.row.modseq >= k.ModSeq, nil
 	case imap.SearchLarger:
 		return s.row.size > k.Size, nil
 	case imap.SearchSmaller:

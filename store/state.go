@@ -71,6 +71,8 @@ type box struct {
 	loaded  bool
 	uidsNow imap.UIDSet // of rows; nil when it has to be made anew
 
+	expunged history
+
 	table tableRef // where the last fold is
 	dirty bool     // changed since
 

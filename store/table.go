@@ -57,7 +57,38 @@ func encodeBox(e *encoder, b *box, table tableRef) {
 		e.uint(b.readers[name].highest)
 		e.uint(uint64(b.readers[name].seen))
 	}
-	e.uint(0) // room for what later versions know of a mailbox
+	encodeBoxExtras(e, b)
+}
+
+// Tags of what a mailbox may have besides: extras are a count, and for each a
+// tag and bytes. A tag that is not known is an error.
+const boxExpunged = 1
+
+func encodeBoxExtras(e *encoder, b *box) {
+	if b.expunged.empty() {
+		e.uint(0)
+		return
+	}
+	var extra encoder
+	b.expunged.encode(&extra)
+	e.uint(1)
+	e.uint(boxExpunged)
+	e.bytes(extra.buf)
+}
+
+func decodeBoxExtras(d *decoder, b *box) {
+	for range d.count(2) {
+		tag, extra := d.uint(), decoder{buf: d.bytes()}
+		switch tag {
+		case boxExpunged:
+			b.expunged.decode(&extra)
+		default:
+			d.fail()
+		}
+		if extra.end() != nil {
+			d.fail()
+		}
+	}
 }
 
 func (m *blobMap) encode(e *encoder) {
@@ -119,9 +150,7 @@ func decodeBox(d *decoder) *box {
 		name := d.string()
 		b.readers[name] = &reader{highest: d.uint(), seen: d.uint32()}
 	}
-	if d.uint() != 0 {
-		d.fail()
-	}
+	decodeBoxExtras(d, b)
 	return b
 }
 

@@ -24,10 +24,17 @@ type box struct {
 	keywords    []imap.Flag // ever used here
 	handles     map[*handle]struct{}
 	gone        bool
+	expunged    []expunged // ever
 
 	lastModSeq imap.ModSeq            // given out last
 	shared     imap.ModSeq            // of the last change that everyone sees
 	private    map[reader]imap.ModSeq // of the last change of each \Seen
+}
+
+// expunged is a message that was.
+type expunged struct {
+	uid    imap.UID
+	modSeq imap.ModSeq
 }
 
 // msg is a message of one box. A copy is a new message.
@@ -77,9 +84,14 @@ func (b *box) remove(gone func(*msg) bool) {
 	if len(left) == len(b.messages) {
 		return
 	}
-	b.messages = left
 	b.lastModSeq++
 	b.shared = b.lastModSeq
+	for _, m := range b.messages {
+		if gone(m) {
+			b.expunged = append(b.expunged, expunged{m.uid, b.shared})
+		}
+	}
+	b.messages = left
 }
 
 // find is the message with that UID, nil if there is none.

@@ -33,14 +33,14 @@ func (h *handle) present(uids imap.UIDSet) (imap.UIDSet, error) {
 }
 
 // pick marks a message \Seen if items ask for it, and tells what may change of
-// it. It returns no message if that was expunged meanwhile.
+// it. It returns no message if that was expunged meanwhile, or has not changed
+// since items.ChangedSince.
 func (h *handle) pick(uid imap.UID, items *imap.FetchItems) (*mailbox.Message, *msg) {
 	defer h.account.lock()()
-	m := h.box.find(uid)
-	if m == nil {
+	m, reader := h.box.find(uid), h.account.reader
+	if m == nil || m.modSeqFor(reader) <= items.ChangedSince {
 		return nil, nil
 	}
-	reader := h.account.reader
 	out := &mailbox.Message{UID: uid}
 	if items.MarkSeen && !h.readOnly && !m.seenBy(reader) {
 		h.box.change(m, reader, append(slices.Clip(m.flags), imap.FlagSeen), h.box.lastModSeq+1)

@@ -151,30 +151,33 @@ func (h *handle) usable(changing bool) error {
 	return nil
 }
 
-func (h *handle) Store(_ context.Context, uids imap.UIDSet, change mailbox.FlagChange, emit func(*mailbox.Message) error) error {
-	results, err := h.store(uids, change)
-	if err != nil || change.Silent {
-		return err
+func (h *handle) Store(_ context.Context, uids imap.UIDSet, change mailbox.FlagChange, emit func(*mailbox.Message) error) (imap.UIDSet, error) {
+	results, modified, err := h.store(uids, change)
+	if err != nil || change.Silent && !change.ModSeqs {
+		return modified, err
 	}
 	for i := range results {
 		if err := emit(&results[i]); err != nil {
-			return err
+			return modified, err
 		}
 	}
-	return nil
+	return modified, nil
 }
 
 // store changes flags and returns the result. The session is taken to know of
 // it, except for a silent change on top of one that it has not heard of.
-func (h *handle) store(uids imap.UIDSet, change mailbox.FlagChange) ([]mailbox.Message, error) {
+func (h *handle) store(uids imap.UIDSet, change mailbox.FlagChange) (results []mailbox.Message, modified imap.UIDSet, err error) {
 	defer h.account.lock()()
 	if err := h.usable(true); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	reader, modSeq := h.account.reader, h.box.lastModSeq+1
-	var results []mailbox.Message
 	for uid := range uids.Intersect(h.box.uids()).All() {
 		m := h.box.find(uid)
+		if change.Spares(m.modSeqFor(reader), m.flagsFor(reader)) {
+			modified = modified.Union(imap.UIDSetOf(uid))
+			continue
+		}
 		before, told := h.told[uid]
 		current := before == m.modSeqFor(reader)
 		if flags, changed := change.Apply(m.flagsFor(reader)); changed {
@@ -183,10 +186,29 @@ func (h *handle) store(uids imap.UIDSet, change mailbox.FlagChange) ([]mailbox.M
 		if told && (current || !change.Silent) {
 			h.told[uid] = m.modSeqFor(reader)
 		}
-		results = append(results, m.flagsOnly(reader))
+		result := m.flagsOnly(reader)
+		if change.Silent {
+			result.Flags = nil
+		}
+		results = append(results, result)
 	}
 	h.box.wake()
-	return results, nil
+	return results, modified, nil
+}
+
+// Vanished knows of all messages that ever were.
+func (h *handle) Vanished(_ context.Context, uids imap.UIDSet, since imap.ModSeq) (imap.UIDSet, error) {
+	defer h.account.lock()()
+	if err := h.usable(false); err != nil {
+		return nil, err
+	}
+	var gone []imap.UID
+	for _, e := range h.box.expunged {
+		if e.modSeq > since && uids.Contains(e.uid) {
+			gone = append(gone, e.uid)
+		}
+	}
+	return imap.UIDSetOf(gone...), nil
 }
 
 func (h *handle) Expunge(_ context.Context, uids imap.UIDSet, all bool) error {

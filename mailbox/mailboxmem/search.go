@@ -5,24 +5,30 @@ import (
 	"time"
 
 	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
 )
 
-func (h *handle) Search(_ context.Context, program *imap.SearchKey) (imap.UIDSet, error) {
+func (h *handle) Search(_ context.Context, program *imap.SearchKey) (mailbox.Found, error) {
 	defer h.account.lock()()
 	if err := h.usable(false); err != nil {
-		return nil, err
+		return mailbox.Found{}, err
 	}
+	var highest imap.ModSeq
 	var found []imap.UID
 	for _, m := range h.box.messages {
 		match, err := m.matches(program, h.account.reader)
 		if err != nil {
-			return nil, err
+			return mailbox.Found{}, err
 		}
 		if match {
 			found = append(found, m.uid)
+			highest = max(highest, m.modSeqFor(h.account.reader))
 		}
 	}
-	return imap.UIDSetOf(found...), nil
+	if !program.Has(imap.SearchModSeq) {
+		highest = 0
+	}
+	return mailbox.Found{UIDs: imap.UIDSetOf(found...), ModSeq: highest}, nil
 }
 
 // matches is RFC 9051 section 6.4.4, read literally.
@@ -39,6 +45,8 @@ func (m *msg) matches(k *imap.SearchKey, r reader) (bool, error) {
 		return k.UIDs.Contains(m.uid), nil
 	case imap.SearchFlag:
 		return imap.HasFlag(m.flagsFor(r), k.Flag), nil
+	case imap.SearchModSeq:
+		return m.modSeqFor(r) >= k.ModSeq, nil
 	case imap.SearchLarger:
 		return len(m.body) > int(k.Size), nil
 	case imap.SearchSmaller:

@@ -39,7 +39,7 @@ func openTests() []test {
 				h.Error("not read-only")
 			}
 			change := mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{imap.FlagSeen}}
-			if err := b.Store(h.Context(), uids(1), change, collect(new([]fetched))); err == nil {
+			if _, err := b.Store(h.Context(), uids(1), change, collect(new([]fetched))); err == nil {
 				h.Error("store worked")
 			}
 			if err := b.Expunge(h.Context(), nil, true); err == nil {

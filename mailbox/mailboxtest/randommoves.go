@@ -181,7 +181,7 @@ func (g *game) storeMove(uids imap.UIDSet) (string, func(*player) string) {
 	change := mailbox.FlagChange{Op: mailbox.FlagOp(g.rng.IntN(3)), Flags: g.flags(), Silent: g.rng.IntN(2) == 0}
 	return fmt.Sprintf("stores %+v of %s", change, uids), func(p *player) string {
 		var told []fetched
-		err := p.box.Store(p.Context(), uids, change, func(m *mailbox.Message) error {
+		_, err := p.box.Store(p.Context(), uids, change, func(m *mailbox.Message) error {
 			p.hear(m)
 			return collect(&told)(m)
 		})
@@ -225,6 +225,6 @@ func (g *game) searchMove() func(*player) string {
 	return func(p *player) string {
 		found, err := p.box.Search(p.Context(), &key)
 		// A home may know of more than it has told its session.
-		return codeText(err) + found.Intersect(p.box.Info().UIDs).String()
+		return codeText(err) + found.UIDs.Intersect(p.box.Info().UIDs).String()
 	}
 }

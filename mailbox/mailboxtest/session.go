@@ -243,7 +243,7 @@ func sameFlags(a, b []imap.Flag) bool {
 func (b *box) store(uids imap.UIDSet, op mailbox.FlagOp, flags ...imap.Flag) []fetched {
 	b.Helper()
 	var out []fetched
-	err := b.Store(b.Context(), uids, mailbox.FlagChange{Op: op, Flags: flags}, collect(&out))
+	_, err := b.Store(b.Context(), uids, mailbox.FlagChange{Op: op, Flags: flags}, collect(&out))
 	b.must(err, "store")
 	return out
 }
@@ -251,7 +251,7 @@ func (b *box) store(uids imap.UIDSet, op mailbox.FlagOp, flags ...imap.Flag) []f
 func (b *box) storeSilent(uids imap.UIDSet, op mailbox.FlagOp, flags ...imap.Flag) {
 	b.Helper()
 	change := mailbox.FlagChange{Op: op, Flags: flags, Silent: true}
-	err := b.Store(b.Context(), uids, change, func(m *mailbox.Message) error {
+	_, err := b.Store(b.Context(), uids, change, func(m *mailbox.Message) error {
 		b.Errorf("silent store tells of message %d", m.UID)
 		return nil
 	})
@@ -276,9 +276,9 @@ func (b *box) wantQuiet() {
 
 func (b *box) search(k imap.SearchKey) imap.UIDSet {
 	b.Helper()
-	uids, err := b.Search(b.Context(), &k)
+	found, err := b.Search(b.Context(), &k)
 	b.must(err, "search")
-	return uids
+	return found.UIDs
 }
 
 func (b *box) expunge(uids imap.UIDSet, all bool) {

@@ -143,7 +143,7 @@ func (u *user) work(b *box, round int) error {
 	}
 	flag := [...]imap.Flag{imap.FlagSeen, imap.FlagFlagged, imap.FlagDeleted}[round%3]
 	change := mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{flag}, Silent: round%2 == 0}
-	if err := b.Store(u.Context(), data.UIDs, change, func(*mailbox.Message) error { return nil }); err != nil {
+	if _, err := b.Store(u.Context(), data.UIDs, change, func(*mailbox.Message) error { return nil }); err != nil {
 		return err
 	}
 	if round%5 != 4 {

@@ -22,6 +22,11 @@ const (
 	StatusUIDValidity
 	StatusUnseen
 	StatusHighestModSeq
+	StatusSize           // RFC 8438
+	StatusDeleted        // RFC 9208 section 4.1.4
+	StatusDeletedStorage // likewise
+	StatusMailboxID      // RFC 8474 section 4.3
+	StatusAppendLimit    // RFC 7889 section 3.1
 )
 
 // Status holds the counters of a mailbox. Unseen is the acting user's own
@@ -33,6 +38,10 @@ type Status struct {
 	UIDValidity   uint32
 	Unseen        uint32
 	HighestModSeq ModSeq
+
+	Size           uint64 // sum of the messages' sizes
+	Deleted        uint32 // messages with \Deleted
+	DeletedStorage uint64 // sum of their sizes
 }
 
 // AppendData is the APPENDUID of an APPEND (RFC 9051 section 7.1). It is empty

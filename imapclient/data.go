@@ -128,24 +128,28 @@ func (c *Conn) list(h *Handler) bool {
 
 func (c *Conn) mailboxStatus(h *Handler) bool {
 	d := c.dec
-	var name string
-	var status imap.Status
-	if !d.ExpectSP() || !d.ExpectMailbox(&name) || !d.ExpectSP() {
+	var status StatusData
+	if !d.ExpectSP() || !d.ExpectMailbox(&status.Name) || !d.ExpectSP() {
 		return false
 	}
 	err := d.List(func() error {
 		var item string
 		var n uint64
-		if d.ExpectAtom(&item) && d.ExpectSP() && d.ExpectNumber64(&n) {
-			setStatus(&status, strings.ToUpper(item), n)
+		if !d.ExpectAtom(&item) || !d.ExpectSP() {
+			return d.Err()
 		}
-		return d.Err()
+		if d.Number64(&n) {
+			setStatus(&status.Status, strings.ToUpper(item), n)
+			return nil
+		}
+		_, err := d.RawValue() // of an item that is no number
+		return err
 	})
 	if err != nil {
 		return false
 	}
 	if h.MailboxStatus != nil {
-		h.MailboxStatus(status)
+		h.MailboxStatus(&status)
 	}
 	return true
 }
@@ -164,6 +168,12 @@ func setStatus(status *imap.Status, item string, n uint64) {
 		status.Unseen = uint32(n)
 	case "HIGHESTMODSEQ":
 		status.HighestModSeq = imap.ModSeq(n)
+	case "SIZE":
+		status.Size = n
+	case "DELETED":
+		status.Deleted = uint32(min(n, 1<<32-1))
+	case "DELETED-STORAGE":
+		status.DeletedStorage = min(n, 1<<53) * 1024
 	}
 }
 

@@ -65,7 +65,7 @@ func readAll() *imapclient.Handler {
 		Flags:         func([]imap.Flag) {},
 		Search:        func(imap.UIDSet, imap.ModSeq) {},
 		List:          func(*imapclient.ListData) {},
-		MailboxStatus: func(imap.Status) {},
+		MailboxStatus: func(*imapclient.StatusData) {},
 		ACL:           func([]imap.ACLEntry) {},
 		MyRights:      func(imap.Rights) {},
 		ListRights:    func(imap.GrantableRights) {},

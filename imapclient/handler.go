@@ -17,7 +17,7 @@ type Handler struct {
 	Flags         func([]imap.Flag)
 	Search        func(imap.UIDSet, imap.ModSeq) // of SEARCH and ESEARCH; the latter's ALL
 	List          func(*ListData)                // of LIST and LSUB
-	MailboxStatus func(imap.Status)              // of STATUS
+	MailboxStatus func(*StatusData)
 	ACL           func([]imap.ACLEntry)
 	MyRights      func(imap.Rights)
 	ListRights    func(imap.GrantableRights)
@@ -103,6 +103,12 @@ type SectionData struct {
 	Missing bool   // NIL
 	Size    int64
 	Body    io.Reader
+}
+
+// StatusData is a STATUS response.
+type StatusData struct {
+	Name string // UTF-8, with the server's delimiter
+	imap.Status
 }
 
 // ListData is a LIST or LSUB response.

@@ -30,6 +30,7 @@ func capabilityRows() []capabilityRow {
 		{"ESEARCH", "RFC 4731", loggedIn, nil},
 		{"MULTIAPPEND", "RFC 3502", loggedIn, nil},
 		{"MOVE", "RFC 6851", loggedIn, nil},
+		{"STATUS=SIZE", "RFC 8438", loggedIn, nil},
 		{"ACL", "RFC 4314", loggedIn, nil},
 		{"RIGHTS=texk", "RFC 4314 section 2.2", loggedIn, nil},
 	}

@@ -9,22 +9,30 @@ import (
 	"github.com/roost-mail/roost/mailbox"
 )
 
-// statusRow is a data item of STATUS. RFC 3501 section 6.3.10.
+// statusRow is a data item of STATUS.
 type statusRow struct {
 	name  string
+	rfc   string
 	item  imap.StatusItems
-	value func(*imap.Status) uint32
+	write func(*imapwire.Encoder, *imap.Status)
 }
 
-func statusRows() [5]statusRow {
-	return [...]statusRow{
-		{"MESSAGES", imap.StatusMessages, func(s *imap.Status) uint32 { return s.Messages }},
-		{"RECENT", imap.StatusRecent, func(s *imap.Status) uint32 { return s.Recent }},
-		{"UIDNEXT", imap.StatusUIDNext, func(s *imap.Status) uint32 { return uint32(s.UIDNext) }},
-		{"UIDVALIDITY", imap.StatusUIDValidity, func(s *imap.Status) uint32 { return s.UIDValidity }},
-		{"UNSEEN", imap.StatusUnseen, func(s *imap.Status) uint32 { return s.Unseen }},
+func statusRows() []statusRow {
+	const core = "RFC 3501 section 6.3.10"
+	return []statusRow{
+		{"MESSAGES", core, imap.StatusMessages, func(e *imapwire.Encoder, s *imap.Status) { e.Number(s.Messages) }},
+		{"RECENT", core, imap.StatusRecent, func(e *imapwire.Encoder, s *imap.Status) { e.Number(s.Recent) }},
+		{"UIDNEXT", core, imap.StatusUIDNext, func(e *imapwire.Encoder, s *imap.Status) { e.Number(uint32(s.UIDNext)) }},
+		{"UIDVALIDITY", core, imap.StatusUIDValidity, func(e *imapwire.Encoder, s *imap.Status) { e.Number(s.UIDValidity) }},
+		{"UNSEEN", core, imap.StatusUnseen, func(e *imapwire.Encoder, s *imap.Status) { e.Number(s.Unseen) }},
+		{"SIZE", "RFC 8438", imap.StatusSize, func(e *imapwire.Encoder, s *imap.Status) { e.Number64(s.Size) }},
+		{"DELETED", "RFC 9208 section 4.1.4", imap.StatusDeleted, func(e *imapwire.Encoder, s *imap.Status) { e.Number(s.Deleted) }},
+		{"DELETED-STORAGE", "RFC 9208 section 4.1.4", imap.StatusDeletedStorage, func(e *imapwire.Encoder, s *imap.Status) { e.Number64(kibibytes(s.DeletedStorage)) }},
 	}
 }
+
+// kibibytes is n in units of 1024 bytes, rounded up (RFC 9208 section 5.1).
+func kibibytes(n uint64) uint64 { return n/1024 + min(n%1024, 1) }
 
 // status is STATUS.
 func (s *session) status(ctx context.Context, cmd *command) error {
@@ -36,25 +44,39 @@ func (s *session) status(ctx context.Context, cmd *command) error {
 	if err != nil {
 		return err
 	}
-	s.enc.RawString("* STATUS ").Mailbox(cmd.mailbox).SP()
+	s.writeStatus(cmd.mailbox, items, &status)
+	return nil
+}
+
+// writeStatus writes a STATUS response. RFC 3501 section 7.2.4.
+func (s *session) writeStatus(name string, items imap.StatusItems, status *imap.Status) {
+	s.enc.RawString("* STATUS ").Mailbox(name).SP()
 	sep := byte('(')
 	for _, r := range statusRows() {
 		if items&r.item != 0 {
-			s.enc.Special(sep).RawString(r.name).SP().Number(r.value(&status))
+			s.enc.Special(sep).RawString(r.name).SP()
+			r.write(s.enc, status)
 			sep = ' '
 		}
 	}
 	s.enc.RawString(")").CRLF()
-	return nil
 }
 
 func (s *session) parseStatus(cmd *command) (imap.StatusItems, error) {
-	var items imap.StatusItems
 	if !s.dec.ExpectSP() || !s.dec.ExpectMailbox(&cmd.mailbox) || !s.dec.ExpectSP() {
 		return 0, s.dec.Err()
 	}
 	cmd.mailbox = imap.CanonicalName(cmd.mailbox)
-	err := s.dec.List(func() error {
+	items, err := s.parseStatusItems()
+	if err != nil {
+		return 0, err
+	}
+	s.dec.ExpectCRLF()
+	return items, s.dec.Err()
+}
+
+func (s *session) parseStatusItems() (items imap.StatusItems, err error) {
+	err = s.dec.List(func() error {
 		var name string
 		if !s.dec.ExpectAtom(&name) {
 			return s.dec.Err()
@@ -73,8 +95,7 @@ func (s *session) parseStatus(cmd *command) (imap.StatusItems, error) {
 	if items == 0 {
 		return 0, imap.BadCommand("Empty status list")
 	}
-	s.dec.ExpectCRLF()
-	return items, s.dec.Err()
+	return items, nil
 }
 
 // namespace is NAMESPACE. RFC 2342 section 5.

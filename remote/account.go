@@ -117,31 +117,6 @@ func (a *Account) SetSubscribed(ctx context.Context, name string, subscribed boo
 	return a.named(ctx, nil, verb, name, imap.CodeCannot, nil)
 }
 
-// statusNames are the items in the order of their bits.
-var statusNames = [...]string{"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "HIGHESTMODSEQ"}
-
-// Status leaves HIGHESTMODSEQ at 0 if the peer has none.
-func (a *Account) Status(ctx context.Context, name string, items imap.StatusItems) (imap.Status, error) {
-	var status imap.Status
-	h := &imapclient.Handler{MailboxStatus: func(s imap.Status) { status = s }}
-	err := a.named(ctx, h, "STATUS", name, imap.CodeNonExistent, func(e *imapwire.Encoder) {
-		if !a.control.conn.Has("CONDSTORE") {
-			items &^= imap.StatusHighestModSeq
-		}
-		var wanted []string
-		for i, item := range statusNames {
-			if items&(1<<i) != 0 {
-				wanted = append(wanted, item)
-			}
-		}
-		if len(wanted) == 0 {
-			wanted = []string{"MESSAGES"} // whether there is such a mailbox
-		}
-		e.SP().Special('(').RawString(strings.Join(wanted, " ")).Special(')')
-	})
-	return status, err
-}
-
 // Create leaves it to the peer whether missing levels become mailboxes.
 func (a *Account) Create(ctx context.Context, name string) error {
 	if err := imap.CheckName(name); err != nil {

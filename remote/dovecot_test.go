@@ -195,6 +195,7 @@ func (d *dovecot) fixture(*testing.T) mailboxtest.Fixture {
 			"Names/Odd":                      "no dots in maildir's names",
 			"Rename/TakesAllBelowAlong":      "missing levels do not become mailboxes",
 			"Rename/Refusals":                "missing levels do not become mailboxes",
+			"Status/InboxRenamed":            "maildir's INBOX can't be renamed",
 			"Rename/InboxLeavesItEmpty":      "maildir's INBOX can't be renamed",
 			"Rename/AnOpenMailboxGoesOn":     "an open mailbox that is renamed is gone",
 			"Subscriptions/NeedNoMailbox":    "only what exists can be subscribed",

@@ -117,6 +117,7 @@ func (r *recExpunge) apply(s *state, _ place) error {
 // forget takes a message out of the counters.
 func (b *box) forget(r *row) {
 	b.messages--
+	b.sums.remove(r, b.flags.deleted(r.flags))
 	if r.flags&rowSeen == 0 {
 		b.unseen--
 	}
@@ -163,6 +164,10 @@ func (b *box) setFlags(r *row, flags uint32, g *flagGroup, modseq uint64) {
 		b.unseen--
 	case r.flags&rowSeen != 0 && flags&rowSeen == 0:
 		b.unseen++
+	}
+	if g.flagsChanged {
+		b.sums.remove(r, b.flags.deleted(r.flags))
+		b.sums.add(r, b.flags.deleted(flags))
 	}
 	r.flags = flags
 	if g.flagsChanged {
@@ -234,7 +239,7 @@ func (r *recDelete) apply(s *state, _ place) error {
 	delete(s.boxes, b.id)
 	delete(s.names, b.name)
 	b.gone = true
-	b.rows, b.uidsNow = nil, nil
+	b.rows, b.uidsNow, b.sums = nil, nil, sums{}
 	s.note(b, event{kind: eventGone})
 	s.shareVersion++
 	s.sorted.Store(nil)

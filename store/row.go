@@ -191,6 +191,9 @@ func (t *flagTable) room(keywords []string) error {
 	return nil
 }
 
+// deleted reports whether flags, as a row holds them, are with \Deleted.
+func (t *flagTable) deleted(flags uint32) bool { return t.combos[flags>>1].list.system&bitDeleted != 0 }
+
 // all are the flags known in the mailbox, shared by all that ask.
 func (t *flagTable) all() []imap.Flag {
 	if t.known == nil {

@@ -139,6 +139,7 @@ func (s *Session) status(name string, items imap.StatusItems) (imap.Status, *box
 	status := imap.Status{
 		Messages: b.messages, UIDNext: imap.UID(b.uidNext), UIDValidity: b.uidValidity,
 		Unseen: b.unseen, HighestModSeq: imap.ModSeq(s.st.highest(b, s.view)),
+		Size: b.sums.size, Deleted: b.sums.deleted, DeletedStorage: b.sums.deletedSize,
 	}
 	if s.view.private {
 		status.Unseen = b.messages

@@ -60,6 +60,7 @@ type box struct {
 	uidNext    uint32
 	messages   uint32
 	unseen     uint32 // by the shared \Seen
+	sums       sums
 	shared     uint64 // modification sequence of the last change that everyone sees
 	sharedSeen uint64 // and of the shared \Seen
 	readers    map[string]*reader
@@ -88,6 +89,29 @@ func newBox(id uint32, name string) *box {
 	b.recent.Store(1)
 	b.recentKept = 1
 	return b
+}
+
+// sums are running totals over the rows of a mailbox.
+type sums struct {
+	size        uint64 // of all messages
+	deleted     uint32 // messages with \Deleted
+	deletedSize uint64 // of those
+}
+
+func (s *sums) add(r *row, deleted bool) {
+	s.size += uint64(r.size)
+	if deleted {
+		s.deleted++
+		s.deletedSize += uint64(r.size)
+	}
+}
+
+func (s *sums) remove(r *row, deleted bool) {
+	s.size -= uint64(r.size)
+	if deleted {
+		s.deleted--
+		s.deletedSize -= uint64(r.size)
+	}
 }
 
 // find is the place of uid in rows, or where it would be.
@@ -138,6 +162,7 @@ func (s *state) addRow(b *box, r row, list flagList, seen bool) error {
 		b.uidsNow = imap.UIDSet.Union(b.uidsNow, imap.UIDSet{{Start: r.uid, Stop: r.uid}})
 	}
 	b.rows = append(b.rows, r)
+	b.sums.add(&r, b.flags.deleted(r.flags))
 	b.messages++
 	b.uidNext = r.uid + 1
 	b.nextUID = max(b.nextUID, b.uidNext)

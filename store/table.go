@@ -38,6 +38,7 @@ func encodeState(e *encoder, s *state, tables map[uint32]tableRef) {
 		e.uint(s.live[seg])
 	}
 	s.blobs.encode(e)
+	encodeExtras(e, s.extras())
 }
 
 func encodeBox(e *encoder, b *box, table tableRef) {
@@ -57,38 +58,7 @@ func encodeBox(e *encoder, b *box, table tableRef) {
 		e.uint(b.readers[name].highest)
 		e.uint(uint64(b.readers[name].seen))
 	}
-	encodeBoxExtras(e, b)
-}
-
-// Tags of what a mailbox may have besides: extras are a count, and for each a
-// tag and bytes. A tag that is not known is an error.
-const boxExpunged = 1
-
-func encodeBoxExtras(e *encoder, b *box) {
-	if b.expunged.empty() {
-		e.uint(0)
-		return
-	}
-	var extra encoder
-	b.expunged.encode(&extra)
-	e.uint(1)
-	e.uint(boxExpunged)
-	e.bytes(extra.buf)
-}
-
-func decodeBoxExtras(d *decoder, b *box) {
-	for range d.count(2) {
-		tag, extra := d.uint(), decoder{buf: d.bytes()}
-		switch tag {
-		case boxExpunged:
-			b.expunged.decode(&extra)
-		default:
-			d.fail()
-		}
-		if extra.end() != nil {
-			d.fail()
-		}
-	}
+	encodeExtras(e, b.extras())
 }
 
 func (m *blobMap) encode(e *encoder) {
@@ -132,6 +102,7 @@ func decodeState(d *decoder) (*state, error) {
 		s.live[seg] = d.uint()
 	}
 	s.blobs.decode(d)
+	decodeExtras(d, s.takeExtra)
 	return s, d.end()
 }
 
@@ -150,7 +121,7 @@ func decodeBox(d *decoder) *box {
 		name := d.string()
 		b.readers[name] = &reader{highest: d.uint(), seen: d.uint32()}
 	}
-	decodeBoxExtras(d, b)
+	decodeExtras(d, b.takeExtra)
 	return b
 }
 

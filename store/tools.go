@@ -139,6 +139,7 @@ func (c *checker) boxes() {
 
 func (c *checker) box(b *box) {
 	st, unseen, last := c.account.st, uint32(0), uint32(0)
+	var total sums
 	seen := map[string]uint32{}
 	for i := range b.rows {
 		r := &b.rows[i]
@@ -146,6 +147,7 @@ func (c *checker) box(b *box) {
 			c.bad("mailbox %q: UID %d out of order", b.name, r.uid)
 		}
 		last = r.uid
+		total.add(r, b.flags.deleted(r.flags))
 		if r.flags&rowSeen == 0 {
 			unseen++
 		}
@@ -162,6 +164,9 @@ func (c *checker) box(b *box) {
 	}
 	if int(b.messages) != len(b.rows) || b.unseen != unseen {
 		c.bad("mailbox %q: counts %d messages, %d unseen; has %d and %d", b.name, b.messages, b.unseen, len(b.rows), unseen)
+	}
+	if b.sums != total {
+		c.bad("mailbox %q: counts %+v, has %+v", b.name, b.sums, total)
 	}
 	for name, reader := range b.readers {
 		if reader.seen != seen[name] {
@@ -283,8 +288,8 @@ func Dump(dir string, w io.Writer) error {
 	l.apply(a, nil)
 	for _, id := range slices.Sorted(maps.Keys(a.st.boxes)) {
 		b := a.st.boxes[id]
-		_, err := fmt.Fprintf(w, "mailbox %d %q uidvalidity=%d uidnext=%d messages=%d unseen=%d modseq=%d seen-modseq=%d id=%s entries=%v table=%v\n",
-			b.id, b.name, b.uidValidity, b.uidNext, b.messages, b.unseen, b.shared, b.sharedSeen, b.objectID, b.entries, b.table)
+		_, err := fmt.Fprintf(w, "mailbox %d %q uidvalidity=%d uidnext=%d messages=%d unseen=%d %+v modseq=%d seen-modseq=%d id=%s entries=%v table=%v\n",
+			b.id, b.name, b.uidValidity, b.uidNext, b.messages, b.unseen, b.sums, b.shared, b.sharedSeen, b.objectID, b.entries, b.table)
 		if err != nil {
 			return err
 		}

@@ -19,7 +19,7 @@ func (h *handle) Expunge(ctx context.Context, uids imap.UIDSet, all bool) error 
 		var gone []imap.UID
 		add := func(rows []row) {
 			for i := range rows {
-				if h.box.flags.combos[rows[i].combo()].list.system&bitDeleted != 0 {
+				if h.box.flags.deleted(rows[i].flags) {
 					gone = append(gone, imap.UID(rows[i].uid))
 				}
 			}

@@ -83,6 +83,11 @@ func (a *account) Status(_ context.Context, name string, _ imap.StatusItems) (im
 		if a.ownsRecent() && m.uid >= b.recentFrom {
 			status.Recent++
 		}
+		status.Size += uint64(len(m.body))
+		if imap.HasFlag(m.flags, imap.FlagDeleted) {
+			status.Deleted++
+			status.DeletedStorage += uint64(len(m.body))
+		}
 	}
 	return status, nil
 }

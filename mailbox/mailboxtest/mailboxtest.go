@@ -53,6 +53,7 @@ func Test(t *testing.T, open func(t *testing.T) Fixture) {
 		{name: "Names", tests: nameTests()},
 		{name: "Rename", tests: renameTests()},
 		{name: "Subscriptions", tests: subscriptionTests()},
+		{name: "Status", tests: statusTests()},
 		{name: "Append", tests: appendTests()},
 		{name: "Open", tests: openTests()},
 		{name: "Fetch", tests: fetchTests()},

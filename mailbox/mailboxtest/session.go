@@ -147,7 +147,8 @@ func (u *user) openAs(name string, readOnly bool) *box {
 func (u *user) status(name string) imap.Status {
 	u.Helper()
 	const all = imap.StatusMessages | imap.StatusRecent | imap.StatusUIDNext |
-		imap.StatusUIDValidity | imap.StatusUnseen | imap.StatusHighestModSeq
+		imap.StatusUIDValidity | imap.StatusUnseen | imap.StatusHighestModSeq |
+		imap.StatusSize | imap.StatusDeleted | imap.StatusDeletedStorage
 	s, err := u.Status(u.Context(), name, all)
 	u.must(err, "status of "+name)
 	return s

@@ -1,0 +1,92 @@
+package store
+
+// Extras are what a mailbox and the account have beyond the fields that every
+// state holds: a uint count, and for each a uint tag and bytes. Tags are never
+// given anew; one that is not known is an error, since to skip it would lose
+// what it says at the next fold.
+
+// Tags of a mailbox's extras.
+const (
+	extraExpunged = 1 // history of expunges
+	extraSums     = 2 // uint size, uint deleted, uint size of these
+)
+
+// extra is one of a list that is being written. What is empty is left out.
+type extra struct {
+	tag     uint64
+	content encoder
+}
+
+func encodeExtras(e *encoder, list []extra) {
+	count := uint64(0)
+	for i := range list {
+		if len(list[i].content.buf) > 0 {
+			count++
+		}
+	}
+	e.uint(count)
+	for i := range list {
+		if x := &list[i]; len(x.content.buf) > 0 {
+			e.uint(x.tag)
+			e.bytes(x.content.buf)
+		}
+	}
+}
+
+// decodeExtras calls take with the tag and the content of each extra. Tags have
+// to ascend, and contents to be read to their ends.
+func decodeExtras(d *decoder, take func(tag uint64, content *decoder)) {
+	last := uint64(0)
+	for range d.count(2) {
+		tag := d.uint()
+		content := decoder{buf: d.bytes()}
+		if d.err != nil || tag <= last {
+			d.fail()
+			return
+		}
+		last = tag
+		take(tag, &content)
+		if content.end() != nil {
+			d.fail()
+			return
+		}
+	}
+}
+
+// extras are those of a mailbox, tags ascending.
+func (b *box) extras() []extra {
+	list := []extra{{tag: extraExpunged}, {tag: extraSums}}
+	if !b.expunged.empty() {
+		b.expunged.encode(&list[0].content)
+	}
+	b.sums.encode(&list[1].content)
+	return list
+}
+
+func (b *box) takeExtra(tag uint64, d *decoder) {
+	switch tag {
+	case extraExpunged:
+		b.expunged.decode(d)
+	case extraSums:
+		b.sums.decode(d)
+	default:
+		d.fail()
+	}
+}
+
+func (s *sums) encode(e *encoder) {
+	if *s != (sums{}) {
+		e.uint(s.size)
+		e.uint(uint64(s.deleted))
+		e.uint(s.deletedSize)
+	}
+}
+
+func (s *sums) decode(d *decoder) {
+	s.size, s.deleted, s.deletedSize = d.uint(), d.uint32(), d.uint()
+}
+
+// extras are those of the account, tags ascending.
+func (s *state) extras() []extra { return nil }
+
+func (s *state) takeExtra(_ uint64, d *decoder) { d.fail() }

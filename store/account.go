@@ -31,6 +31,7 @@ type account struct {
 	disk  disk
 	user  string
 	id    objectID
+	epoch uint64 // since open
 	log   *slog.Logger
 	lock  io.Closer
 

@@ -18,6 +18,9 @@ func (a *account) close() error {
 	a.queueMu.Unlock()
 	err := a.submit(context.Background(), &txn{alone: true, run: a.closeClean})
 	a.background.Wait()
+	if err == nil && a.man.beside > sweepAtClose {
+		a.sweep()
+	}
 	return errors.Join(err, a.lock.Close())
 }
 

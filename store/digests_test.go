@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
@@ -260,11 +259,10 @@ func TestDigestFilesReplaced(t *testing.T) {
 	if len(a.man.Digests) != 0 {
 		t.Errorf("%+v for 59 messages", a.man.Digests)
 	}
-	for range 4 { // until no kept manifest lists it; all files of a memFS are old
-		if err := a.disk.sweep(time.Now(), a.man.Epoch); err != nil {
-			t.Fatal(err)
-		}
-		fold(0, 0)
+	fs.pass(2 * sweepAge)
+	fold(0, 0)
+	if err := a.disk.sweep(a.epoch, s.incarnation); err != nil {
+		t.Fatal(err)
 	}
 	if names := fs.files(func(name string) bool { return strings.HasSuffix(name, "."+kindDigest) }); len(names) > 0 {
 		t.Errorf("left are %v", names)

@@ -19,8 +19,9 @@ type manifest struct {
 	User        string `json:"user"`
 	Epoch       uint64 `json:"epoch"`
 	Incarnation string `json:"incarnation"`
-	Holder      string `json:"holder"` // "" after a clean close or a takeover
-	Clean       bool   `json:"clean"`  // closed: every segment is sealed and synced
+	Holder      string `json:"holder"`             // "" after a clean close or a takeover
+	Clean       bool   `json:"clean"`              // closed: every segment is sealed and synced
+	TookOver    bool   `json:"tookOver,omitempty"` // the first of its epoch, and what it replaced was not clean
 
 	Segments []segmentEntry `json:"segments"`
 	Tables   []string       `json:"tables"`
@@ -31,6 +32,8 @@ type manifest struct {
 	NextSeq     uint32 `json:"nextSeq"`
 	ModSeqLimit uint64 `json:"modseqLimit"` // modification sequences in use are below
 	ModSeqFloor uint64 `json:"modseqFloor"`
+
+	beside int // manifests in the directory, when this was read as the newest
 }
 
 // segmentEntry is a segment. An open one has no sealed length. It need not exist
@@ -169,7 +172,25 @@ func (d *disk) installManifest(m *manifest) error {
 	if err := d.fs.SyncDir(d.dir); err != nil {
 		return fmt.Errorf("sync directory: %w", err)
 	}
+	if err := d.overtaken(m.Number); err != nil {
+		return err
+	}
 	return d.fail("manifest.installed")
+}
+
+// overtaken finds out whether others went on while this process was stopped for
+// so long that the manifest which was in its way is swept.
+func (d *disk) overtaken(number uint64) error {
+	entries, err := d.fs.List(d.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if n, is := parseManifestName(e.Name()); is && n > number {
+			return errFenced
+		}
+	}
+	return nil
 }
 
 func (d *disk) isOurs(number uint64, want []byte) bool {
@@ -192,31 +213,41 @@ func (d *disk) newestManifest() (*manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	newest, found, others := uint64(0), false, false
+	newest, count, others := uint64(0), 0, false
 	for _, e := range entries {
-		if n, is := parseManifestName(e.Name()); is && (!found || n > newest) {
-			newest, found = n, true
+		if n, is := parseManifestName(e.Name()); is {
+			newest = max(newest, n)
+			count++
 		}
 		if _, err := parseFileName(e.Name()); err == nil {
 			others = true
 		}
 	}
-	if !found && others {
+	if count == 0 && others {
 		return nil, fmt.Errorf("%s holds mail but no manifest", d.dir)
 	}
-	if !found {
+	if count == 0 {
 		return nil, nil
 	}
-	b, err := d.readAll(d.path(manifestName(newest)), maxManifest)
+	m, err := d.readManifest(newest)
+	if err == nil {
+		m.beside = count
+	}
+	return m, err
+}
+
+// readManifest reads m.<number>.
+func (d *disk) readManifest(number uint64) (*manifest, error) {
+	b, err := d.readAll(d.path(manifestName(number)), maxManifest)
 	if err != nil {
 		return nil, err
 	}
 	m, err := decodeManifest(b)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", d.path(manifestName(newest)), err)
+		return nil, fmt.Errorf("%s: %w", d.path(manifestName(number)), err)
 	}
-	if m.Number != newest {
-		return nil, fmt.Errorf("%s: %w: it calls itself %d", d.path(manifestName(newest)), errFormat, m.Number)
+	if m.Number != number {
+		return nil, fmt.Errorf("%s: %w: it calls itself %d", d.path(manifestName(number)), errFormat, m.Number)
 	}
 	return m, nil
 }
@@ -226,6 +257,7 @@ type disk struct {
 	fs        FS
 	dir       string
 	failPoint func(string) error
+	pins      *pins
 }
 
 func (d *disk) path(name string) string { return filepath.Join(d.dir, name) }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -16,28 +17,91 @@ type memFS struct {
 	mu    sync.Mutex
 	names map[string]*memNode // as the process sees them
 	kept  map[string]*memNode // as they are after a power loss
-	locks map[string]bool
+	locks map[string]*memLock
 
+	clock    time.Time
 	free     int64
-	ops      int                                // so far
+	ops      int                                // that change something, so far
 	freezeAt int                                // this and later operations do nothing; 0: never
 	failOp   func(op, name string) (int, error) // how much is written, and an error
+
+	calls    int // of all kinds
+	failCall func(call int) error
+
+	stopAt  int           // this operation waits, once
+	stopped chan struct{} // closed when it does
+	resume  chan struct{} // until this is closed
 }
 
 type memNode struct {
 	data   []byte
 	synced []byte
+	mtime  time.Time
+}
+
+// pass lets time pass.
+func (m *memFS) pass(d time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.clock = m.clock.Add(d)
+}
+
+// snapshot is a copy of all there is at this moment, without locks.
+func (m *memFS) snapshot() *memFS {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := newMemFS()
+	c.clock, c.free = m.clock, m.free
+	copies := map[*memNode]*memNode{}
+	copyOf := func(n *memNode) *memNode {
+		if copies[n] == nil {
+			copies[n] = &memNode{data: bytes.Clone(n.data), synced: bytes.Clone(n.synced), mtime: n.mtime}
+		}
+		return copies[n]
+	}
+	for name, n := range m.names {
+		c.names[name] = copyOf(n)
+	}
+	for name, n := range m.kept {
+		c.kept[name] = copyOf(n)
+	}
+	return c
+}
+
+// call counts an operation of any kind.
+func (m *memFS) call() error {
+	m.calls++
+	if m.failCall != nil {
+		return m.failCall(m.calls)
+	}
+	return nil
+}
+
+// look counts an operation that changes nothing. The caller holds no lock.
+func (m *memFS) look() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.call()
 }
 
 var errFrozen = errors.New("the process is dead")
 
 func newMemFS() *memFS {
-	return &memFS{names: map[string]*memNode{}, kept: map[string]*memNode{}, locks: map[string]bool{}, free: 1 << 40}
+	return &memFS{names: map[string]*memNode{}, kept: map[string]*memNode{}, locks: map[string]*memLock{}, free: 1 << 40, clock: time.Unix(1.7e9, 0)}
 }
 
 // step counts an operation that changes something.
 func (m *memFS) step(op, name string) (int, error) {
 	m.ops++
+	if m.ops == m.stopAt {
+		m.mu.Unlock()
+		close(m.stopped)
+		<-m.resume
+		m.mu.Lock()
+	}
+	if err := m.call(); err != nil {
+		return 0, err
+	}
 	if m.freezeAt > 0 && m.ops >= m.freezeAt {
 		return 0, errFrozen
 	}
@@ -52,7 +116,7 @@ func (m *memFS) step(op, name string) (int, error) {
 func (m *memFS) crash(rnd *rand.Rand, power bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.locks, m.freezeAt, m.failOp = map[string]bool{}, 0, nil
+	m.locks, m.freezeAt, m.failOp, m.failCall = map[string]*memLock{}, 0, nil, nil
 	if !power {
 		return
 	}
@@ -94,7 +158,7 @@ func (m *memFS) Create(name string) (File, error) {
 	if m.names[name] != nil {
 		return nil, fs.ErrExist
 	}
-	node := &memNode{}
+	node := &memNode{mtime: m.clock}
 	m.names[name] = node
 	return &memFile{m, name, node}, nil
 }
@@ -102,6 +166,9 @@ func (m *memFS) Create(name string) (File, error) {
 func (m *memFS) Open(name string) (File, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err := m.call(); err != nil {
+		return nil, err
+	}
 	node := m.names[name]
 	if node == nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
@@ -109,7 +176,7 @@ func (m *memFS) Open(name string) (File, error) {
 	return &memFile{m, name, node}, nil
 }
 
-func (m *memFS) Temp(string) (File, error) { return &memFile{m, "", &memNode{}}, nil }
+func (m *memFS) Temp(string) (File, error) { return &memFile{m, "", &memNode{}}, m.look() }
 
 func (m *memFS) Link(from, to string) error {
 	m.mu.Lock()
@@ -119,6 +186,9 @@ func (m *memFS) Link(from, to string) error {
 	}
 	if m.names[to] != nil {
 		return fs.ErrExist
+	}
+	if m.names[from] == nil {
+		return &fs.PathError{Op: "link", Path: from, Err: fs.ErrNotExist}
 	}
 	m.names[to] = m.names[from]
 	return nil
@@ -151,15 +221,18 @@ func (m *memFS) SyncDir(dir string) error {
 	return nil
 }
 
-func (m *memFS) Mkdir(string) error { return nil }
+func (m *memFS) Mkdir(string) error { return m.look() }
 
 func (m *memFS) List(dir string) ([]fs.DirEntry, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err := m.call(); err != nil {
+		return nil, err
+	}
 	var list []fs.DirEntry
-	for name := range m.names {
+	for name, node := range m.names {
 		if filepath.Dir(name) == dir {
-			list = append(list, memEntry(filepath.Base(name)))
+			list = append(list, memEntry{filepath.Base(name), node.mtime})
 		}
 	}
 	return list, nil
@@ -168,17 +241,27 @@ func (m *memFS) List(dir string) ([]fs.DirEntry, error) {
 func (m *memFS) Free(string) (int64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.free, nil
+	return m.free, m.call()
 }
 
 func (m *memFS) Lock(name string) (io.Closer, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.locks[name] {
+	if err := m.call(); err != nil {
+		return nil, err
+	}
+	if m.locks[name] != nil {
 		return nil, errLocked
 	}
-	m.locks[name] = true
-	return memLock{m, name}, nil
+	m.locks[name] = &memLock{m, name}
+	return m.locks[name], nil
+}
+
+// breakLocks is what a higher epoch does.
+func (m *memFS) breakLocks() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.locks = map[string]*memLock{}
 }
 
 type memLock struct {
@@ -186,27 +269,35 @@ type memLock struct {
 	name string
 }
 
-func (l memLock) Close() error {
+func (l *memLock) Close() error {
 	l.fs.mu.Lock()
 	defer l.fs.mu.Unlock()
-	delete(l.fs.locks, l.name)
+	if l.fs.locks[l.name] == l {
+		delete(l.fs.locks, l.name)
+	}
 	return nil
 }
 
-type memEntry string
+type memEntry struct {
+	name  string
+	mtime time.Time
+}
 
-func (e memEntry) Name() string               { return string(e) }
+func (e memEntry) Name() string               { return e.name }
 func (e memEntry) IsDir() bool                { return false }
 func (e memEntry) Type() fs.FileMode          { return 0 }
 func (e memEntry) Info() (fs.FileInfo, error) { return e, nil }
 func (e memEntry) Size() int64                { return 0 }
 func (e memEntry) Mode() fs.FileMode          { return 0 }
-func (e memEntry) ModTime() time.Time         { return time.Time{} }
+func (e memEntry) ModTime() time.Time         { return e.mtime }
 func (e memEntry) Sys() any                   { return nil }
 
 func (f *memFile) ReadAt(b []byte, off int64) (int, error) {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
+	if err := f.fs.call(); err != nil {
+		return 0, err
+	}
 	if off >= int64(len(f.node.data)) {
 		return 0, io.EOF
 	}
@@ -229,6 +320,7 @@ func (f *memFile) WriteAt(b []byte, off int64) (int, error) {
 		}
 	}
 	f.node.write(b, off)
+	f.node.mtime = f.fs.clock
 	return len(b), nil
 }
 
@@ -252,7 +344,7 @@ func (f *memFile) Sync() error {
 func (f *memFile) Size() (int64, error) {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	return int64(len(f.node.data)), nil
+	return int64(len(f.node.data)), f.fs.call()
 }
 
 func (f *memFile) Close() error { return nil }

@@ -42,6 +42,7 @@ const (
 	kindDigest = "dig" // digests of a mailbox
 
 	manifestPrefix = "m."
+	backupPrefix   = "backup." // registrations of backups
 	lockName       = "lock"
 	tempPrefix     = "tmp."
 )

@@ -15,7 +15,7 @@ import (
 func openAccount(s *Store, user, dir string) (*account, error) {
 	a := &account{
 		store: s, user: user, log: s.options.Log,
-		disk: disk{fs: s.options.FS, dir: dir, failPoint: s.options.FailPoint},
+		disk: disk{fs: s.options.FS, dir: dir, failPoint: s.options.FailPoint, pins: &pins{}},
 		segs: map[uint32]fileName{},
 	}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
@@ -82,9 +82,9 @@ func (a *account) takeOver(old *manifest, l *loader) error {
 	m := *old
 	m.Epoch++
 	m.Incarnation = fmt.Sprintf("%016x", a.store.incarnation)
-	m.Holder, m.Clean = a.store.options.Holder, false
+	m.Holder, m.Clean, m.TookOver = a.store.options.Holder, false, !old.Clean
 	m.Segments = slices.Clone(old.Segments)
-	a.man = &m
+	a.man, a.epoch = &m, m.Epoch
 	a.writer = newLogWriter(&a.disk, a.id, a.newName(kindLog))
 	moved, err := a.sealPredecessor(l)
 	if err != nil {
@@ -97,6 +97,7 @@ func (a *account) takeOver(old *manifest, l *loader) error {
 	if err := a.disk.installManifest(&m); err != nil {
 		return err
 	}
+	m.TookOver = false // those after it did not
 	if !a.writer.linked {
 		a.writer.begin = a.begin
 	}

@@ -28,9 +28,8 @@ func (a *account) maintain(ctx context.Context) error {
 		return err
 	}
 	var victims []victim
-	var epoch uint64
 	err := a.submit(ctx, &txn{alone: true, run: func() error {
-		victims, epoch = a.victims(), a.man.Epoch
+		victims = a.victims()
 		return nil
 	}})
 	if err != nil {
@@ -46,10 +45,15 @@ func (a *account) maintain(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := a.disk.sweep(a.store.now(), epoch); err != nil {
-		a.log.Warn("removing old files failed", "user", a.user, "error", err)
-	}
+	a.sweep()
 	return nil
+}
+
+// sweep removes what is no longer needed. What fails is tried again another time.
+func (a *account) sweep() {
+	if err := a.disk.sweep(a.epoch, a.store.incarnation); err != nil {
+		a.log.Warn("removing old files failed", "user", a.user, "dir", a.disk.dir, "error", err)
+	}
 }
 
 // maintained lets the next maintenance begin.

@@ -236,7 +236,7 @@ func plausible(fixed []byte) bool {
 // openSegment opens a segment or digest file and checks its header. sealed is its
 // length, or 0 for all there is.
 func (d *disk) openSegment(account objectID, name fileName, sealed int64) (*segmentReader, error) {
-	f, err := d.fs.Open(d.path(name.String()))
+	f, err := d.pins.open(d, name.String())
 	if err != nil {
 		return nil, err
 	}

@@ -1,93 +1,226 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 )
 
 // How long a file stays after the last manifest that lists it was replaced:
 // readers may be about to open it, and a predecessor may not know yet. What an
-// earlier epoch made and no manifest ever listed stays longer.
+// earlier epoch or another process made and no manifest lists stays longer, and
+// so does what a process that died left of a manifest.
 const (
 	sweepAge    = 10 * time.Minute
 	sweepAgeOld = 24 * time.Hour
-	keptNewest  = 3
+
+	// Manifests: the newest three, and for a week each that took over from a
+	// process that did not close, and so may go on some day.
+	keptNewest   = 3
+	keptTakeover = 7 * 24 * time.Hour
+
+	// backupAge is how long the registration of a backup counts that is not
+	// renewed.
+	backupAge = time.Hour
+
+	// sweepAtClose is how many manifests there are before a close sweeps: an
+	// account that is opened often to be read is never folded.
+	sweepAtClose = 8
 )
 
-// sweep removes manifests replaced long ago, though not the newest three, and
-// files that none of the others lists. Nothing breaks if it fails half-way.
-func (d *disk) sweep(now time.Time, epoch uint64) error {
-	entries, err := d.fs.List(d.dir)
-	if err != nil {
+// sweep removes files that nothing needs any more, and manifests that no
+// predecessor could be based on. epoch and incarnation are ours; nothing is
+// removed if the newest manifest is not. Nothing breaks if it fails half-way.
+//
+// All ages are by the clock of the file system: now is when the newest manifest was written.
+func (d *disk) sweep(epoch, incarnation uint64) error {
+	s := sweeper{disk: d, epoch: epoch, incarnation: incarnation, infos: map[string]fs.FileInfo{}, listed: map[string]bool{}, dropped: map[string]bool{}}
+	if err := s.look(); err != nil {
 		return err
 	}
-	infos := map[string]fs.FileInfo{}
-	var numbers []uint64
-	for _, e := range entries {
-		info, err := e.Info()
-		if err != nil {
-			continue // removed meanwhile
-		}
-		infos[e.Name()] = info
-		if n, is := parseManifestName(e.Name()); is {
-			numbers = append(numbers, n)
+	if s.backup() {
+		return nil
+	}
+	if err := s.manifests(); err != nil {
+		return err
+	}
+	for name := range s.infos {
+		if s.unneeded(name) {
+			s.remove = append(s.remove, name)
 		}
 	}
-	slices.Sort(numbers)
-	listed := map[string]bool{}
-	next := uint32(0) // files from this number on may be in the making
-	var remove []string
-	for i, n := range numbers {
-		name := manifestName(n)
-		if i < len(numbers)-keptNewest && now.Sub(infos[manifestName(numbers[i+1])].ModTime()) > sweepAge {
-			remove = append(remove, name)
-			continue
-		}
-		if next, err = d.addListed(listed, name); err != nil {
-			return err
-		}
-	}
-	for name, info := range infos {
-		parsed, err := parseFileName(name)
-		if err != nil || listed[name] || parsed.seq >= next {
-			continue
-		}
-		age := sweepAge
-		if parsed.epoch < epoch {
-			age = sweepAgeOld
-		}
-		if now.Sub(info.ModTime()) > age {
-			remove = append(remove, name)
-		}
-	}
-	for _, name := range remove {
-		if err := d.fs.Remove(d.path(name)); err != nil {
+	slices.Sort(s.remove)
+	for _, name := range s.remove {
+		if err := d.fs.Remove(d.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
 	return nil
 }
 
-// addListed adds what a manifest lists, and returns its NextSeq.
-func (d *disk) addListed(listed map[string]bool, name string) (uint32, error) {
-	b, err := d.readAll(d.path(name), maxManifest)
+// sweeper is one sweep on its way.
+type sweeper struct {
+	disk        *disk
+	epoch       uint64
+	incarnation uint64
+
+	infos   map[string]fs.FileInfo
+	numbers []uint64 // of manifests, ascending
+	now     time.Time
+	next    uint32 // files of ours from this number on may be in the making
+	listed  map[string]bool
+	dropped map[string]bool // listed before, if not in listed
+	remove  []string
+}
+
+// look lists the directory and makes sure that the account is ours.
+func (s *sweeper) look() error {
+	entries, err := s.disk.fs.List(s.disk.dir)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	m, err := decodeManifest(b)
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			continue // removed meanwhile
+		}
+		s.infos[e.Name()] = info
+		if n, is := parseManifestName(e.Name()); is {
+			s.numbers = append(s.numbers, n)
+		}
+	}
+	if len(s.numbers) == 0 {
+		return errFenced
+	}
+	slices.Sort(s.numbers)
+	newest := s.numbers[len(s.numbers)-1]
+	m, err := s.disk.readManifest(newest)
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w", name, err)
+		return err
 	}
+	if m.Epoch != s.epoch || m.Incarnation != fmt.Sprintf("%016x", s.incarnation) {
+		return errFenced
+	}
+	s.now, s.next = s.infos[manifestName(newest)].ModTime(), m.NextSeq
+	return nil
+}
+
+func (s *sweeper) age(name string) time.Duration { return s.now.Sub(s.infos[name].ModTime()) }
+
+// backup says whether a backup is being made: then all stays.
+func (s *sweeper) backup() bool {
+	for name := range s.infos {
+		if strings.HasPrefix(name, backupPrefix) && s.age(name) <= backupAge {
+			return true
+		}
+	}
+	return false
+}
+
+// manifests notes what is listed by a manifest that was replaced only now, or
+// not at all, what was listed before, and which manifests are to go.
+func (s *sweeper) manifests() error {
+	last := len(s.numbers) - 1
+	for i, n := range s.numbers {
+		name := manifestName(n)
+		if i == last || s.age(manifestName(s.numbers[i+1])) <= sweepAge {
+			m, err := s.disk.readManifest(n)
+			if err != nil {
+				return err
+			}
+			m.addListed(s.listed)
+			continue
+		}
+		m, err := s.disk.readManifest(n)
+		if err == nil {
+			m.addListed(s.dropped)
+		}
+		// One that can't be read is kept as long as any.
+		if i > last-keptNewest || s.age(name) <= keptTakeover && (err != nil || m.TookOver) {
+			continue
+		}
+		s.remove = append(s.remove, name)
+	}
+	return nil
+}
+
+// unneeded judges what is no manifest.
+func (s *sweeper) unneeded(name string) bool {
+	if strings.HasPrefix(name, tempPrefix) || strings.HasPrefix(name, backupPrefix) {
+		return s.age(name) > sweepAgeOld
+	}
+	parsed, err := parseFileName(name)
+	switch {
+	case err != nil || s.listed[name] || s.disk.pins.held(name):
+		return false
+	case parsed.epoch > s.epoch:
+		return false
+	case s.dropped[name]:
+		return true
+	case parsed.epoch < s.epoch || parsed.incarnation != s.incarnation:
+		return s.age(name) > sweepAgeOld
+	}
+	return parsed.seq < s.next && s.age(name) > sweepAge
+}
+
+// addListed adds the files that m lists.
+func (m *manifest) addListed(listed map[string]bool) {
 	for _, s := range m.Segments {
 		listed[s.Name] = true
 	}
-	for _, s := range m.Tables {
-		listed[s] = true
+	for _, name := range m.Tables {
+		listed[name] = true
 	}
-	for _, s := range m.Digests {
-		listed[s.Name] = true
+	for _, d := range m.Digests {
+		listed[d.Name] = true
 	}
-	return m.NextSeq, nil
+}
+
+// pins counts who has which file of an account open for reading.
+type pins struct {
+	mu    sync.Mutex
+	count map[string]int
+}
+
+// open opens a file of the account and pins it until it is closed.
+func (p *pins) open(d *disk, name string) (File, error) {
+	p.add(name, 1)
+	f, err := d.fs.Open(d.path(name))
+	if err != nil {
+		p.add(name, -1)
+		return nil, err
+	}
+	return &pinnedFile{File: f, release: sync.OnceFunc(func() { p.add(name, -1) })}, nil
+}
+
+func (p *pins) add(name string, n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.count == nil {
+		p.count = map[string]int{}
+	}
+	if p.count[name] += n; p.count[name] == 0 {
+		delete(p.count, name)
+	}
+}
+
+func (p *pins) held(name string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.count[name] > 0
+}
+
+// pinnedFile is a File that a sweep leaves alone.
+type pinnedFile struct {
+	File
+	release func()
+}
+
+func (f *pinnedFile) Close() error {
+	f.release()
+	return f.File.Close()
 }

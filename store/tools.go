@@ -15,7 +15,7 @@ import (
 // inspect reads an account without opening it: nothing is sealed, locked or written.
 // It may be in use meanwhile; then the end of its log may look torn.
 func inspect(fsys FS, dir string) (*account, *loader, *manifest, error) {
-	d := disk{fs: fsys, dir: dir}
+	d := disk{fs: fsys, dir: dir, pins: &pins{}}
 	m, err := d.newestManifest()
 	if err != nil {
 		return nil, nil, nil, err
@@ -375,8 +375,10 @@ func Cat(dir, mailbox string, uid imap.UID, w io.Writer) error {
 
 // Takeover lets any backend open the account of user in dir, which another left
 // without closing it. Whoever says so knows that the other is gone for good.
-func Takeover(user, dir string) (from string, err error) {
-	d := disk{fs: OS{}, dir: dir}
+func Takeover(user, dir string) (from string, err error) { return takeover(OS{}, user, dir) }
+
+func takeover(fsys FS, user, dir string) (from string, err error) {
+	d := disk{fs: fsys, dir: dir}
 	lock, err := d.fs.Lock(d.path(lockName))
 	if err != nil {
 		return "", err
@@ -394,6 +396,6 @@ func Takeover(user, dir string) (from string, err error) {
 		return "", nil
 	}
 	from = m.Holder
-	m.Holder = ""
+	m.Holder, m.TookOver = "", true
 	return from, d.installManifest(m)
 }

@@ -24,7 +24,7 @@ func (s *session) authenticate(ctx context.Context, cmd *command) error {
 		return imap.Errorf(imap.CodeNone, "Unsupported authentication mechanism.")
 	}
 	m := s.cfg.Mechanisms[i]
-	if m.Plaintext {
+	if m.Plaintext || s.cfg.SecuredOnly() {
 		if err := s.checkSecured(); err != nil {
 			return err
 		}

@@ -22,6 +22,7 @@ func capabilityRows() []capabilityRow {
 		{"ID", "RFC 2971", anyState, nil},
 		{"ENABLE", "RFC 5161", anyState, nil},
 		{"IDLE", "RFC 2177", anyState, nil},
+		{"STARTTLS", "RFC 3501", notAuthenticated, (*session).offersTLS},
 		{"LOGINDISABLED", "RFC 3501", notAuthenticated, func(s *session) bool { return !s.client.Secured }},
 		{"NAMESPACE", "RFC 2342", loggedIn, nil},
 		{"CHILDREN", "RFC 3348", loggedIn, nil},
@@ -46,7 +47,7 @@ func (s *session) capabilities() string {
 		}
 	}
 	for _, m := range s.cfg.Mechanisms { // RFC 3501 section 7.2.1
-		if s.state == notAuthenticated && (s.client.Secured || !m.Plaintext) {
+		if s.state == notAuthenticated && (s.client.Secured || !m.Plaintext && !s.cfg.SecuredOnly()) {
 			names = append(names, "AUTH="+m.Name)
 		}
 	}

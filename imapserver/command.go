@@ -19,6 +19,8 @@ type command struct {
 	code imap.Code
 	args string
 	text string
+
+	after func() error // done behind the tagged OK; its error ends the connection
 }
 
 // step reads one command, executes it and answers. An error ends the connection.
@@ -39,7 +41,10 @@ func (s *session) step() error {
 	}
 	s.answer(cmd, err)
 	s.logCommand(cmd, err, time.Since(started)-(s.stream.waited-waited))
-	return s.dec.SkipLine()
+	if skipped := s.dec.SkipLine(); skipped != nil || err != nil || cmd.after == nil {
+		return skipped
+	}
+	return cmd.after()
 }
 
 // lost is the error that ends the connection, if err is or comes from one.

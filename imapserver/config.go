@@ -2,6 +2,7 @@ package imapserver
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"log/slog"
 	"net"
@@ -25,6 +26,14 @@ type Config struct {
 	// Where not, LOGINDISABLED is shown and logins answer PRIVACYREQUIRED. Everybody.
 	PlaintextAllowed func(*Client) bool
 
+	// SecuredOnly says whether also mechanisms that hide the password need a
+	// connection for which PlaintextAllowed holds (ssl = required). Never.
+	SecuredOnly func() bool
+
+	// TLS gives the configuration for the next handshake of STARTTLS; where it
+	// gives nil, STARTTLS is not offered. Nowhere.
+	TLS func() *tls.Config
+
 	// Trusted says which peers may forward the originating client's address by
 	// ID (login_trusted_networks). Nobody.
 	Trusted func(netip.Addr) bool
@@ -32,6 +41,7 @@ type Config struct {
 	// IDFields is what we answer to ID (RFC 2971). "name" "Roost"
 	IDFields map[string]string
 
+	HandshakeTime  time.Duration // for a TLS handshake; 30 s
 	LoginTimeout   time.Duration // from the greeting to a login; 3 minutes
 	IdleTimeout    time.Duration // between commands, and within IDLE; 30 minutes
 	ReadTimeout    time.Duration // without a byte within a command; 2 minutes
@@ -67,6 +77,13 @@ func (c Config) withDefaults() Config {
 	if c.Mechanisms == nil {
 		c.Mechanisms = sasl.Mechanisms()
 	}
+	if c.SecuredOnly == nil {
+		c.SecuredOnly = func() bool { return false }
+	}
+	if c.TLS == nil {
+		c.TLS = func() *tls.Config { return nil }
+	}
+	setDefault(&c.HandshakeTime, 30*time.Second)
 	setDefault(&c.LoginTimeout, 3*time.Minute)
 	setDefault(&c.IdleTimeout, 30*time.Minute)
 	setDefault(&c.ReadTimeout, 2*time.Minute)
@@ -109,6 +126,11 @@ type Client struct {
 	Connected         netip.AddrPort // where the originating client connected to: Local, or forwarded
 	Trusted           bool           // Config.Trusted of Peer
 	Secured           bool           // a plaintext password may be sent: Config.PlaintextAllowed
+	TLS               bool           // the connection from Peer is encrypted
+
+	// ChannelBinding gives the bytes that tie a login to the TLS connection, for
+	// the kinds tls-exporter and tls-server-end-point. nil without TLS.
+	ChannelBinding func(kind string) ([]byte, error)
 
 	// ProxyTTL is how many more times the connection may be handed on; a login
 	// is refused where it has come down to 1.

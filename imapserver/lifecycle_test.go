@@ -50,12 +50,13 @@ func pipe(t *testing.T, cfg Config) (client net.Conn, r *bufio.Reader) {
 	return client, bufio.NewReader(client)
 }
 
-func wantLine(t *testing.T, r *bufio.Reader, pattern string) {
+func wantLine(t *testing.T, r *bufio.Reader, pattern string) (line string) {
 	t.Helper()
 	line, err := r.ReadString('\n')
 	if line = strings.TrimSuffix(line, "\r\n"); !matches(pattern, line) {
 		t.Fatalf("got %q, %v; want %q", line, err, pattern)
 	}
+	return line
 }
 
 func sendLine(t *testing.T, w io.Writer, line string) {

@@ -49,7 +49,7 @@ func (s *session) logCommand(cmd *command, err error, took time.Duration) {
 }
 
 func (s *session) logLogin(cred *Credentials) {
-	s.log.Info("login", "mechanism", mechanismName(cred), "secured", s.client.Secured)
+	s.log.Info("login", "mechanism", mechanismName(cred), "secured", s.client.Secured, "tls", s.client.TLS)
 }
 
 func (s *session) logRefused(cred *Credentials, err error) {

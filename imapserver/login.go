@@ -47,6 +47,9 @@ func (s *session) checkSecured() error {
 	if s.client.Secured {
 		return nil
 	}
+	if s.cfg.SecuredOnly() {
+		return imap.Errorf(imap.CodePrivacyRequired, "Authentication not allowed until SSL/TLS is enabled.")
+	}
 	return imap.Errorf(imap.CodePrivacyRequired, "Plaintext authentication disallowed on non-secure (SSL/TLS) connections.")
 }
 

@@ -74,6 +74,7 @@ func newSession(ctx context.Context, cancel context.CancelFunc, srv *Server, con
 	s.client = newClient(conn, &srv.cfg)
 	s.stream = &stream{
 		conn:         conn,
+		sock:         socket(conn),
 		readTimeout:  srv.cfg.ReadTimeout,
 		writeTimeout: srv.cfg.WriteTimeout,
 		limit:        s.started.Add(srv.cfg.LoginTimeout),
@@ -87,8 +88,6 @@ func newSession(ctx context.Context, cancel context.CancelFunc, srv *Server, con
 		s.enc.RawString("+ OK").CRLF()
 		return s.flush()
 	}
-	// A handshake of TLS reads before we do, and must have an end too.
-	_ = conn.SetReadDeadline(s.stream.limit)
 	s.setLog()
 	return s
 }
@@ -97,7 +96,7 @@ func newClient(conn net.Conn, cfg *Config) Client {
 	c := Client{SessionID: rand.Text()[:16], Peer: addrPort(conn.RemoteAddr()), Local: addrPort(conn.LocalAddr()), ProxyTTL: firstProxyTTL}
 	c.Remote, c.Connected = c.Peer, c.Local
 	c.Trusted = cfg.Trusted(c.Peer.Addr())
-	c.Secured = cfg.PlaintextAllowed(&c)
+	c.setSecurity(conn, cfg)
 	return c
 }
 
@@ -121,7 +120,9 @@ type connectionLost struct{ error }
 
 // refuse ends a connection before it was begun.
 func (s *session) refuse(text string) {
-	s.bye(text)
+	if _, ok := s.stream.conn.(handshaker); !ok { // a handshake is more than it is worth
+		s.bye(text)
+	}
 	s.stream.close()
 }
 
@@ -136,7 +137,7 @@ func (s *session) shutdown() {
 
 func (s *session) abort() {
 	s.cancel()
-	_ = s.stream.conn.Close()
+	_ = s.stream.sock.Close() // not TLS's Close, which may wait for the client
 }
 
 // serve runs the session from the greeting to the end.
@@ -151,6 +152,10 @@ func (s *session) serve() {
 		s.close()
 		s.logEnd(reason)
 	}()
+	if err := s.implicitTLS(); err != nil {
+		reason = s.end(err)
+		return
+	}
 	s.greet()
 	err := s.run()
 	reason = s.end(err)
@@ -219,6 +224,9 @@ func (s *session) end(err error) (reason string) {
 	if ended, ok := errors.AsType[proxyEnded](err); ok {
 		return string(ended)
 	}
+	if failed, ok := errors.AsType[handshakeFailed](err); ok {
+		return "TLS handshake failed: " + failed.Error()
+	}
 	bye := ""
 	switch {
 	case err == nil:
@@ -229,6 +237,8 @@ func (s *session) end(err error) (reason string) {
 		bye, reason = "[UNAVAILABLE] It is unknown whether the last command was done.", "Unknown outcome: "+err.Error()
 	case errors.Is(err, errTimeout):
 		bye, reason = "Disconnected for inactivity.", "Disconnected for inactivity"
+	case errors.Is(err, errBehindStartTLS):
+		bye, reason = "Plaintext was sent behind STARTTLS.", "Plaintext was sent behind STARTTLS"
 	case errors.Is(err, errTooManyBad):
 		bye, reason = "Too many invalid IMAP commands.", "Too many invalid IMAP commands"
 	case errors.Is(err, imapwire.ErrTooLong):

@@ -24,7 +24,8 @@ var longAgo = time.Unix(1, 0)
 // and write, and a copy for the raw log. It belongs to the session's goroutine;
 // wake and shutdown may be called from any.
 type stream struct {
-	conn          net.Conn
+	conn          net.Conn // for reads and writes; STARTTLS replaces it
+	sock          net.Conn // what it stands on, whose deadline wakes it; never replaced
 	in, out       int64
 	waited        time.Duration // for the client, to send or to take
 	rawIn, rawOut io.WriteCloser
@@ -55,13 +56,13 @@ type stream struct {
 // does not disturb reads within a command, as nobody wakes during one.
 func (s *stream) wake() {
 	s.woken.Store(true)
-	_ = s.conn.SetReadDeadline(longAgo)
+	_ = s.sock.SetReadDeadline(longAgo)
 }
 
 // shutdown ends the read that is under way and all that follow with errShutdown.
 func (s *stream) shutdown() {
 	s.closing.Store(true)
-	_ = s.conn.SetReadDeadline(longAgo)
+	_ = s.sock.SetReadDeadline(longAgo)
 }
 
 // Read is the Decoder's source.

@@ -39,6 +39,7 @@ func commandRows() map[string]*row {
 		{"ID", anyState, 0, "ID completed.", (*session).id}, // RFC 2971
 
 		// RFC 3501 section 6.2: not authenticated.
+		{"STARTTLS", notAuthenticated, 0, "Begin TLS negotiation now.", (*session).startTLS},
 		{"LOGIN", notAuthenticated, 0, "Logged in", (*session).loginCommand},
 		{"AUTHENTICATE", notAuthenticated, 0, "Logged in", (*session).authenticate}, // with RFC 4959
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/roost-mail/roost/imap"
@@ -40,6 +41,8 @@ type account struct {
 	leading bool
 	ended   error // why nothing more is taken
 
+	roomy atomic.Int64 // until when (Unix nanoseconds) there is room on the disk
+
 	mu     sync.RWMutex
 	st     *state
 	broken error // a second failure of the disk, or fenced
@@ -52,6 +55,8 @@ type account struct {
 
 	// leader
 	man      *manifest
+	counted  *manifest // whose tailSegments are counted: segments
+	segments int
 	names    map[uint32]fileName // of all files that man lists
 	writer   *logWriter
 	next     allocator

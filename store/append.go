@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
@@ -87,11 +88,25 @@ func (s *Session) receive(ctx context.Context, spooler *spooler, next mailbox.Ne
 	}
 }
 
+// With more than twice as many bytes to spare as roomy, the filesystem is not
+// asked again for the time roomyFor, except for very large messages.
+const (
+	roomy    = 1 << 30
+	roomyFor = 100 * time.Millisecond // of the real one
+)
+
 // roomFor refuses messages while the filesystem is nearly full.
 func (s *Session) roomFor(size int64) error {
+	now := s.store.now().UnixNano()
+	if until := s.roomy.Load(); now < until && size < roomy {
+		return nil
+	}
 	free, err := s.disk.fs.Free(s.disk.dir)
 	if err != nil {
 		return unavailable(err)
+	}
+	if free-s.store.options.MinFree > 2*roomy {
+		s.roomy.Store(now + int64(s.store.roomyFor))
 	}
 	if free-max(size, 0) < s.store.options.MinFree {
 		return imap.Errorf(imap.CodeOverQuota, "The server's disk is full")

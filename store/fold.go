@@ -55,7 +55,12 @@ func (a *account) upkeep() {
 const maxTailSegments = 8
 
 // tailSegments counts the segments that a replay has to read.
-func (a *account) tailSegments() int { return len(a.man.Segments) - a.man.covered() }
+func (a *account) tailSegments() int {
+	if a.counted != a.man {
+		a.counted, a.segments = a.man, len(a.man.Segments)-a.man.covered()
+	}
+	return a.segments
+}
 
 // snapshot is a state at one place of the log, encoded.
 type snapshot struct {

@@ -147,6 +147,59 @@ func (OS) Free(dir string) (int64, error) {
 	return int64(st.Bavail) * st.Bsize, nil
 }
 
+// Filesystem implements WholeSyncer. The filesystems named are local and report
+// failed writes to syncfs; Linux does since 5.8.
+func (OS) Filesystem(dir string) (id uint64, whole bool, err error) {
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		return 0, false, err
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return 0, false, err
+	}
+	switch fs.Type {
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.TMPFS_MAGIC:
+		return st.Dev, syncfsReports(), nil
+	}
+	return st.Dev, false, nil
+}
+
+// syncfsReports says whether the kernel is Linux 5.8 or later.
+func syncfsReports() bool {
+	var name unix.Utsname
+	var major, minor int
+	if unix.Uname(&name) != nil {
+		return false
+	}
+	n, _ := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &major, &minor)
+	return n == 2 && (major > 5 || major == 5 && minor >= 8)
+}
+
+// OpenWhole implements WholeSyncer. The directory stays open: what failed before
+// it was opened is not told.
+func (OS) OpenWhole(dir string) (File, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	return wholeFS{osFile{f}}, nil
+}
+
+// wholeFS is a directory that stands for its filesystem.
+type wholeFS struct{ osFile }
+
+// Sync implements File, for all files.
+func (f wholeFS) Sync() error {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = conn.Control(func(fd uintptr) { failed = unix.Syncfs(int(fd)) })
+	return errors.Join(err, failed)
+}
+
 // Lock implements FS.
 func (OS) Lock(name string) (io.Closer, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)

@@ -159,7 +159,7 @@ func (w *logWriter) sync() error {
 	if w.file == nil || w.synced == w.end {
 		return nil
 	}
-	if err := w.file.Sync(); err != nil {
+	if err := w.disk.sync(w.file); err != nil {
 		return fmt.Errorf("sync segment: %w", err)
 	}
 	if !w.linked {

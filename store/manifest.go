@@ -258,6 +258,9 @@ type disk struct {
 	dir       string
 	failPoint func(string) error
 	pins      *pins
+
+	syncer *syncer
+	volume *syncVolume // nil until the first sync
 }
 
 func (d *disk) path(name string) string { return filepath.Join(d.dir, name) }
@@ -268,6 +271,18 @@ func (d *disk) fail(step string) error {
 		return nil
 	}
 	return d.failPoint(step)
+}
+
+// sync makes a segment durable. Only the leader calls it.
+func (d *disk) sync(f File) error {
+	if d.volume == nil {
+		v, err := d.syncer.volume(d.dir)
+		if err != nil {
+			return err
+		}
+		d.volume = v
+	}
+	return d.volume.sync(f)
 }
 
 // writeNew writes a new file and syncs it.

@@ -66,6 +66,8 @@ const (
 type Store struct {
 	options     Options
 	incarnation uint64
+	syncer      syncer
+	roomyFor    time.Duration
 
 	mu       sync.Mutex
 	accounts map[string]*slot // by directory
@@ -90,8 +92,9 @@ func New(o Options) *Store {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	roomy := time.Duration(0)
 	if o.FS == nil {
-		o.FS = OS{}
+		o.FS, roomy = OS{}, roomyFor
 	}
 	if o.Linger == 0 {
 		o.Linger = defaultLinger
@@ -105,7 +108,10 @@ func New(o Options) *Store {
 	if o.limits == (limits{}) {
 		o.limits = limits{segment: segmentMax, foldBytes: foldBytes, foldRecords: foldRecords, digests: digestMin, rewritePause: rewritePause}
 	}
-	return &Store{options: o, incarnation: randomUint64(), accounts: map[string]*slot{}}
+	return &Store{
+		options: o, incarnation: randomUint64(), accounts: map[string]*slot{}, roomyFor: roomy,
+		syncer: syncer{fs: o.FS, log: o.Log, now: o.Now, volumes: map[uint64]*syncVolume{}},
+	}
 }
 
 func (s *Store) now() time.Time { return s.options.Now() }
@@ -261,7 +267,7 @@ func (s *Store) Close() error {
 		}
 		p.mu.Unlock()
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.syncer.close())...)
 }
 
 var errReadOnly = imap.Errorf(imap.CodeNoPerm, "Mailbox is read-only")

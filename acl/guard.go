@@ -110,7 +110,7 @@ func (g *Guard) List(ctx context.Context, patterns []string) ([]mailbox.ListEntr
 			return nil, err
 		}
 		if have.Has(imap.RightLookup) {
-			visible = append(visible, mailbox.ListEntry{Name: name})
+			visible = append(visible, mailbox.ListEntry{Name: name, Rights: have})
 		}
 	}
 	return mailbox.Select(visible, patterns), nil
@@ -138,6 +138,19 @@ func (g *Guard) Status(ctx context.Context, name string, items imap.StatusItems)
 		return imap.Status{}, err
 	}
 	return g.home.Status(ctx, name, items)
+}
+
+// Statuses needs r on each.
+func (g *Guard) Statuses(ctx context.Context, names []string, items imap.StatusItems, emit func(string, imap.Status, error)) {
+	allowed := make([]string, 0, len(names))
+	for _, name := range names {
+		if err := g.need(ctx, name, imap.RightRead); err != nil {
+			emit(name, imap.Status{}, err)
+			continue
+		}
+		allowed = append(allowed, name)
+	}
+	g.home.Statuses(ctx, allowed, items, emit)
 }
 
 // writing is any right that makes SELECT answer READ-WRITE (RFC 4314 section 5.2).

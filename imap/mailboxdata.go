@@ -1,5 +1,7 @@
 package imap
 
+import "strings"
+
 // Attr is a mailbox attribute of a LIST response (RFC 9051 section 7.3.1).
 type Attr string
 
@@ -9,7 +11,30 @@ const (
 	AttrNonExistent   Attr = `\NonExistent`
 	AttrHasChildren   Attr = `\HasChildren`
 	AttrHasNoChildren Attr = `\HasNoChildren`
+	AttrSubscribed    Attr = `\Subscribed` // RFC 5258 section 3.4
 )
+
+// SpecialUses are the attributes of RFC 6154 section 2 and RFC 8457 section 4.
+func SpecialUses() []Attr {
+	return []Attr{`\All`, `\Archive`, `\Drafts`, `\Flagged`, `\Important`, `\Junk`, `\Sent`, `\Trash`}
+}
+
+// SpecialUse is the attribute that is spelled like s but for the case of its
+// letters, and whether there is one.
+func SpecialUse(s string) (Attr, bool) {
+	for _, a := range SpecialUses() {
+		if strings.EqualFold(string(a), s) {
+			return a, true
+		}
+	}
+	return "", false
+}
+
+// IsSpecialUse reports whether a is one of SpecialUses.
+func (a Attr) IsSpecialUse() bool {
+	_, is := SpecialUse(string(a))
+	return is
+}
 
 // StatusItems is a set of STATUS data items (RFC 9051 section 6.3.11).
 type StatusItems uint16

@@ -1,6 +1,9 @@
 package imap
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // MaxMailboxName bounds a mailbox name, in bytes of UTF-8, and MaxMailboxDepth its levels.
 const (
@@ -52,6 +55,9 @@ func MatchPattern(pattern, name string) bool {
 	match := make([]bool, len(name)+1)
 	match[0] = true
 	for p := 0; p < len(pattern); p++ {
+		if !slices.Contains(match, true) {
+			return false
+		}
 		switch c := pattern[p]; c {
 		case '*', '%':
 			spreadWildcard(match, name, c == '%')

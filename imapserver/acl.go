@@ -131,8 +131,13 @@ func (s *session) myRights(ctx context.Context, cmd *command) error {
 	if err != nil {
 		return err
 	}
-	s.enc.RawString("* MYRIGHTS ").Mailbox(cmd.mailbox).SP().AString(rights.String()).CRLF()
+	s.writeMyRights(cmd.mailbox, rights)
 	return nil
+}
+
+// writeMyRights writes a MYRIGHTS response. RFC 4314 section 3.8.
+func (s *session) writeMyRights(name string, rights imap.Rights) {
+	s.enc.RawString("* MYRIGHTS ").Mailbox(name).SP().AString(rights.String()).CRLF()
 }
 
 // parseACL reads a mailbox name and, where they are asked for, an identifier

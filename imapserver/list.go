@@ -2,44 +2,75 @@ package imapserver
 
 import (
 	"context"
-	"strings"
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
 )
 
-// maxPattern bounds a LIST pattern: matching takes time in proportion to it.
-const maxPattern = imap.MaxMailboxName
+// Bounds of a LIST. Matching takes time in proportion to the patterns with
+// wildcards; names without are looked up.
+const (
+	maxPattern      = imap.MaxMailboxName // bytes of a pattern
+	maxWildPatterns = 32
+	maxWildBytes    = 4 * maxPattern // of all of them
+)
 
-// list is LIST. RFC 3501 section 6.3.8, RFC 3348.
+// list is LIST. RFC 3501 section 6.3.8, RFC 3348, RFC 5258.
 func (s *session) list(ctx context.Context, _ *command) error {
-	pattern, err := s.parsePattern()
+	q, err := s.parseListQuery()
 	if err != nil {
 		return err
 	}
-	if pattern == "" {
+	if !q.extended && q.patterns[0] == "" {
 		s.writeList("LIST", &mailbox.ListEntry{Attrs: []imap.Attr{imap.AttrNoSelect}})
 		return nil
 	}
-	entries, err := s.account().List(ctx, []string{pattern})
+	entries, err := q.find(ctx, s.account())
 	if err != nil {
 		return err
 	}
+	var counted []string
 	for i := range entries {
-		s.writeList("LIST", &entries[i])
+		e := &entries[i]
+		s.writeListed(e)
+		if e.mailbox && q.myRights && e.Rights != 0 {
+			s.writeMyRights(e.Name, e.Rights) // RFC 8440
+		}
+		if e.mailbox {
+			counted = append(counted, e.Name)
+		}
+	}
+	if q.status != 0 && len(counted) > 0 {
+		s.listStatus(ctx, counted, q.status)
 	}
 	return nil
 }
 
-// parsePattern reads the arguments of LIST and LSUB: a reference, which is put
-// in front of the pattern as it is. An empty pattern asks for the delimiter
-// alone, and stays empty.
+// listStatus is the return option STATUS. RFC 5819. What may not be read, is
+// gone or can't be reached has no line.
+func (s *session) listStatus(ctx context.Context, names []string, items imap.StatusItems) {
+	s.account().Statuses(ctx, names, items, func(name string, status imap.Status, err error) {
+		if err == nil {
+			s.writeStatus(name, items, &status)
+		} else if imap.CodeOf(err) != imap.CodeNoPerm {
+			s.log.Debug("no status in LIST", "mailbox", name, "error", err)
+		}
+	})
+}
+
+// parsePattern reads the arguments of LSUB: a reference, which is put in front
+// of the pattern as it is. An empty pattern asks for the delimiter alone, and
+// stays empty.
 func (s *session) parsePattern() (string, error) {
 	var reference, pattern string
 	if !s.dec.ExpectSP() || !s.dec.ExpectListMailbox(&reference) || !s.dec.ExpectSP() ||
 		!s.dec.ExpectListMailbox(&pattern) || !s.dec.ExpectCRLF() {
 		return "", s.dec.Err()
 	}
+	return joinPattern(reference, pattern)
+}
+
+func joinPattern(reference, pattern string) (string, error) {
 	if pattern == "" {
 		return "", nil
 	}
@@ -50,8 +81,29 @@ func (s *session) parsePattern() (string, error) {
 	return pattern, nil
 }
 
+// writeListed writes a LIST response with what was asked for beside it.
+func (s *session) writeListed(e *listed) {
+	s.beginList("LIST", &e.ListEntry)
+	if e.childInfo != nil {
+		s.enc.RawString(` ("CHILDINFO" (`)
+		for i, option := range e.childInfo {
+			if i > 0 {
+				s.enc.SP()
+			}
+			s.enc.RawString(`"` + option + `"`)
+		}
+		s.enc.RawString("))")
+	}
+	s.enc.CRLF()
+}
+
 // writeList writes a LIST or LSUB response. RFC 3501 sections 7.2.2 and 7.2.3.
 func (s *session) writeList(name string, e *mailbox.ListEntry) {
+	s.beginList(name, e)
+	s.enc.CRLF()
+}
+
+func (s *session) beginList(name string, e *mailbox.ListEntry) {
 	s.enc.RawString("* ").RawString(name).RawString(" (")
 	for i, attr := range e.Attrs {
 		if i > 0 {
@@ -59,52 +111,5 @@ func (s *session) writeList(name string, e *mailbox.ListEntry) {
 		}
 		s.enc.Flag(imap.Flag(attr))
 	}
-	s.enc.RawString(`) "`).Special(imap.Delimiter).RawString(`" `).Mailbox(e.Name).CRLF()
-}
-
-// lsub is LSUB. RFC 3501 section 6.3.9.
-func (s *session) lsub(ctx context.Context, _ *command) error {
-	pattern, err := s.parsePattern()
-	if err != nil {
-		return err
-	}
-	if pattern == "" {
-		s.writeList("LSUB", &mailbox.ListEntry{Attrs: []imap.Attr{imap.AttrNoSelect}})
-		return nil
-	}
-	names, err := s.account().Subscriptions(ctx)
-	if err != nil {
-		return err
-	}
-	for _, e := range matchSubscriptions(names, pattern) {
-		s.writeList("LSUB", &e)
-	}
-	return nil
-}
-
-// matchSubscriptions is what LSUB shows of names, which are in order: those
-// that match; and where a `%` stops above a subscribed name that does not
-// match, the level where it stopped, as \Noselect.
-func matchSubscriptions(names []string, pattern string) []mailbox.ListEntry {
-	subscribed := make(map[string]bool, len(names))
-	for _, name := range names {
-		subscribed[name] = true
-	}
-	above := strings.Contains(pattern, "%")
-	var out []mailbox.ListEntry
-	told := make(map[string]bool)
-	for _, name := range names {
-		if imap.MatchPattern(pattern, name) {
-			out = append(out, mailbox.ListEntry{Name: name})
-			continue
-		}
-		for i := strings.LastIndexByte(name, imap.Delimiter); above && i > 0; i = strings.LastIndexByte(name[:i], imap.Delimiter) {
-			parent := name[:i]
-			if !subscribed[parent] && !told[parent] && imap.MatchPattern(pattern, parent) {
-				told[parent] = true
-				out = append(out, mailbox.ListEntry{Name: parent, Attrs: []imap.Attr{imap.AttrNoSelect}})
-			}
-		}
-	}
-	return out
+	s.enc.RawString(`) "`).Special(imap.Delimiter).RawString(`" `).Mailbox(e.Name)
 }

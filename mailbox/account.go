@@ -33,6 +33,12 @@ type Account interface {
 	// Status returns the counters asked for; others may be zero.
 	Status(ctx context.Context, name string, items imap.StatusItems) (imap.Status, error)
 
+	// Statuses calls emit once for each of names, in any order, with what Status
+	// would answer. It asks all owners at once, each in one exchange and for a
+	// bounded time: who does not answer costs only their own mailboxes, which
+	// get UNAVAILABLE. emit is called by the caller's goroutine.
+	Statuses(ctx context.Context, names []string, items imap.StatusItems, emit func(name string, s imap.Status, err error))
+
 	// Open selects a mailbox. The Mailbox sees the state of that moment until
 	// its Sync. Where the acting user may only read, it is read-only even if
 	// readOnly is false. The caller closes it.
@@ -64,6 +70,18 @@ type Account interface {
 type ListEntry struct {
 	Name  string
 	Attrs []imap.Attr
+
+	// Rights are the acting user's, if they were known without asking for them;
+	// otherwise 0, which no mailbox that is listed has.
+	Rights imap.Rights
+}
+
+// StatusEach is Statuses for an Account that gains nothing by asking together.
+func StatusEach(ctx context.Context, a Account, names []string, items imap.StatusItems, emit func(name string, s imap.Status, err error)) {
+	for _, name := range names {
+		s, err := a.Status(ctx, name, items)
+		emit(name, s, err)
+	}
 }
 
 // NextMessage yields the messages to append, one by one. What it returns is

@@ -18,13 +18,10 @@ func Select(all []ListEntry, patterns []string) []ListEntry {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	canonical := make([]string, len(patterns))
-	for i, p := range patterns {
-		canonical[i] = imap.CanonicalName(p)
-	}
+	m := NewMatcher(patterns)
 	var out []ListEntry
 	for _, name := range names {
-		if !matchAny(canonical, name) {
+		if !m.Match(name) {
 			continue
 		}
 		n := nodes[name]
@@ -32,13 +29,14 @@ func Select(all []ListEntry, patterns []string) []ListEntry {
 		if n.hasChildren {
 			child = imap.AttrHasChildren
 		}
-		out = append(out, ListEntry{Name: name, Attrs: append(slices.Clip(n.attrs), child)})
+		out = append(out, ListEntry{Name: name, Attrs: append(slices.Clip(n.attrs), child), Rights: n.rights})
 	}
 	return out
 }
 
 type listNode struct {
 	attrs       []imap.Attr
+	rights      imap.Rights
 	hasChildren bool
 }
 
@@ -49,7 +47,7 @@ func withParents(all []ListEntry) map[string]*listNode {
 		attrs := slices.DeleteFunc(slices.Clone(e.Attrs), func(a imap.Attr) bool {
 			return a == imap.AttrHasChildren || a == imap.AttrHasNoChildren
 		})
-		nodes[e.Name] = &listNode{attrs: attrs}
+		nodes[e.Name] = &listNode{attrs: attrs, rights: e.Rights}
 	}
 	for _, e := range all {
 		name := e.Name
@@ -73,6 +71,28 @@ func withParents(all []ListEntry) map[string]*listNode {
 	return nodes
 }
 
-func matchAny(patterns []string, name string) bool {
-	return slices.ContainsFunc(patterns, func(p string) bool { return imap.MatchPattern(p, name) })
+// Matcher matches names against several LIST patterns. Patterns without
+// wildcards cost nothing, however many there are.
+type Matcher struct {
+	names map[string]bool
+	wild  []string
+}
+
+// NewMatcher makes a Matcher.
+func NewMatcher(patterns []string) *Matcher {
+	m := &Matcher{names: map[string]bool{}}
+	for _, p := range patterns {
+		p = imap.CanonicalName(p)
+		if imap.PatternPrefix(p) == p {
+			m.names[p] = true
+		} else {
+			m.wild = append(m.wild, p)
+		}
+	}
+	return m
+}
+
+// Match reports whether one of the patterns matches name.
+func (m *Matcher) Match(name string) bool {
+	return m.names[name] || slices.ContainsFunc(m.wild, func(p string) bool { return imap.MatchPattern(p, name) })
 }

@@ -65,7 +65,7 @@ func (t *Tree) listShared(ctx context.Context, s *Shared) []mailbox.ListEntry {
 
 // entries puts an owner's mailboxes at their place in the tree; INBOX is the
 // owner's node itself.
-func (t *Tree) entries(s *Shared, owner string, names []string) []mailbox.ListEntry {
+func (t *Tree) entries(s *Shared, owner string, theirs []mailbox.ListEntry) []mailbox.ListEntry {
 	if owner == t.cfg.User {
 		return nil
 	}
@@ -73,13 +73,13 @@ func (t *Tree) entries(s *Shared, owner string, names []string) []mailbox.ListEn
 	if prefix == "" {
 		return nil // the namespace can't name this owner
 	}
-	out := make([]mailbox.ListEntry, 0, len(names))
-	for _, name := range names {
-		full := prefix + name
-		if name == imap.Inbox {
+	out := make([]mailbox.ListEntry, 0, len(theirs))
+	for _, e := range theirs {
+		full := prefix + e.Name
+		if e.Name == imap.Inbox {
 			full = strings.TrimSuffix(prefix, string(imap.Delimiter))
 		}
-		out = append(out, mailbox.ListEntry{Name: full})
+		out = append(out, mailbox.ListEntry{Name: full, Rights: e.Rights})
 	}
 	return out
 }
@@ -91,13 +91,13 @@ const maxAsked = 16
 const maxListed = 1000
 
 // ask lists the mailboxes of owners by connecting to them, for this once.
-func (t *Tree) ask(ctx context.Context, s *Shared, owners []string) map[string][]string {
+func (t *Tree) ask(ctx context.Context, s *Shared, owners []string) map[string][]mailbox.ListEntry {
 	ctx, cancel := context.WithTimeout(ctx, t.cfg.ListTimeout)
 	defer cancel()
 	var (
 		wg     sync.WaitGroup
 		mu     sync.Mutex // guards answer
-		answer = map[string][]string{}
+		answer = map[string][]mailbox.ListEntry{}
 		turns  = make(chan struct{}, maxAsked)
 	)
 	for _, owner := range owners {
@@ -134,12 +134,8 @@ func (t *Tree) ask(ctx context.Context, s *Shared, owners []string) map[string][
 	return answer
 }
 
-func selectable(entries []mailbox.ListEntry) []string {
-	var names []string
-	for _, e := range entries {
-		if !slices.Contains(e.Attrs, imap.AttrNoSelect) && !slices.Contains(e.Attrs, imap.AttrNonExistent) {
-			names = append(names, e.Name)
-		}
-	}
-	return names
+func selectable(entries []mailbox.ListEntry) []mailbox.ListEntry {
+	return slices.DeleteFunc(entries, func(e mailbox.ListEntry) bool {
+		return slices.Contains(e.Attrs, imap.AttrNoSelect) || slices.Contains(e.Attrs, imap.AttrNonExistent)
+	})
 }

@@ -37,6 +37,9 @@ type Config struct {
 	// ListTimeout bounds the wait for owners that the index does not know in
 	// detail. 0 means 2 seconds.
 	ListTimeout time.Duration
+
+	// StatusTimeout bounds the wait for each owner in Statuses. 0 means 5 seconds.
+	StatusTimeout time.Duration
 }
 
 // Shared is a namespace of type shared: other users' mail under a prefix that
@@ -74,17 +77,17 @@ const (
 // Index knows who shares what. share.Index is one.
 type Index interface {
 	// Visible returns the mailboxes that the user may list, in the owners' own
-	// terms and by owner, without asking any of them. Vague are owners who are
+	// terms and by owner, with the user's rights, without asking any of them. Vague are owners who are
 	// known to share something, but not what: they are asked.
-	Visible(ctx context.Context, user string, groups []string) (mailboxes map[string][]string, vague []string, err error)
+	Visible(ctx context.Context, user string, groups []string) (mailboxes map[string][]mailbox.ListEntry, vague []string, err error)
 }
 
 // Tree is the Account of a session.
 type Tree struct {
 	cfg      Config
-	owners   []openOwner         // used last at the end; at most maxOwners
-	selected mailbox.Account     // of the mailbox that is open, if any
-	listed   map[string][]string // what vague owners answered last
+	owners   []openOwner                    // used last at the end; at most maxOwners
+	selected mailbox.Account                // of the mailbox that is open, if any
+	listed   map[string][]mailbox.ListEntry // what vague owners answered last
 }
 
 // openOwner is another owner's Account.
@@ -103,7 +106,10 @@ func New(cfg Config) *Tree {
 	if cfg.ListTimeout == 0 {
 		cfg.ListTimeout = 2 * time.Second
 	}
-	return &Tree{cfg: cfg, listed: map[string][]string{}}
+	if cfg.StatusTimeout == 0 {
+		cfg.StatusTimeout = 5 * time.Second
+	}
+	return &Tree{cfg: cfg, listed: map[string][]mailbox.ListEntry{}}
 }
 
 // place is where a name leads.
@@ -113,38 +119,56 @@ type place struct {
 	shared  bool   // the name is below a shared namespace, though perhaps one's own
 }
 
-// find resolves a name of the tree. One's own name under a shared prefix is
+// find resolves a name of the tree, and opens the account it leads to.
+func (t *Tree) find(name string) (place, error) {
+	l, err := t.locate(name)
+	if err != nil {
+		return place{}, err
+	}
+	p := place{account: t.cfg.Own, name: l.name, shared: l.namespace != nil}
+	if l.owner != "" {
+		p.account = t.owner(l.namespace, l.owner)
+	}
+	return p, nil
+}
+
+// location is where a name leads before any account is opened.
+type location struct {
+	namespace *Shared // nil for one's own mail under its own name
+	owner     string  // another user; empty for one's own mail
+	name      string  // in the owner's terms
+}
+
+// locate resolves a name of the tree. One's own name under a shared prefix is
 // one's own mail. A name that lies in a shared namespace but names no owner,
 // the root itself for instance, is no mailbox.
-func (t *Tree) find(name string) (place, error) {
+func (t *Tree) locate(name string) (location, error) {
 	for i := range t.cfg.Shared {
 		s := &t.cfg.Shared[i]
 		if name+string(imap.Delimiter) == s.Root {
-			return place{}, imap.NoMailbox()
+			return location{}, imap.NoMailbox()
 		}
 		if !strings.HasPrefix(name, s.Root) {
 			continue
 		}
 		owner, rest, ok := s.Match(name)
 		if !ok {
-			return place{}, imap.NoMailbox()
+			return location{}, imap.NoMailbox()
 		}
 		if rest == "" {
 			rest = imap.Inbox // mail_shared_explicit_inbox = no
 		}
-		p := place{account: t.cfg.Own, name: imap.CanonicalName(rest), shared: true}
-		if owner != t.cfg.User {
-			p.account = t.owner(s, owner)
+		if owner == t.cfg.User {
+			owner = ""
 		}
-		return p, nil
+		return location{namespace: s, owner: owner, name: imap.CanonicalName(rest)}, nil
 	}
-	return place{account: t.cfg.Own, name: imap.CanonicalName(name)}, nil
+	return location{name: imap.CanonicalName(name)}, nil
 }
 
 // owner returns an owner's Account, opening it if need be.
 func (t *Tree) owner(s *Shared, owner string) mailbox.Account {
-	is := func(o openOwner) bool { return o.namespace == s && o.owner == owner }
-	if i := slices.IndexFunc(t.owners, is); i >= 0 {
+	if i := t.openIndex(s, owner); i >= 0 {
 		o := t.owners[i]
 		t.owners = append(slices.Delete(t.owners, i, i+1), o)
 		return o.account
@@ -153,6 +177,11 @@ func (t *Tree) owner(s *Shared, owner string) mailbox.Account {
 	a := s.Open(owner)
 	t.owners = append(t.owners, openOwner{s, owner, a})
 	return a
+}
+
+// openIndex is the place of an owner's Account in owners, -1 if it is not open.
+func (t *Tree) openIndex(s *Shared, owner string) int {
+	return slices.IndexFunc(t.owners, func(o openOwner) bool { return o.namespace == s && o.owner == owner })
 }
 
 // makeRoom closes the account that was not used for longest, if there are too

@@ -50,8 +50,14 @@ func (*unreachable) List(context.Context, []string) ([]mailbox.ListEntry, error)
 	return nil, imap.Errorf(imap.CodeUnavailable, "down")
 }
 
-func (s *site) Visible(context.Context, string, []string) (map[string][]string, []string, error) {
-	return s.index, s.vague, nil
+func (s *site) Visible(context.Context, string, []string) (map[string][]mailbox.ListEntry, []string, error) {
+	out := map[string][]mailbox.ListEntry{}
+	for owner, names := range s.index {
+		for _, name := range names {
+			out[owner] = append(out[owner], mailbox.ListEntry{Name: name, Rights: imap.RightLookup | imap.RightRead})
+		}
+	}
+	return out, s.vague, nil
 }
 
 func (s *site) tree(t *testing.T, user string, mode namespace.ListMode) *namespace.Tree {

@@ -40,8 +40,8 @@ func repeatable(verb string) bool {
 // that it is the same for every peer.
 func (a *Account) List(ctx context.Context, patterns []string) ([]mailbox.ListEntry, error) {
 	names := map[string]bool{}
-	for _, p := range patterns {
-		if err := a.list(ctx, "LIST", plainPrefix(imap.CanonicalName(p)), names); err != nil {
+	for _, prefix := range plainPrefixes(patterns) {
+		if err := a.list(ctx, "LIST", prefix, names); err != nil {
 			return nil, err
 		}
 	}
@@ -50,6 +50,20 @@ func (a *Account) List(ctx context.Context, patterns []string) ([]mailbox.ListEn
 		all = append(all, mailbox.ListEntry{Name: name})
 	}
 	return mailbox.Select(all, patterns), nil
+}
+
+// plainPrefixes are those of all patterns, each once; if they are many, one for all.
+func plainPrefixes(patterns []string) []string {
+	var out []string
+	for _, p := range patterns {
+		if prefix := plainPrefix(imap.CanonicalName(p)); !slices.Contains(out, prefix) {
+			out = append(out, prefix)
+		}
+		if len(out) > 8 {
+			return []string{""}
+		}
+	}
+	return out
 }
 
 // plainPrefix is what the names that match a pattern begin with, as far as it

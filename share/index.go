@@ -35,15 +35,16 @@ func NewIndex(d dict.Dict, log *slog.Logger) *Index {
 	return &Index{dict: d, log: log, owners: map[string]*ownerBoxes{}}
 }
 
-// Visible returns the mailboxes on which user has l, by owner, and the owners
+// Visible returns the mailboxes on which user has l, by owner and with user's
+// rights, and the owners
 // of whom it is known only that they share something with user.
-func (x *Index) Visible(ctx context.Context, user string, groups []string) (mailboxes map[string][]string, vague []string, err error) {
+func (x *Index) Visible(ctx context.Context, user string, groups []string) (mailboxes map[string][]mailbox.ListEntry, vague []string, err error) {
 	version := x.currentVersion(ctx)
 	owners, err := x.sharing(ctx, user, groups)
 	if err != nil {
 		return nil, nil, err
 	}
-	mailboxes = map[string][]string{}
+	mailboxes = map[string][]mailbox.ListEntry{}
 	for _, owner := range owners {
 		boxes, err := x.boxes(ctx, version, owner)
 		if err != nil {
@@ -55,8 +56,8 @@ func (x *Index) Visible(ctx context.Context, user string, groups []string) (mail
 		}
 		who := acl.Identity{Owner: owner, Acting: user, Groups: groups}
 		for i, name := range boxes.names {
-			if acl.Rights(boxes.acls[i], who).Has(imap.RightLookup) {
-				mailboxes[owner] = append(mailboxes[owner], name)
+			if have := acl.Rights(boxes.acls[i], who); have.Has(imap.RightLookup) {
+				mailboxes[owner] = append(mailboxes[owner], mailbox.ListEntry{Name: name, Rights: have})
 			}
 		}
 	}

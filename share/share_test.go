@@ -115,16 +115,20 @@ func TestVisible(t *testing.T) {
 	}
 	x := NewIndex(d, quiet)
 	for _, row := range []struct{ user, groups, boxes, vague string }{
-		{"bob", "", "A C", "elsewhere"},
-		{"bob", "team", "A B C", "elsewhere"},
-		{"zoe", "", "C", ""},
+		{"bob", "", "Alr Clr", "elsewhere"},
+		{"bob", "team", "Alr Bl Clr", "elsewhere"},
+		{"zoe", "", "Clr", ""},
 		{"alice", "", "", ""},
 	} {
 		boxes, vague, err := x.Visible(ctx, row.user, strings.Fields(row.groups))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.Join(boxes["alice"], " "); got != row.boxes || strings.Join(vague, " ") != row.vague {
+		var names []string
+		for _, e := range boxes["alice"] {
+			names = append(names, e.Name+e.Rights.Letters())
+		}
+		if got := strings.Join(names, " "); got != row.boxes || strings.Join(vague, " ") != row.vague {
 			t.Errorf("%s in %q sees %q, vague %q; want %q, %q", row.user, row.groups, got, vague, row.boxes, row.vague)
 		}
 	}

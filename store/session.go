@@ -128,6 +128,11 @@ func (s *Session) Status(ctx context.Context, name string, items imap.StatusItem
 	}
 }
 
+// Statuses implements mailbox.Account.
+func (s *Session) Statuses(ctx context.Context, names []string, items imap.StatusItems, emit func(string, imap.Status, error)) {
+	mailbox.StatusEach(ctx, s, names, items, emit)
+}
+
 // status returns the mailbox if it has to be loaded first.
 func (s *Session) status(name string, items imap.StatusItems) (imap.Status, *box, error) {
 	s.mu.RLock()

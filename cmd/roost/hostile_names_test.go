@@ -123,6 +123,21 @@ func patterns(t *testing.T, s *siege) {
 			c.command(command + pattern + `"`)
 		}
 	}
+	// Names without wildcards may be many, patterns may not.
+	for _, row := range []struct{ list, want string }{
+		{strings.Repeat("x ", 10_000) + "INBOX", "OK"},
+		{strings.Repeat("x* ", 10_000) + "INBOX", "NO [LIMIT]"},
+		{strings.Repeat("% ", 33) + "*", "NO [LIMIT]"},
+		{strings.Repeat("("+strings.Repeat("a", 50), 60), "BAD"},
+		{strings.Repeat("x ", 40_000) + "x", "BAD"},
+	} {
+		for _, command := range []string{`LIST "" (` + row.list + `)`, `LIST (SUBSCRIBED RECURSIVEMATCH) "" (` + row.list + `) RETURN (STATUS (MESSAGES SIZE) MYRIGHTS)`} {
+			c.command(command)
+			if tagged := c.answer[len(c.answer)-1]; !strings.HasPrefix(tagged, row.want) {
+				t.Errorf("%.60s: got %q, want %q", command, tagged, row.want)
+			}
+		}
+	}
 	c.command("NOOP")
 	c.expect("OK")
 }
@@ -259,7 +274,8 @@ func TestHiddenLooksMissing(t *testing.T) {
 		"SELECT @", "EXAMINE @", "STATUS @ (MESSAGES UNSEEN)", `APPEND @ <<"x\r\n"`, `APPEND @ (\Seen) <<"x\r\n" <<"y\r\n"`, "APPEND @ {100000000}",
 		"APPEND @ {1000000000}", "COPY 1 @", "MOVE 1 @", "UID COPY 1 @", "UID COPY 999 @", "DELETE @", "RENAME @ shared/someone1/Other", "RENAME @ Mine",
 		"RENAME @ shared/someone5/x", "RENAME shared/someone1/Open @", "RENAME INBOX @", "CREATE @", "CREATE @/below", "SUBSCRIBE @", "UNSUBSCRIBE @",
-		`LIST "" @`, `LIST "" @*`, `LSUB "" @`, "MYRIGHTS @", "GETACL @", "LISTRIGHTS @ someone2", "LISTRIGHTS @ #x", "SETACL @ someone2 lr", "SETACL @ someone2 +a",
+		`LIST "" @`, `LIST "" @*`, `LIST "" (@ @/%) RETURN (STATUS (MESSAGES UNSEEN SIZE) MYRIGHTS SUBSCRIBED)`,
+		`LIST (SUBSCRIBED RECURSIVEMATCH) "" @*`, "STATUS @ (SIZE DELETED DELETED-STORAGE)", `LSUB "" @`, "MYRIGHTS @", "GETACL @", "LISTRIGHTS @ someone2", "LISTRIGHTS @ #x", "SETACL @ someone2 lr", "SETACL @ someone2 +a",
 		"SETACL @ someone2 q", "SETACL @ #x lr", "SETACL @ - lr", "DELETEACL @ someone2", "DELETEACL @ owner",
 	}
 	for _, names := range [][]string{

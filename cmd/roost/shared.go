@@ -98,7 +98,7 @@ func (u *user) shares() namespace.Index {
 // noIndex knows nothing: others' mailboxes can be opened by name only.
 type noIndex struct{}
 
-func (noIndex) Visible(context.Context, string, []string) (map[string][]string, []string, error) {
+func (noIndex) Visible(context.Context, string, []string) (map[string][]mailbox.ListEntry, []string, error) {
 	return nil, nil, nil
 }
 

@@ -92,6 +92,10 @@ func (a *account) Status(_ context.Context, name string, _ imap.StatusItems) (im
 	return status, nil
 }
 
+func (a *account) Statuses(ctx context.Context, names []string, items imap.StatusItems, emit func(string, imap.Status, error)) {
+	mailbox.StatusEach(ctx, a, names, items, emit)
+}
+
 func (a *account) Open(_ context.Context, name string, readOnly bool) (mailbox.Mailbox, error) {
 	defer a.lock()()
 	b := a.mail.boxes[name]

@@ -1,6 +1,7 @@
 package mailboxtest
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/roost-mail/roost/imap"
@@ -40,6 +41,36 @@ func statusTests() []test {
 			o.wantSizes("Work", 2*short, 0, 0)
 			o.add("Work", []string{shortMessage}, imap.FlagDeleted)
 			o.wantSizes("Work", 3*short, 1, short)
+		}},
+		{"ManyAtOnce", func(h *home) {
+			o := h.owner()
+			names := []string{imap.Inbox}
+			for i := range 150 {
+				names = append(names, fmt.Sprintf("box %03d", i))
+			}
+			o.create(names[1:]...)
+			o.add(names[3], []string{shortMessage}, imap.FlagDeleted)
+			names = append(names, "nowhere")
+			const items = imap.StatusMessages | imap.StatusUIDValidity | imap.StatusUnseen | imap.StatusDeleted
+			got := map[string]imap.Status{}
+			o.Statuses(h.Context(), names, items, func(name string, s imap.Status, err error) {
+				if name == "nowhere" {
+					h.wantCode(err, imap.CodeNonExistent, name)
+					return
+				}
+				h.must(err, "status of "+name)
+				got[name] = s
+			})
+			if len(got) != len(names)-1 {
+				h.Fatalf("%d of %d mailboxes answered", len(got), len(names)-1)
+			}
+			for _, name := range []string{imap.Inbox, names[1], names[3]} {
+				want, err := o.Status(h.Context(), name, items)
+				h.must(err, "status")
+				if g := got[name]; g.Messages != want.Messages || g.UIDValidity != want.UIDValidity || g.Unseen != want.Unseen || g.Deleted != want.Deleted {
+					h.Errorf("%s: got %+v, want %+v", name, g, want)
+				}
+			}
 		}},
 		{"InboxRenamed", func(h *home) {
 			o := h.owner()

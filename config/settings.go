@@ -127,6 +127,9 @@ type Userdb struct {
 type Mail struct {
 	Location             string   // judged where a store is opened
 	Volumes              []string // roots of the filesystems that hold mail
+	MinFree              int      // bytes that messages leave free
+	Ballast              int      // bytes of each volume that are kept for when it is full
+	RewriteRate          int      // bytes a second
 	Home                 string
 	Plugins              []string
 	MaxUserIPConnections int // 0: no limit

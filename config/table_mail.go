@@ -7,6 +7,12 @@ func mailRows() []group {
 				to(func(s *Settings) any { return &s.Mail.Location }).vars().user(),
 			imp("mail_volume", List, "", "Roost's own: the roots of the filesystems that hold mail. Each carries a marker that roost store init writes; mail outside them, or below one whose marker is not seen, is not opened.").
 				to(func(s *Settings) any { return &s.Mail.Volumes }),
+			imp("mail_min_free", Size, "64 M", "Roost's own: when less than this is free where mail lies, messages are refused with OVERQUOTA. Clients can still delete.").
+				to(func(s *Settings) any { return &s.Mail.MinFree }),
+			imp("mail_ballast", Size, "64 M", "Roost's own: the size of a file in the root of each mail_volume that is removed when the disk is full, so that clients can still delete. 0 is none.").
+				to(func(s *Settings) any { return &s.Mail.Ballast }),
+			imp("mail_rewrite_rate", Size, "20 M", "Roost's own: how many bytes a second are rewritten to get the room of deleted mail back.").
+				to(func(s *Settings) any { return &s.Mail.RewriteRate }),
 			imp("mail_home", String, "", "The home directory of users whose userdb entry has none.").
 				to(func(s *Settings) any { return &s.Mail.Home }).vars().user(),
 			imp("mail_plugins", List, "", "acl turns rights on, imap_acl the commands of RFC 4314. Dovecot's other plugins give a warning, mail_crypt is refused.").

@@ -32,9 +32,11 @@ type account struct {
 	disk  disk
 	user  string
 	id    objectID
-	epoch uint64 // since open
-	log   *slog.Logger
-	lock  io.Closer
+	epoch uint64 // since open, as is the next
+
+	incarnation uint64
+	log         *slog.Logger
+	lock        io.Closer
 
 	queueMu sync.Mutex
 	queue   []*txn

@@ -109,8 +109,9 @@ func (s *Session) roomFor(size int64) error {
 		s.roomy.Store(now + int64(s.store.roomyFor))
 	}
 	if free-max(size, 0) < s.store.options.MinFree {
-		return imap.Errorf(imap.CodeOverQuota, "The server's disk is full")
+		return errDiskFull
 	}
+	s.disk.ballast.refill(free - max(size, 0))
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -259,4 +260,59 @@ func BenchmarkOpen(b *testing.B) {
 		b.StartTimer()
 	}
 	_ = s
+}
+
+// BenchmarkAppendWhileRewriting is APPEND of one client while nothing else goes
+// on, and while another account is rewritten, with and without a bound.
+func BenchmarkAppendWhileRewriting(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		rate int64
+	}{{"still", 0}, {"20M", 20 << 20}, {"unbounded", 1 << 50}} {
+		b.Run(c.name, func(b *testing.B) {
+			dir := b.TempDir()
+			s := New(Options{Linger: -1, RewriteRate: max(c.rate, 1)})
+			defer s.Close() //nolint:errcheck // only measured
+			a := mustOpen(b, s, filepath.Join(dir, "a"), owner)
+			ctx, cancel := context.WithCancel(context.Background())
+			var wg sync.WaitGroup
+			if c.rate > 0 {
+				big := mustOpen(b, s, filepath.Join(dir, "b"), owner)
+				text := benchMail + strings.Repeat("x", 60<<10)
+				for range 1000 {
+					_, err := big.Append(ctx, "INBOX", mailbox.One(&mailbox.NewMessage{Size: int64(len(text)), Body: strings.NewReader(text)}))
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+				wg.Go(func() {
+					for ctx.Err() == nil {
+						seg := big.writer.name
+						err := big.submit(ctx, &txn{alone: true, run: big.rollOver})
+						if err == nil {
+							err = big.rewrite(ctx, victim{name: seg})
+						}
+						if err != nil && ctx.Err() == nil {
+							b.Error(err)
+							return
+						}
+						big.disk.fs.Remove(big.disk.path(seg.String())) //nolint:errcheck // the disk is to stay small
+					}
+				})
+			}
+			var took []time.Duration
+			for b.Loop() {
+				start := time.Now()
+				if err := benchAppend(a); err != nil {
+					b.Fatal(err)
+				}
+				took = append(took, time.Since(start))
+			}
+			cancel()
+			wg.Wait()
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+		})
+	}
 }

@@ -258,15 +258,47 @@ func (a *account) finish(t *txn, err error) {
 
 // failed deals with a log that could not be written or synced. It is never tried
 // again: a new segment takes its place, and what was answered before its sync is
-// written there. The group's outcome is unknown.
+// written there. The group's outcome is unknown, unless the disk is full: then
+// messages are refused, as the seal cuts them off, and other changes are written to
+// the new segment, in the room that the ballast gives back.
 func (a *account) failed(cause error, group []*txn) {
 	a.log.Error("writing the log failed", "user", a.user, "segment", a.writer.name, "synced", a.writer.synced, "error", cause)
-	if err := a.replaceSegment(); err != nil {
+	full := isFull(cause)
+	again := a.disk.ballast.releaseAt(cause) && !carryMail(group)
+	if again {
+		for _, t := range group {
+			a.writer.keep(t.entries, t.size)
+		}
+	}
+	err := a.replaceSegment()
+	if err != nil {
 		a.breakDown(errors.Join(cause, err))
 	}
-	for _, t := range group {
-		a.finish(t, unknownOutcome(cause))
+	if again && err == nil {
+		a.applyAll(group)
 	}
+	for _, t := range group {
+		switch {
+		case err == nil && again:
+			a.finish(t, nil)
+		case err == nil && full:
+			a.finish(t, errDiskFull)
+		default:
+			a.finish(t, unknownOutcome(cause))
+		}
+	}
+}
+
+// carryMail says whether there are messages in a group.
+func carryMail(group []*txn) bool {
+	for _, t := range group {
+		for i := range t.entries {
+			if t.entries[i].body != nil {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // breakDown makes the account unavailable until all have closed it.

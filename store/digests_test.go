@@ -261,7 +261,7 @@ func TestDigestFilesReplaced(t *testing.T) {
 	}
 	fs.pass(2 * sweepAge)
 	fold(0, 0)
-	if err := a.disk.sweep(a.epoch, s.incarnation); err != nil {
+	if err := a.disk.sweep(a.epoch, a.incarnation); err != nil {
 		t.Fatal(err)
 	}
 	if names := fs.files(func(name string) bool { return strings.HasSuffix(name, "."+kindDigest) }); len(names) > 0 {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 )
@@ -89,7 +90,7 @@ func (a *account) fold(ctx context.Context) error {
 		err = a.disk.fail("fold.snapshot")
 	}
 	if err == nil {
-		err = a.disk.writeNew(a.disk.path(s.name.String()), s.content)
+		err = a.disk.withRoom(func() error { return a.disk.writeNew(a.disk.path(s.name.String()), s.content) })
 	}
 	if err == nil {
 		a.writeDigests(ctx, s)
@@ -251,7 +252,7 @@ func tableNames(names map[uint32]fileName) []string {
 
 // newName names a new file. The leader calls it; the next manifest tells.
 func (a *account) newName(kind string) fileName {
-	n := fileName{kind: kind, epoch: a.man.Epoch, incarnation: a.store.incarnation, seq: a.man.NextSeq}
+	n := fileName{kind: kind, epoch: a.man.Epoch, incarnation: a.incarnation, seq: a.man.NextSeq}
 	a.man.NextSeq++
 	return n
 }
@@ -273,16 +274,8 @@ func (a *account) replaceSegment() error {
 	name := a.newName(kindLog)
 	m.NextSeq = a.man.NextSeq
 	w := newLogWriter(&a.disk, a.id, name)
-	if err := w.create(); err != nil { // at once: it shows whether the disk still works
-		return err
-	}
-	for _, entries := range old.unsynced {
-		if err := w.append(entries); err != nil {
-			return err
-		}
-	}
-	if err := w.sync(); err != nil {
-		return err
+	if err := w.begunWith(old.unsynced); err != nil {
+		return errors.Join(err, w.close())
 	}
 	last := len(m.Segments) - 1
 	m.Segments[last] = segmentEntry{Name: old.name.String(), Sealed: old.synced}
@@ -291,7 +284,7 @@ func (a *account) replaceSegment() error {
 	}
 	m.Segments = append(m.Segments, w.entry())
 	if err := a.disk.installManifest(&m); err != nil {
-		return err
+		return errors.Join(err, w.close())
 	}
 	a.man, a.writer = &m, w
 	a.names[name.seq] = name

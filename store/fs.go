@@ -1,6 +1,7 @@
 package store
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -31,6 +32,8 @@ type FS interface {
 	List(dir string) ([]fs.DirEntry, error)
 	// Free is how many bytes may still be written in dir.
 	Free(dir string) (int64, error)
+	// Reserve makes a new file that takes up size bytes of the disk, or none.
+	Reserve(name string, size int64) error
 	// Lock takes the advisory lock of the file name, or fails with errLocked.
 	Lock(name string) (io.Closer, error)
 }
@@ -198,6 +201,26 @@ func (f wholeFS) Sync() error {
 	var failed error
 	err = conn.Control(func(fd uintptr) { failed = unix.Syncfs(int(fd)) })
 	return errors.Join(err, failed)
+}
+
+// Reserve implements FS. Where the file system can't set blocks apart, they are
+// written, with bytes that don't compress.
+func (OS) Reserve(name string, size int64) error {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	err = unix.Fallocate(int(f.Fd()), 0, 0, size)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		_, err = io.CopyN(f, rand.Reader, size)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		err = errors.Join(err, os.Remove(name))
+	}
+	return err
 }
 
 // Lock implements FS.

@@ -82,6 +82,20 @@ func (w *logWriter) create() error {
 	return w.disk.fail("segment.created")
 }
 
+// begunWith makes the file at once, which shows whether the disk still works, and
+// makes transactions durable that were written elsewhere in vain.
+func (w *logWriter) begunWith(all [][]entry) error {
+	if err := w.create(); err != nil {
+		return err
+	}
+	for _, entries := range all {
+		if err := w.append(entries); err != nil {
+			return err
+		}
+	}
+	return w.sync()
+}
+
 func (w *logWriter) appendRecord(r record, body *spool) error {
 	w.enc.buf = w.enc.buf[:0]
 	r.encode(&w.enc)

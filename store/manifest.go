@@ -153,13 +153,13 @@ func (d *disk) installManifest(m *manifest) error {
 		return err
 	}
 	temp := d.path(fmt.Sprintf("%s%016x", tempPrefix, randomUint64()))
-	if err := d.writeNew(temp, b); err != nil {
+	if err := d.withRoom(func() error { return d.writeNew(temp, b) }); err != nil {
 		return fmt.Errorf("write manifest: %w", err)
 	}
 	if err := d.fail("manifest.written"); err != nil {
 		return err
 	}
-	err = d.fs.Link(temp, d.path(manifestName(m.Number)))
+	err = d.withRoom(func() error { return d.fs.Link(temp, d.path(manifestName(m.Number))) })
 	if errors.Is(err, fs.ErrExist) && d.isOurs(m.Number, b) {
 		err = nil // a repeated request of a network file system
 	}
@@ -258,6 +258,7 @@ type disk struct {
 	dir       string
 	failPoint func(string) error
 	pins      *pins
+	ballast   *ballast
 
 	syncer *syncer
 	volume *syncVolume // nil until the first sync
@@ -285,16 +286,20 @@ func (d *disk) sync(f File) error {
 	return d.volume.sync(f)
 }
 
-// writeNew writes a new file and syncs it.
+// writeNew writes a new file and syncs it. If that fails there is none.
 func (d *disk) writeNew(path string, b []byte) error {
 	f, err := d.fs.Create(path)
 	if err != nil {
 		return err
 	}
-	if err := writeAll(f, b, 0); err != nil {
-		return errors.Join(err, f.Close())
+	err = writeAll(f, b, 0)
+	if err == nil {
+		err = f.Sync()
 	}
-	return errors.Join(f.Sync(), f.Close())
+	if err = errors.Join(err, f.Close()); err != nil {
+		err = errors.Join(err, d.fs.Remove(path))
+	}
+	return err
 }
 
 func (d *disk) readAll(path string, limit int64) ([]byte, error) {

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -21,6 +22,7 @@ type memFS struct {
 
 	clock    time.Time
 	free     int64
+	capacity int64                              // 0: what is written changes free not
 	ops      int                                // that change something, so far
 	freezeAt int                                // this and later operations do nothing; 0: never
 	failOp   func(op, name string) (int, error) // how much is written, and an error
@@ -37,6 +39,19 @@ type memNode struct {
 	data   []byte
 	synced []byte
 	mtime  time.Time
+	room   int64 // it takes up without data
+}
+
+// left is how much can be written. The caller holds m.mu.
+func (m *memFS) left() int64 {
+	if m.capacity == 0 {
+		return m.free
+	}
+	left := m.capacity
+	for _, n := range m.names {
+		left -= max(n.room, int64(len(n.data)))
+	}
+	return left
 }
 
 // pass lets time pass.
@@ -241,7 +256,20 @@ func (m *memFS) List(dir string) ([]fs.DirEntry, error) {
 func (m *memFS) Free(string) (int64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.free, m.call()
+	return m.left(), m.call()
+}
+
+func (m *memFS) Reserve(name string, size int64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, err := m.step("reserve", name); err != nil {
+		return err
+	}
+	if m.capacity > 0 && m.left() < size {
+		return syscall.ENOSPC
+	}
+	m.names[name] = &memNode{mtime: m.clock, room: size}
+	return nil
 }
 
 func (m *memFS) Lock(name string) (io.Closer, error) {
@@ -318,6 +346,10 @@ func (f *memFile) WriteAt(b []byte, off int64) (int, error) {
 			f.node.write(b, off)
 			return len(b), err
 		}
+		if grows := off + int64(len(b)) - int64(len(f.node.data)); f.fs.capacity > 0 && grows > f.fs.left() {
+			f.node.write(b[:max(0, int64(len(b))-grows+f.fs.left())], off)
+			return 0, syscall.ENOSPC
+		}
 	}
 	f.node.write(b, off)
 	f.node.mtime = f.fs.clock
@@ -344,7 +376,7 @@ func (f *memFile) Sync() error {
 func (f *memFile) Size() (int64, error) {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	return int64(len(f.node.data)), f.fs.call()
+	return max(f.node.room, int64(len(f.node.data))), f.fs.call()
 }
 
 func (f *memFile) Close() error { return nil }

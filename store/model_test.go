@@ -229,7 +229,7 @@ func (w *world) step() *op {
 	w.next++
 	o := randomOp(w.rnd, w.next)
 	err := o.run(w.users)
-	if imap.CodeOf(err) == imap.CodeUnavailable {
+	if code := imap.CodeOf(err); code == imap.CodeUnavailable || code == imap.CodeOverQuota { // of a full disk
 		return &o
 	}
 	w.done = append(w.done, o)

@@ -48,7 +48,7 @@ const (
 )
 
 // fileName names a segment, a table file or a digest file. A name is never used twice: the
-// epoch grows with every open, the incarnation is that of one process.
+// epoch grows with every open, the incarnation is random at each.
 type fileName struct {
 	kind        string
 	epoch       uint64

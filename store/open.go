@@ -19,10 +19,11 @@ func openAccount(s *Store, user, dir string) (*account, error) {
 		segs: map[uint32]fileName{},
 	}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
-	if err := s.checkVolumes(dir); err != nil {
+	var err error
+	if a.disk.ballast, err = s.checkVolumes(dir); err != nil {
 		return nil, err
 	}
-	if err := a.disk.fs.Mkdir(dir); err != nil {
+	if err := a.disk.withRoom(func() error { return a.disk.fs.Mkdir(dir) }); err != nil {
 		return nil, err
 	}
 	lock, err := a.disk.fs.Lock(a.disk.path(lockName))
@@ -30,17 +31,21 @@ func openAccount(s *Store, user, dir string) (*account, error) {
 		return nil, fmt.Errorf("lock: %w", err)
 	}
 	a.lock = lock
-	if err := a.recover(); err != nil {
-		if a.writer != nil {
-			err = errors.Join(err, a.writer.close())
-		}
+	if err := a.disk.withRoom(a.recover); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return a, nil
 }
 
-// recover brings the account into memory and makes it ours.
-func (a *account) recover() error {
+// recover brings the account into memory and makes it ours. If it fails nothing
+// is left open, and it may be called again.
+func (a *account) recover() (err error) {
+	a.incarnation, a.tail, a.writer = randomUint64(), tail{}, nil
+	defer func() {
+		if err != nil && a.writer != nil {
+			err = errors.Join(err, a.writer.close())
+		}
+	}()
 	old, err := a.disk.newestManifest()
 	if err != nil {
 		return err
@@ -81,7 +86,7 @@ func (a *account) admit(m *manifest) error {
 func (a *account) takeOver(old *manifest, l *loader) error {
 	m := *old
 	m.Epoch++
-	m.Incarnation = fmt.Sprintf("%016x", a.store.incarnation)
+	m.Incarnation = fmt.Sprintf("%016x", a.incarnation)
 	m.Holder, m.Clean, m.TookOver = a.store.options.Holder, false, !old.Clean
 	m.Segments = slices.Clone(old.Segments)
 	a.man, a.epoch = &m, m.Epoch

@@ -35,7 +35,7 @@ var procedures = []struct {
 		p.fs.pass(2 * sweepAge)
 		return errors.Join(
 			p.lead(func() error { return p.a.begin(p.a.writer.synced) }),
-			p.a.disk.sweep(p.a.epoch, p.a.store.incarnation))
+			p.a.disk.sweep(p.a.epoch, p.a.incarnation))
 	}},
 	{"rollover", func(p *proc) error { return p.lead(p.a.rollOver) }},
 	{"close", func(p *proc) error { return p.store.Close() }},

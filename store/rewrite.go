@@ -4,16 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 )
 
 // Segments that are mostly dead, or many and small, are rewritten: what lives in
 // them is appended to the log again, and a fold leaves them out.
 const (
-	rewriteBatch  = 2 << 20                // bytes that are appended at once
-	rewritePause  = 100 * time.Millisecond // between batches, so that clients go first
-	retryPause    = time.Minute            // after something failed
-	rewriteMax    = 512 << 20              // bytes in one go
+	rewriteBatch  = 2 << 20     // bytes that are appended at once
+	retryPause    = time.Minute // after something failed
+	rewriteMax    = 512 << 20   // bytes in one go
 	smallSegment  = 4 << 20
 	maxSmall      = 6
 	rewriteBlobs  = 128
@@ -36,6 +36,9 @@ func (a *account) maintain(ctx context.Context) error {
 		return err
 	}
 	for _, v := range victims {
+		if !a.roomToMove(v) {
+			continue
+		}
 		if err := a.rewrite(ctx, v); err != nil {
 			return err
 		}
@@ -51,7 +54,7 @@ func (a *account) maintain(ctx context.Context) error {
 
 // sweep removes what is no longer needed. What fails is tried again another time.
 func (a *account) sweep() {
-	if err := a.disk.sweep(a.epoch, a.store.incarnation); err != nil {
+	if err := a.disk.sweep(a.epoch, a.incarnation); err != nil {
 		a.log.Warn("removing old files failed", "user", a.user, "dir", a.disk.dir, "error", err)
 	}
 }
@@ -66,6 +69,7 @@ func (a *account) maintained() {
 type victim struct {
 	name   fileName
 	sealed int64
+	live   int64
 }
 
 // victims chooses among the segments that the folded state covers. It is run by
@@ -79,7 +83,7 @@ func (a *account) victims() []victim {
 		if err != nil || live > room {
 			continue
 		}
-		v := victim{name: name, sealed: entry.Sealed}
+		v := victim{name: name, sealed: entry.Sealed, live: live}
 		switch {
 		case entry.Sealed >= minRewriteLen && live < entry.Sealed/deadFraction:
 			dead = append(dead, v)
@@ -94,6 +98,17 @@ func (a *account) victims() []victim {
 		return append(dead, small...)
 	}
 	return dead
+}
+
+// roomToMove says whether what lives in a segment fits onto the disk once more. The
+// old copy stays for a while. Half of what is kept from messages is left for others.
+func (a *account) roomToMove(v victim) bool {
+	free, err := a.disk.fs.Free(a.disk.dir)
+	if err == nil && free-v.live >= a.store.options.MinFree/2 {
+		return true
+	}
+	a.log.Warn("there is no room to rewrite a segment", "user", a.user, "segment", v.name, "bytes", v.live, "free", free, "error", err)
+	return false
 }
 
 // rewrite appends what lives in a segment to the log. If some of it is damaged
@@ -126,14 +141,31 @@ func (a *account) rewrite(ctx context.Context, v victim) error {
 		if err := a.moveBlobs(ctx, v.name.seq, batch); err != nil {
 			return err
 		}
-		if len(ids) == 0 {
-			break
-		}
-		if err := pause(ctx, a.store.options.limits.rewritePause); err != nil {
+		if err := a.store.rewriting.wait(ctx, size, a.store.options.RewriteRate); err != nil {
 			return err
 		}
 	}
 	return a.disk.fail("rewrite.done")
+}
+
+// throttle spreads the rewriting of all accounts over time, so that clients find
+// the disk free.
+type throttle struct {
+	mu    sync.Mutex
+	until time.Time // when what was written so far has had its time
+}
+
+// wait waits as long as n bytes take at rate bytes a second.
+func (t *throttle) wait(ctx context.Context, n, rate int64) error {
+	t.mu.Lock()
+	now := time.Now()
+	if t.until.Before(now) {
+		t.until = now
+	}
+	t.until = t.until.Add(time.Duration(float64(n) / float64(rate) * float64(time.Second)))
+	d := t.until.Sub(now)
+	t.mu.Unlock()
+	return pause(ctx, d)
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -58,7 +58,7 @@ func (s *spooler) take(r io.Reader, size int64) (*spool, error) {
 	if s.file == nil {
 		f, err := s.disk.fs.Temp(s.disk.dir)
 		if err != nil {
-			return nil, unavailable(fmt.Errorf("create spool file: %w", err))
+			return nil, notSpooled("create spool file", err)
 		}
 		s.file = f
 	}
@@ -82,13 +82,21 @@ func (s *spooler) takeFile(r io.Reader, size int64) (*spool, error) {
 			return nil, shortBody(err)
 		}
 		if err := writeAll(s.file, b, s.end+off); err != nil {
-			return nil, unavailable(fmt.Errorf("spool message: %w", err))
+			return nil, notSpooled("spool message", err)
 		}
 		out.sum = crc32.Update(out.sum, castagnoli, b)
 		off += int64(len(b))
 	}
 	s.end += size
 	return out, nil
+}
+
+// notSpooled is the answer to a message that the disk did not take.
+func notSpooled(doing string, err error) error {
+	if isFull(err) {
+		return errDiskFull
+	}
+	return unavailable(fmt.Errorf("%s: %w", doing, err))
 }
 
 func shortBody(err error) error {

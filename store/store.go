@@ -30,9 +30,17 @@ type Options struct {
 	Linger  time.Duration
 	MaxIdle int
 
+	// Ballast is how many bytes of each volume are kept from use until the
+	// volume is full; 0 is none.
+	Ballast int64
+
 	// MinFree is how many bytes of the filesystem are left for expunges, flags
 	// and folds: below it messages are refused. 0 is defaultMinFree.
 	MinFree int64
+
+	// RewriteRate is how many bytes a second all accounts together rewrite to get
+	// the room of expunged messages back; 0 is defaultRewriteRate.
+	RewriteRate int64
 
 	// FS is the file system; nil is the real one.
 	FS FS
@@ -51,23 +59,24 @@ type limits struct {
 	foldBytes   int64 // of the tail, after which it is folded
 	foldRecords int
 	digests     int // messages of a mailbox before it has a digest file
-
-	rewritePause time.Duration
 }
 
 const (
 	defaultLinger  = 30 * time.Second
 	defaultMaxIdle = 1000
 	defaultMinFree = 64 << 20
+
+	defaultRewriteRate = 20 << 20
 )
 
 // Store is what one process has open. Its methods may be called at once from
 // many goroutines.
 type Store struct {
-	options     Options
-	incarnation uint64
-	syncer      syncer
-	roomyFor    time.Duration
+	options   Options
+	ballasts  map[string]*ballast // by volume
+	rewriting throttle
+	syncer    syncer
+	roomyFor  time.Duration
 
 	mu       sync.Mutex
 	accounts map[string]*slot // by directory
@@ -102,16 +111,25 @@ func New(o Options) *Store {
 	if o.MaxIdle == 0 {
 		o.MaxIdle = defaultMaxIdle
 	}
+	if o.RewriteRate <= 0 {
+		o.RewriteRate = defaultRewriteRate
+	}
 	if o.MinFree == 0 {
 		o.MinFree = defaultMinFree
 	}
 	if o.limits == (limits{}) {
-		o.limits = limits{segment: segmentMax, foldBytes: foldBytes, foldRecords: foldRecords, digests: digestMin, rewritePause: rewritePause}
+		o.limits = limits{segment: segmentMax, foldBytes: foldBytes, foldRecords: foldRecords, digests: digestMin}
 	}
-	return &Store{
-		options: o, incarnation: randomUint64(), accounts: map[string]*slot{}, roomyFor: roomy,
+	s := &Store{
+		options: o, accounts: map[string]*slot{}, ballasts: map[string]*ballast{}, roomyFor: roomy,
 		syncer: syncer{fs: o.FS, log: o.Log, now: o.Now, volumes: map[uint64]*syncVolume{}},
 	}
+	for _, root := range o.Volumes {
+		if root, err := filepath.Abs(root); err == nil { // else checkVolumes tells
+			s.ballasts[root] = newBallast(&s.options, root)
+		}
+	}
+	return s
 }
 
 func (s *Store) now() time.Time { return s.options.Now() }
@@ -266,6 +284,12 @@ func (s *Store) Close() error {
 			errs = append(errs, a.close())
 		}
 		p.mu.Unlock()
+	}
+	for _, b := range s.ballasts {
+		b.wait()
+	}
+	for _, b := range s.ballasts {
+		b.wait()
 	}
 	return errors.Join(append(errs, s.syncer.close())...)
 }

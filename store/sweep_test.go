@@ -29,7 +29,7 @@ func (m *memFS) has(name string) bool {
 
 func mustSweep(t *testing.T, a *Session) {
 	t.Helper()
-	if err := a.disk.sweep(a.epoch, a.store.incarnation); err != nil {
+	if err := a.disk.sweep(a.epoch, a.incarnation); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -99,8 +99,8 @@ func TestSweepFiles(t *testing.T) {
 		file func(a *Session) string // relative to ours
 		age  time.Duration           // after which it goes; 0: never
 	}{
-		{"ours", func(a *Session) string { return fileName{kindLog, a.epoch, a.store.incarnation, 1}.String() }, sweepAge},
-		{"ours in the making", func(a *Session) string { return fileName{kindTable, a.epoch, a.store.incarnation, 99}.String() }, 0},
+		{"ours", func(a *Session) string { return fileName{kindLog, a.epoch, a.incarnation, 1}.String() }, sweepAge},
+		{"ours in the making", func(a *Session) string { return fileName{kindTable, a.epoch, a.incarnation, 99}.String() }, 0},
 		{"of an older epoch", func(a *Session) string { return fileName{kindLog, a.epoch - 1, 7, 99}.String() }, sweepAgeOld},
 		{"of another process", func(a *Session) string { return fileName{kindLog, a.epoch, 7, 99}.String() }, sweepAgeOld},
 		{"of a successor", func(a *Session) string { return fileName{kindLog, a.epoch + 1, 7, 1}.String() }, 0},
@@ -214,7 +214,7 @@ func TestSweepNotOurs(t *testing.T) {
 	}
 	before := all()
 	fs.pass(1000 * time.Hour)
-	if err := a.disk.sweep(a.epoch, a.store.incarnation); !errors.Is(err, errFenced) {
+	if err := a.disk.sweep(a.epoch, a.incarnation); !errors.Is(err, errFenced) {
 		t.Errorf("sweep: %v", err)
 	}
 	if after := all(); !slices.Equal(after, before) {

@@ -44,23 +44,25 @@ func VolumeID(dir string) (string, error) {
 }
 
 // checkVolumes refuses directories outside the configured volumes, or on one
-// that is not mounted.
-func (s *Store) checkVolumes(dir string) error {
+// that is not mounted. It returns the ballast of the volume.
+func (s *Store) checkVolumes(dir string) (*ballast, error) {
 	if len(s.options.Volumes) == 0 {
-		return nil
+		return nil, nil
 	}
 	for _, root := range s.options.Volumes {
 		root, err := filepath.Abs(root)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if rel, err := filepath.Rel(root, dir); err != nil || !filepath.IsLocal(rel) {
 			continue
 		}
 		if _, err := VolumeID(root); err != nil {
-			return fmt.Errorf("volume %s is not there: %w", root, err)
+			return nil, fmt.Errorf("volume %s is not there: %w", root, err)
 		}
-		return nil
+		b := s.ballasts[root]
+		b.prepare()
+		return b, nil
 	}
-	return fmt.Errorf("%s is on none of the configured volumes", dir)
+	return nil, fmt.Errorf("%s is on none of the configured volumes", dir)
 }

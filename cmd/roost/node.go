@@ -77,7 +77,7 @@ func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (*node
 	if !set.Director.Enabled && len(set.Mail.Volumes) == 0 {
 		log.Warn("mail_volume is not set: a filesystem that is not mounted would look like empty mailboxes")
 	}
-	n.store = store.New(store.Options{Holder: holderName(set), Log: log, Volumes: set.Mail.Volumes})
+	n.store = store.New(storeOptions(set, log))
 	cfg, err := n.imapConfig()
 	if err != nil {
 		return nil, err

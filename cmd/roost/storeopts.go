@@ -1,0 +1,24 @@
+package main
+
+import (
+	"log/slog"
+	"math"
+
+	"github.com/roost-mail/roost/config"
+	"github.com/roost-mail/roost/store"
+)
+
+// storeOptions is what the settings say of mail on this machine's disks.
+func storeOptions(set *config.Settings, log *slog.Logger) store.Options {
+	o := store.Options{
+		Holder: holderName(set), Log: log, Volumes: set.Mail.Volumes,
+		MinFree: int64(set.Mail.MinFree), Ballast: int64(set.Mail.Ballast), RewriteRate: int64(set.Mail.RewriteRate),
+	}
+	if o.MinFree == 0 {
+		o.MinFree = 1
+	}
+	if o.RewriteRate == 0 {
+		o.RewriteRate = math.MaxInt64
+	}
+	return o
+}

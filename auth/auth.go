@@ -85,7 +85,7 @@ func (r *Result) Master() bool { return r.User != r.Acting }
 // New checks the settings. Files are read at the first login.
 func New(config Config) (*Authenticator, error) {
 	a := &Authenticator{
-		hasher:       newHasher(config.HashWorkers),
+		hasher:       newHasher(config.HashWorkers, config.Cache),
 		penalties:    newPenalties(config.MaxPenalty),
 		failureDelay: config.FailureDelay,
 		expand:       config.Expand,
@@ -101,7 +101,7 @@ func New(config Config) (*Authenticator, error) {
 	if a.names, err = NewNames(config.Names, a.expand); err != nil {
 		return nil, err
 	}
-	b := &builder{expand: a.expand, files: newPasswdFiles(a.log)}
+	b := &builder{expand: a.expand, files: newPasswdFiles(a.log), schemes: a.hasher.schemes}
 	for i, c := range config.Passdbs {
 		db, err := b.passdb(c)
 		if err != nil {

@@ -36,7 +36,7 @@ func (db *passdb) try(ctx context.Context, a *Authenticator, s *attempt, name st
 	}
 	e, err := db.source.find(ctx, name, s.value)
 	if errors.Is(err, errUnknown) && check {
-		_, _ = a.hasher.verify(ctx, e.password, s.req.Password) // an unknown user takes as long
+		_, _ = a.hasher.verify(ctx, e.password, guess{name, s.req.Password}) // an unknown user takes as long
 	}
 	if err != nil {
 		return found{err: err}
@@ -48,7 +48,7 @@ func (db *passdb) try(ctx context.Context, a *Authenticator, s *attempt, name st
 		}
 	}
 	if check {
-		if err := a.checkPassword(ctx, e, all, s.req.Password); err != nil {
+		if err := a.checkPassword(ctx, e, all, guess{name, s.req.Password}); err != nil {
 			return found{err: err}
 		}
 	}
@@ -73,11 +73,11 @@ func (db *passdb) try(ctx context.Context, a *Authenticator, s *attempt, name st
 
 // checkPassword compares. Any password will do only if the field nopassword is
 // set and nothing is stored; nothing stored alone accepts nothing.
-func (a *Authenticator) checkPassword(ctx context.Context, e entry, fields Fields, password string) error {
+func (a *Authenticator) checkPassword(ctx context.Context, e entry, fields Fields, g guess) error {
 	if e.password.data == "" && fields.Flag("nopassword") {
 		return nil
 	}
-	ok, err := a.hasher.verify(ctx, e.password, password)
+	ok, err := a.hasher.verify(ctx, e.password, g)
 	if err == nil && !ok {
 		err = errMismatch
 	}

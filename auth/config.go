@@ -22,6 +22,7 @@ type Config struct {
 	// HashWorkers is how many expensive password hashes are computed at once;
 	// 0 is one per processor.
 	HashWorkers int
+	Cache       CacheConfig
 
 	Expand Expand       // nil: %u, %{user}, %% and the modifiers L and U
 	Log    *slog.Logger // nil: nothing is logged
@@ -145,8 +146,9 @@ type userdb struct {
 // builder makes databases out of their settings. A file that several name is
 // kept once.
 type builder struct {
-	expand Expand
-	files  *passwdFiles
+	expand  Expand
+	files   *passwdFiles
+	schemes schemeTable
 }
 
 func (b *builder) passdb(c PassdbConfig) (*passdb, error) {

@@ -15,7 +15,7 @@ import (
 )
 
 // guess is one attempt, and how long it took.
-func guess(t *testing.T, a *Authenticator, req Request) (string, time.Duration) {
+func guessAt(t *testing.T, a *Authenticator, req Request) (string, time.Duration) {
 	t.Helper()
 	start := time.Now()
 	got := say(a.Authenticate(t.Context(), req))
@@ -35,15 +35,15 @@ func TestPenaltyGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAuth(t, guarded())
 		for i, want := range []time.Duration{0, 2, 4, 8, 15, 15} {
-			got, took := guess(t, a, Request{AuthID: "someone1", Password: fmt.Sprint(i), RemoteAddr: office})
+			got, took := guessAt(t, a, Request{AuthID: "someone1", Password: fmt.Sprint(i), RemoteAddr: office})
 			if want = want*time.Second + 2*time.Second; got != "AUTHENTICATIONFAILED" || took != want {
 				t.Errorf("guess %d: %s after %v, want %v", i, got, took, want)
 			}
 		}
-		if got, took := guess(t, a, Request{AuthID: "SOMEONE1", Password: "pass", RemoteAddr: office}); got != "someone1" || took != 15*time.Second {
+		if got, took := guessAt(t, a, Request{AuthID: "SOMEONE1", Password: "pass", RemoteAddr: office}); got != "someone1" || took != 15*time.Second {
 			t.Errorf("the right password: %s after %v", got, took)
 		}
-		if got, took := guess(t, a, Request{AuthID: "someone1", Password: "pass", RemoteAddr: office}); got != "someone1" || took != 0 {
+		if got, took := guessAt(t, a, Request{AuthID: "someone1", Password: "pass", RemoteAddr: office}); got != "someone1" || took != 0 {
 			t.Errorf("after a success: %s after %v", got, took)
 		}
 	})
@@ -55,8 +55,8 @@ func TestPenaltyIsOnesOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAuth(t, guarded())
 		for i := range 5 {
-			guess(t, a, Request{AuthID: "someone1", Password: fmt.Sprint(i), RemoteAddr: office})
-			guess(t, a, Request{AuthzID: "someone1", AuthID: "someone2", Password: fmt.Sprint(i), RemoteAddr: office})
+			guessAt(t, a, Request{AuthID: "someone1", Password: fmt.Sprint(i), RemoteAddr: office})
+			guessAt(t, a, Request{AuthzID: "someone1", AuthID: "someone2", Password: fmt.Sprint(i), RemoteAddr: office})
 		}
 		for _, req := range []Request{
 			{AuthID: "someone2", Password: "pass", RemoteAddr: office},
@@ -65,7 +65,7 @@ func TestPenaltyIsOnesOwn(t *testing.T) {
 			{AuthzID: "someone1", AuthID: "someone3", Password: "master-secret", RemoteAddr: office},
 			{AuthzID: "someone2", AuthID: "someone1", Password: "master-secret", RemoteAddr: office},
 		} {
-			if got, took := guess(t, a, req); took != 0 {
+			if got, took := guessAt(t, a, req); took != 0 {
 				t.Errorf("%+v: %s after %v", req, got, took)
 			}
 		}
@@ -76,14 +76,14 @@ func TestPenaltyDecays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAuth(t, guarded())
 		for i := range 3 {
-			guess(t, a, Request{AuthID: "someone1", Password: fmt.Sprint(i), RemoteAddr: office})
+			guessAt(t, a, Request{AuthID: "someone1", Password: fmt.Sprint(i), RemoteAddr: office})
 		}
 		time.Sleep(2 * penaltyDecay)
-		if _, took := guess(t, a, Request{AuthID: "someone1", Password: "again", RemoteAddr: office}); took != 4*time.Second {
+		if _, took := guessAt(t, a, Request{AuthID: "someone1", Password: "again", RemoteAddr: office}); took != 4*time.Second {
 			t.Errorf("two steps later: %v", took)
 		}
 		time.Sleep(time.Hour)
-		if _, took := guess(t, a, Request{AuthID: "someone1", Password: "again", RemoteAddr: office}); took != 2*time.Second {
+		if _, took := guessAt(t, a, Request{AuthID: "someone1", Password: "again", RemoteAddr: office}); took != 2*time.Second {
 			t.Errorf("an hour later: %v", took)
 		}
 	})
@@ -94,9 +94,9 @@ func TestPenaltySamePassword(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAuth(t, guarded())
 		for range 10 {
-			guess(t, a, Request{AuthID: "someone1", Password: "old", RemoteAddr: office})
+			guessAt(t, a, Request{AuthID: "someone1", Password: "old", RemoteAddr: office})
 		}
-		if _, took := guess(t, a, Request{AuthID: "someone1", Password: "pass", RemoteAddr: office}); took != 2*time.Second {
+		if _, took := guessAt(t, a, Request{AuthID: "someone1", Password: "pass", RemoteAddr: office}); took != 2*time.Second {
 			t.Errorf("took %v", took)
 		}
 	})
@@ -109,7 +109,7 @@ func TestPenaltyQueue(t *testing.T) {
 		config.FailureDelay = 0
 		a := newAuth(t, config)
 		for i := range 5 {
-			guess(t, a, Request{AuthID: "someone1", Password: fmt.Sprint(i), RemoteAddr: office})
+			guessAt(t, a, Request{AuthID: "someone1", Password: fmt.Sprint(i), RemoteAddr: office})
 		}
 		start := time.Now()
 		var group sync.WaitGroup
@@ -117,7 +117,7 @@ func TestPenaltyQueue(t *testing.T) {
 		ends := map[string]int{}
 		for i := range 10 {
 			group.Go(func() {
-				got, took := guess(t, a, Request{AuthID: "someone1", Password: "p" + fmt.Sprint(i), RemoteAddr: office})
+				got, took := guessAt(t, a, Request{AuthID: "someone1", Password: "p" + fmt.Sprint(i), RemoteAddr: office})
 				mu.Lock()
 				defer mu.Unlock()
 				ends[fmt.Sprint(got, " ", took)]++
@@ -141,7 +141,7 @@ func TestPenaltyBurst(t *testing.T) {
 		ends := map[string]int{}
 		for i := range 200 {
 			group.Go(func() {
-				got, took := guess(t, a, Request{AuthID: "someone1", Password: "p" + fmt.Sprint(i), RemoteAddr: office})
+				got, took := guessAt(t, a, Request{AuthID: "someone1", Password: "p" + fmt.Sprint(i), RemoteAddr: office})
 				mu.Lock()
 				defer mu.Unlock()
 				ends[got]++
@@ -164,7 +164,7 @@ func TestPenaltyCrowd(t *testing.T) {
 		var group sync.WaitGroup
 		for range 200 {
 			group.Go(func() {
-				if got, took := guess(t, a, Request{AuthID: "someone1", Password: "pass", RemoteAddr: office}); got != "someone1" || took != 0 {
+				if got, took := guessAt(t, a, Request{AuthID: "someone1", Password: "pass", RemoteAddr: office}); got != "someone1" || took != 0 {
 					t.Errorf("%s after %v", got, took)
 				}
 			})
@@ -180,7 +180,7 @@ func TestPenaltyEndsWithContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAuth(t, guarded())
 		for i := range 5 {
-			guess(t, a, Request{AuthID: "someone1", Password: fmt.Sprint(i), RemoteAddr: office})
+			guessAt(t, a, Request{AuthID: "someone1", Password: fmt.Sprint(i), RemoteAddr: office})
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -196,7 +196,7 @@ func TestPenaltyOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAuth(t, backend())
 		for i := range 5 {
-			if _, took := guess(t, a, Request{AuthID: "someone1", Password: fmt.Sprint(i)}); took != 0 {
+			if _, took := guessAt(t, a, Request{AuthID: "someone1", Password: fmt.Sprint(i)}); took != 0 {
 				t.Errorf("took %v", took)
 			}
 		}

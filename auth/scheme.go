@@ -1,25 +1,12 @@
 package auth
 
 import (
-	"crypto/md5"
-	"crypto/pbkdf2"
-	"crypto/sha1"
-	"crypto/sha256"
-	"crypto/sha512"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
-	"strconv"
 	"strings"
-
-	"github.com/go-crypt/crypt/algorithm"
-	"github.com/go-crypt/crypt/algorithm/argon2"
-	"github.com/go-crypt/crypt/algorithm/bcrypt"
-	"github.com/go-crypt/crypt/algorithm/md5crypt"
-	"github.com/go-crypt/crypt/algorithm/scrypt"
-	"github.com/go-crypt/crypt/algorithm/shacrypt"
 )
 
 // errScheme is the cause where a stored password cannot be understood. It is an
@@ -39,224 +26,159 @@ func parseStored(text, defaultScheme string) stored {
 	return stored{upperASCII(defaultScheme), text}
 }
 
-// matcher compares a password with the data of one scheme.
-type matcher func(h *hasher, data, password string) (bool, error)
+// guess is a password that someone says is user's.
+type guess struct{ user, password string }
 
-// scheme is one row of the table: how to compare, whether that takes long enough
-// to be rationed, and whether the data is binary, in hex or base64.
+// scheme is one row of the table of password schemes.
 type scheme struct {
-	match     matcher
+	name string
+	// match compares a guess with the stored data, its encoding removed.
+	match func(h *hasher, data string, g guess) (bool, error)
+	// make is data that match accepts; rounds 0 is the scheme's own cost.
+	// nil: such data is made elsewhere.
+	make func(g guess, rounds int) (string, error)
+	// expensive rations match.
 	expensive bool
-	binary    bool
+	// encoding of the data unless a suffix names one. size is the length of
+	// binary data if it is always the same: then hex and base64 both pass for it.
+	encoding dataEncoding
+	size     int
 }
 
-// findScheme is the table of password schemes.
-func findScheme(name string) (scheme, bool) {
-	switch name {
-	case "PLAIN", "CLEARTEXT", "CLEAR":
-		return scheme{match: matchPlain}, true
-	case "CRYPT":
-		return scheme{match: matchCrypt("$"), expensive: true}, true
-	case "MD5-CRYPT":
-		return scheme{match: matchCrypt("$1$"), expensive: true}, true
-	case "SHA256-CRYPT":
-		return scheme{match: matchCrypt("$5$"), expensive: true}, true
-	case "SHA512-CRYPT":
-		return scheme{match: matchCrypt("$6$"), expensive: true}, true
-	case "BLF-CRYPT":
-		return scheme{match: matchCrypt("$2"), expensive: true}, true
-	case "ARGON2I":
-		return scheme{match: matchCrypt("$argon2i$"), expensive: true}, true
-	case "ARGON2ID":
-		return scheme{match: matchCrypt("$argon2id$"), expensive: true}, true
-	case "PBKDF2":
-		return scheme{match: matchPBKDF2, expensive: true}, true
+type dataEncoding int
+
+const (
+	encodingNone dataEncoding = iota
+	encodingHex
+	encodingBase64
+)
+
+// schemes is the table of password schemes, those of Dovecot 2.3 and what older
+// versions wrote. The first name of equal schemes is the one to use.
+func schemes() []scheme {
+	plain := scheme{match: matchPlain, make: makePlain}
+	rows := []scheme{
+		named("PLAIN", plain), named("CLEARTEXT", plain), named("CLEAR", plain),
+		cryptScheme("CRYPT", "$", "$2y$"),
+		cryptScheme("MD5-CRYPT", "$1$", "$1$"), cryptScheme("MD5", "$1$", "$1$"),
+		cryptScheme("SHA256-CRYPT", "$5$", "$5$"), cryptScheme("SHA512-CRYPT", "$6$", "$6$"),
+		cryptScheme("BLF-CRYPT", "$2", "$2y$"),
+		cryptScheme("ARGON2I", "$argon2i$", "$argon2i$"), cryptScheme("ARGON2ID", "$argon2id$", "$argon2id$"),
+		{name: "PBKDF2", match: matchPBKDF2, make: makePBKDF2, expensive: true},
+		scramScheme("SCRAM-SHA-1"), scramScheme("SCRAM-SHA-256"),
 	}
-	newHash, salted := findDigest(name)
-	return scheme{match: matchDigest(newHash, salted), binary: true}, newHash != nil
+	return append(rows, digestSchemes()...)
 }
 
-// findDigest is the rows that are one digest, some with a salt behind it.
-func findDigest(name string) (newHash func() hash.Hash, salted bool) {
-	switch name {
-	case "PLAIN-MD5", "LDAP-MD5":
-		return md5.New, false
-	case "SHA", "SHA1":
-		return sha1.New, false
-	case "SHA256":
-		return sha256.New, false
-	case "SHA512":
-		return sha512.New, false
-	case "SMD5":
-		return md5.New, true
-	case "SSHA":
-		return sha1.New, true
-	case "SSHA256":
-		return sha256.New, true
-	case "SSHA512":
-		return sha512.New, true
+func named(name string, row scheme) scheme {
+	row.name = name
+	return row
+}
+
+// schemeTable is the rows by name.
+type schemeTable map[string]scheme
+
+func newSchemeTable() schemeTable {
+	table := schemeTable{}
+	for _, row := range schemes() {
+		table[row.name] = row
 	}
-	return nil, false
+	return table
 }
 
-// decode removes the encoding that a suffix of the scheme names (.b64, .base64,
-// .hex). Binary data without one is hex if it can be: a digest whose base64 has
-// hex digits alone does not occur.
+// find is the row and the encoding of a name like "SHA256.HEX", in upper case.
+func (t schemeTable) find(name string) (row scheme, suffix string, err error) {
+	base, suffix, _ := strings.Cut(name, ".")
+	row, ok := t[base]
+	switch {
+	case !ok:
+		return row, "", fmt.Errorf("%w: unknown scheme %q", errScheme, name)
+	case suffix == "BASE64":
+		suffix = "B64"
+	case suffix != "" && suffix != "HEX" && suffix != "B64":
+		return row, "", fmt.Errorf("%w: unknown encoding in %q", errScheme, name)
+	}
+	return row, suffix, nil
+}
+
+// decode removes the encoding that the suffix names, or else the scheme's own.
+// Data of a fixed size is known by its length, whichever of the two it has.
 func (s scheme) decode(suffix, data string) (string, error) {
 	var raw []byte
 	var err error
 	switch {
-	case suffix == "" && !s.binary:
+	case suffix == "" && s.encoding == encodingNone:
 		return data, nil
-	case suffix == "HEX":
+	case suffix == "HEX", suffix == "" && s.size > 0 && len(data) == 2*s.size:
 		raw, err = hex.DecodeString(data)
-	case suffix == "B64" || suffix == "BASE64":
-		raw, err = decodeBase64(data)
-	case suffix != "":
-		err = errors.New("unknown suffix")
+	case suffix == "B64", s.encoding == encodingBase64, s.size > 0:
+		raw, err = base64.RawStdEncoding.DecodeString(strings.TrimRight(data, "="))
 	default:
-		if raw, err = hex.DecodeString(data); err != nil {
-			raw, err = decodeBase64(data)
-		}
+		raw, err = hex.DecodeString(data)
 	}
 	if err != nil {
-		return "", fmt.Errorf("%w: encoding", errScheme)
+		return "", fmt.Errorf("%w: encoding", errScheme) // the other error may quote it
 	}
 	return string(raw), nil
 }
 
-func decodeBase64(data string) ([]byte, error) {
-	return base64.RawStdEncoding.DecodeString(strings.TrimRight(data, "="))
+// encode is decode backwards.
+func (s scheme) encode(suffix, raw string) string {
+	switch {
+	case suffix == "" && s.encoding == encodingNone:
+		return raw
+	case suffix == "HEX", suffix == "" && s.encoding == encodingHex:
+		return hex.EncodeToString([]byte(raw))
+	}
+	return base64.StdEncoding.EncodeToString([]byte(raw))
 }
 
-func matchPlain(h *hasher, data, password string) (bool, error) { return h.equal(data, password), nil }
+func matchPlain(h *hasher, data string, g guess) (bool, error) {
+	return h.equal(data, g.password), nil
+}
 
-// matchDigest compares a digest; what follows it is the salt.
-func matchDigest(newHash func() hash.Hash, salted bool) matcher {
-	return func(h *hasher, data, password string) (bool, error) {
-		sum := newHash()
-		if size := sum.Size(); len(data) < size || (len(data) > size && !salted) {
+func makePlain(g guess, _ int) (string, error) { return g.password, nil }
+
+// digestScheme is the rows that are one digest, those with saltSize behind a salt.
+func digestScheme(name string, newHash func() hash.Hash, saltSize int, enc dataEncoding) scheme {
+	size := newHash().Size()
+	sum := func(password, salt string) string {
+		digest := newHash()
+		digest.Write([]byte(password + salt))
+		return string(digest.Sum(nil))
+	}
+	row := scheme{name: name, encoding: enc}
+	if saltSize == 0 {
+		row.size = size
+	}
+	row.match = func(h *hasher, data string, g guess) (bool, error) {
+		if len(data) < size || (len(data) > size && saltSize == 0) {
 			return false, fmt.Errorf("%w: length of the digest", errScheme)
 		}
-		digest, salt := data[:sum.Size()], data[sum.Size():]
-		sum.Write([]byte(password + salt))
-		return h.equal(digest, string(sum.Sum(nil))), nil
+		return h.equal(data[:size], sum(g.password, data[size:])), nil
 	}
+	row.make = func(g guess, _ int) (string, error) {
+		salt := randomText(saltSize)
+		return sum(g.password, salt) + salt, nil
+	}
+	return row
 }
 
-// Limits on what a stored hash may cost: a mistake in a file of hashes must not
-// take the memory or the processors of the whole server.
-const (
-	maxRounds       = 10_000_000 // $5$, $6$ and PBKDF2
-	maxBcryptCost   = 16
-	maxArgonMemory  = 1 << 20 // KiB
-	maxArgonWork    = 4 << 20 // KiB times passes
-	maxArgonThreads = 64
-	maxYescryptN    = 18 // log2
-)
-
-// matchPBKDF2 is Dovecot's $1$salt$rounds$hash, HMAC-SHA-1.
-func matchPBKDF2(h *hasher, data, password string) (bool, error) {
-	parts := strings.Split(data, "$")
-	if len(parts) != 5 || parts[0] != "" || parts[1] != "1" {
-		return false, fmt.Errorf("%w: not $1$salt$rounds$hash", errScheme)
-	}
-	rounds, err := strconv.Atoi(parts[3])
-	want, err2 := hex.DecodeString(parts[4])
-	if err != nil || err2 != nil || rounds < 1 || rounds > maxRounds || len(want) != sha1.Size {
-		return false, fmt.Errorf("%w: rounds or hash of PBKDF2", errScheme)
-	}
-	key, err := pbkdf2.Key(sha1.New, password, []byte(parts[2]), rounds, sha1.Size)
-	if err != nil {
-		return false, fmt.Errorf("%w: %w", errScheme, err)
-	}
-	return h.equal(string(want), string(key)), nil
+// SchemeInfo says what there is to know of a password scheme.
+type SchemeInfo struct {
+	Name      string `json:"name"`
+	Expensive bool   `json:"expensive"` // it takes long on purpose
+	Rounds    bool   `json:"rounds"`    // its cost can be chosen
 }
 
-// matchCrypt is crypt(3) strings that begin with prefix. Locked accounts of the
-// shadow file ("!" and "*" in front) match no password.
-func matchCrypt(prefix string) matcher {
-	return func(_ *hasher, data, password string) (bool, error) {
-		if strings.HasPrefix(data, "!") || strings.HasPrefix(data, "*") {
-			return false, nil
+// Schemes are the names of all password schemes.
+func Schemes() []SchemeInfo {
+	var list []SchemeInfo
+	for _, row := range schemes() {
+		if row.make != nil {
+			rounds := row.expensive && row.name != "MD5" && row.name != "MD5-CRYPT"
+			list = append(list, SchemeInfo{row.name, row.expensive, rounds})
 		}
-		if !strings.HasPrefix(data, prefix) {
-			return false, fmt.Errorf("%w: it does not begin with %s", errScheme, prefix)
-		}
-		digest, err := decodeCrypt(data)
-		if err != nil {
-			return false, err
-		}
-		ok, err := digest.MatchAdvanced(password)
-		if err != nil {
-			return false, fmt.Errorf("%w: hash", errScheme)
-		}
-		return ok, nil
 	}
-}
-
-// decodeCrypt reads a crypt(3) string after its cost is known to be bearable.
-// Errors of the decoders may quote the hash and are therefore not passed on.
-func decodeCrypt(data string) (algorithm.Digest, error) {
-	parts := strings.Split(data, "$")
-	if len(parts) < 4 || len(data) > 1024 {
-		return nil, fmt.Errorf("%w: not a crypt string", errScheme)
-	}
-	var decode algorithm.DecodeFunc
-	bearable := true
-	switch parts[1] {
-	case "1":
-		decode = md5crypt.DecodeVariant(md5crypt.VariantStandard)
-	case "5", "6":
-		decode, bearable = shacrypt.Decode, bearableRounds(parts[2])
-	case "2a", "2b", "2y":
-		decode, bearable = bcrypt.DecodeVariant(bcrypt.VariantStandard), between(parts[2], 4, maxBcryptCost)
-	case "argon2i", "argon2id":
-		decode, bearable = argon2.Decode, bearableArgon(parts)
-	case "y":
-		decode, bearable = scrypt.DecodeVariant(scrypt.VariantYescrypt), bearableYescrypt(parts[2])
-	default:
-		return nil, fmt.Errorf("%w: unknown kind of crypt string", errScheme)
-	}
-	if !bearable {
-		return nil, fmt.Errorf("%w: its cost is out of bounds", errScheme)
-	}
-	digest, err := decode(data)
-	if err != nil || len(digest.Key()) == 0 {
-		return nil, fmt.Errorf("%w: hash", errScheme)
-	}
-	return digest, nil
-}
-
-func between(s string, low, high int) bool {
-	n, err := strconv.Atoi(s)
-	return err == nil && n >= low && n <= high
-}
-
-// bearableRounds is for $5$ and $6$, which have a salt there if no rounds are given.
-func bearableRounds(s string) bool {
-	rounds, found := strings.CutPrefix(s, "rounds=")
-	return !found || between(rounds, 1000, maxRounds)
-}
-
-// bearableArgon reads m=,t=,p= of $argon2id$v=19$m=65536,t=3,p=1$salt$key.
-func bearableArgon(parts []string) bool {
-	if len(parts) != 6 || parts[2] != "v=19" {
-		return false
-	}
-	var m, t, p int
-	n, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &m, &t, &p)
-	return n == 3 && err == nil && p >= 1 && p <= maxArgonThreads && m >= 8*p && m <= maxArgonMemory &&
-		t >= 1 && t <= maxArgonWork/m && fmt.Sprintf("m=%d,t=%d,p=%d", m, t, p) == parts[3]
-}
-
-// bearableYescrypt knows settings of three letters, as crypt(3) writes them: the
-// flavour j, log2 of the memory blocks, and the block size.
-func bearableYescrypt(setting string) bool {
-	if len(setting) != 3 || setting[0] != 'j' {
-		return false
-	}
-	const letters = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	n, r := strings.IndexByte(letters, setting[1])+1, strings.IndexByte(letters, setting[2])+1
-	return n >= 10 && n <= maxYescryptN && r >= 1 && r <= 32
+	return list
 }

@@ -45,18 +45,18 @@ var hashes = []struct{ name, stored, password string }{
 }
 
 func TestSchemes(t *testing.T) {
-	h := newHasher(1)
+	h := newHasher(1, CacheConfig{})
 	for _, row := range hashes {
 		t.Run(row.name, func(t *testing.T) {
 			s := parseStored(row.stored, "CRYPT")
-			if ok, err := h.verify(t.Context(), s, row.password); !ok || err != nil {
+			if ok, err := h.verify(t.Context(), s, guess{"bob", row.password}); !ok || err != nil {
 				t.Errorf("right password: %v, %v", ok, err)
 			}
 			for _, wrong := range []string{"", "x" + row.password, row.password[:len(row.password)-1], "\x00", row.password + "\x00"} {
 				if len(row.password) > 72 && len(wrong) >= 72 && wrong[0] == 'x' {
 					continue // bcrypt looks at 72 bytes
 				}
-				if ok, err := h.verify(t.Context(), s, wrong); ok || err != nil {
+				if ok, err := h.verify(t.Context(), s, guess{"bob", wrong}); ok || err != nil {
 					t.Errorf("wrong password %q: %v, %v", wrong, ok, err)
 				}
 			}
@@ -67,7 +67,7 @@ func TestSchemes(t *testing.T) {
 // What cannot be understood is an error, so that it is logged; a locked or empty
 // password is a mismatch. Neither is ever accepted.
 func TestUnusableStored(t *testing.T) {
-	h := newHasher(1)
+	h := newHasher(1, CacheConfig{})
 	rows := []struct {
 		name, stored string
 		broken       bool
@@ -99,7 +99,7 @@ func TestUnusableStored(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			s := parseStored(row.stored, "CRYPT")
 			for _, password := range []string{"", "pass", "password", s.data} {
-				ok, err := h.verify(t.Context(), s, password)
+				ok, err := h.verify(t.Context(), s, guess{"bob", password})
 				if ok {
 					t.Errorf("%q was accepted", password)
 				}
@@ -112,7 +112,7 @@ func TestUnusableStored(t *testing.T) {
 }
 
 func TestEqual(t *testing.T) {
-	h := newHasher(1)
+	h := newHasher(1, CacheConfig{})
 	for _, row := range []struct {
 		a, b string
 		want bool
@@ -121,21 +121,21 @@ func TestEqual(t *testing.T) {
 			t.Errorf("equal(%q, %q) != %v", row.a, row.b, row.want)
 		}
 	}
-	if newHasher(1).sum("a") == h.sum("a") {
+	if newHasher(1, CacheConfig{}).sum("a") == h.sum("a") {
 		t.Error("two processes share a key")
 	}
 }
 
 // An expensive comparison waits for its turn, and the wait ends with the context.
 func TestVerifyWaits(t *testing.T) {
-	h := newHasher(1)
+	h := newHasher(1, CacheConfig{})
 	h.slots <- struct{}{}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
-	if ok, err := h.verify(ctx, parseStored(hashes[6].stored, ""), "password"); ok || !errors.Is(err, context.DeadlineExceeded) {
+	if ok, err := h.verify(ctx, parseStored(hashes[6].stored, ""), guess{"bob", "password"}); ok || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, %v", ok, err)
 	}
-	if ok, err := h.verify(ctx, parseStored("{PLAIN}pass", ""), "pass"); !ok || err != nil {
+	if ok, err := h.verify(ctx, parseStored("{PLAIN}pass", ""), guess{"bob", "pass"}); !ok || err != nil {
 		t.Errorf("a cheap one: %v, %v", ok, err)
 	}
 }
@@ -147,14 +147,14 @@ func FuzzVerify(f *testing.F) {
 			f.Add(row.stored, row.password)
 		}
 	}
-	h := newHasher(1)
+	h := newHasher(1, CacheConfig{})
 	f.Fuzz(func(t *testing.T, text, password string) {
 		if strings.Contains(text, "rounds=") || strings.Contains(text, "m=") || strings.Contains(text, "$y$") ||
 			(strings.Contains(text, "$2") && !strings.Contains(text, "$05$")) || strings.Contains(upperASCII(text), "{PBKDF2}") {
 			return // slow, and TestUnusableStored holds the limits
 		}
 		s := parseStored(text, "CRYPT")
-		ok, err := h.verify(t.Context(), s, password)
+		ok, err := h.verify(t.Context(), s, guess{"bob", password})
 		if ok && (password == "" || s.data == "" || err != nil) {
 			t.Errorf("%q accepted %q, %v", text, password, err)
 		}

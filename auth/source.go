@@ -66,7 +66,7 @@ func (b *builder) passwdSource(args string) (source, error) {
 	if rest == "" {
 		return nil, errors.New("passwd-file: args names no file")
 	}
-	if base, _, _ := strings.Cut(upperASCII(s.scheme), "."); !knownScheme(base) {
+	if _, _, err := b.schemes.find(upperASCII(s.scheme)); err != nil {
 		return nil, fmt.Errorf("passwd-file: unknown scheme %q", s.scheme)
 	}
 	for _, template := range []string{s.path, s.format} {
@@ -75,11 +75,6 @@ func (b *builder) passwdSource(args string) (source, error) {
 		}
 	}
 	return s, nil
-}
-
-func knownScheme(name string) bool {
-	_, ok := findScheme(name)
-	return ok
 }
 
 func (s *passwdSource) listsNames() bool { return true }
@@ -138,8 +133,10 @@ func (b *builder) staticSource(args string, forPassdb bool) (source, error) {
 			s.user = append(s.user, f)
 		}
 	}
-	if base, _, _ := strings.Cut(s.password.scheme, "."); forPassdb && base != "" && !knownScheme(base) {
-		return nil, fmt.Errorf("static: unknown scheme %q", s.password.scheme)
+	if forPassdb && s.password.scheme != "" {
+		if _, _, err := b.schemes.find(s.password.scheme); err != nil {
+			return nil, fmt.Errorf("static: unknown scheme %q", s.password.scheme)
+		}
 	}
 	return s, nil
 }

@@ -6,41 +6,45 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
-	"fmt"
+	"hash"
 	"runtime"
 	"strings"
 	"sync"
-	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"github.com/roost-mail/roost/sasl"
 )
 
 // hasher compares passwords. It rations the expensive schemes: at most
-// cap(slots) of them run at once, the others wait. Safe for concurrent use.
+// cap(slots) of them run at once and take hashMemory together, the others wait.
+// Safe for concurrent use.
 type hasher struct {
-	key   [32]byte // random, of this process; see equal
-	slots chan struct{}
-
-	mu sync.Mutex
-	// proved is when an expensive comparison last had a match, by the keyed hash
-	// of both its sides: clients that log in again need not wait for another.
-	// A changed stored password is another side.
-	proved *lru[[32]byte, time.Time]
+	schemes schemeTable
+	macs    sync.Pool // of HMACs with a random key of this process; see equal
+	slots   chan struct{}
+	memory  *semaphore.Weighted // KiB
+	cache   *cache
 }
 
-const (
-	provedKeys = 4096
-	provedTime = 5 * time.Minute
-)
+// hashMemory is what comparisons that need much memory may take together, in
+// KiB: as much as one alone may, so that none waits for ever.
+const hashMemory = maxArgonMemory
 
 // newHasher runs workers expensive comparisons at once; 0 is one per processor.
-func newHasher(workers int) *hasher {
+func newHasher(workers int, config CacheConfig) *hasher {
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	h := &hasher{slots: make(chan struct{}, workers), proved: newLRU[[32]byte, time.Time](provedKeys)}
-	rand.Read(h.key[:]) // never fails, see crypto/rand
-	return h
+	key := make([]byte, 32)
+	rand.Read(key) // never fails, see crypto/rand
+	return &hasher{
+		schemes: newSchemeTable(),
+		macs:    sync.Pool{New: func() any { return hmac.New(sha256.New, key) }},
+		slots:   make(chan struct{}, workers),
+		memory:  semaphore.NewWeighted(hashMemory),
+		cache:   newCache(config),
+	}
 }
 
 // equal compares in a time that says nothing about the contents nor about where
@@ -50,56 +54,82 @@ func (h *hasher) equal(a, b string) bool {
 	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
 }
 
-func (h *hasher) sum(s string) (sum [32]byte) {
-	mac := hmac.New(sha256.New, h.key[:])
-	mac.Write([]byte(s))
+// sum is a keyed hash of the words, which are kept apart by their lengths.
+func (h *hasher) sum(words ...string) (sum [32]byte) {
+	mac := h.macs.Get().(hash.Hash)
+	defer h.macs.Put(mac)
+	mac.Reset()
+	for _, s := range words {
+		var buf [256]byte
+		n := copy(buf[8:], s)
+		for i := range 8 {
+			buf[i] = byte(len(s) >> (8 * i))
+		}
+		mac.Write(buf[:8+n])
+		if n < len(s) {
+			mac.Write([]byte(s[n:]))
+		}
+	}
 	mac.Sum(sum[:0])
 	return sum
 }
 
-// verify says whether password is the stored one. Nothing stored and nothing
-// given match nothing: whoever wants that sets nopassword; nor does a password
-// of more than sasl.MaxPassword bytes. The error is errScheme
-// if the stored password cannot be used, or that of ctx while waiting.
-func (h *hasher) verify(ctx context.Context, s stored, password string) (bool, error) {
-	name, suffix, _ := strings.Cut(s.scheme, ".")
-	row, ok := findScheme(name)
-	if !ok {
-		return false, fmt.Errorf("%w: unknown scheme %q", errScheme, s.scheme)
+// verify says whether the guess has the stored password. Nothing stored and
+// nothing given match nothing: whoever wants that sets nopassword; nor does a
+// password of more than sasl.MaxPassword bytes. The error is errScheme if the
+// stored password cannot be used, or that of ctx while waiting.
+func (h *hasher) verify(ctx context.Context, s stored, g guess) (bool, error) {
+	row, suffix, err := h.schemes.find(s.scheme)
+	if err != nil {
+		return false, err
 	}
 	data, err := row.decode(suffix, s.data)
 	if err != nil {
 		return false, err
 	}
-	if data == "" || password == "" || len(password) > sasl.MaxPassword || strings.Contains(password, "\x00") {
+	if data == "" || g.password == "" || len(g.password) > sasl.MaxPassword || strings.Contains(g.password, "\x00") {
 		return false, nil
 	}
 	if row.expensive {
-		return h.verifyExpensive(ctx, row, s.scheme, data, password)
+		return h.verifyExpensive(ctx, row, data, g)
 	}
-	return row.match(h, data, password)
+	return row.match(h, data, g)
 }
 
-func (h *hasher) verifyExpensive(ctx context.Context, row scheme, name, data, password string) (bool, error) {
-	key := h.sum(name + "\x00" + data + "\x00" + password)
-	h.mu.Lock()
-	at := h.proved.get(key)
-	known := at != nil && time.Since(*at) < provedTime
-	h.mu.Unlock()
-	if known {
-		return true, nil
+// verifyExpensive asks the cache first. Its key has both sides and the user: a
+// changed stored password is another side, and what is known of one user makes
+// no answer for another quicker.
+func (h *hasher) verifyExpensive(ctx context.Context, row scheme, data string, g guess) (bool, error) {
+	key := h.sum(row.name, data, g.user, g.password)
+	if ok, known := h.cache.get(key); known {
+		return ok, nil
 	}
+	leave, err := h.enter(ctx, memoryNeed(data))
+	if err != nil {
+		return false, err
+	}
+	defer leave()
+	ok, err := row.match(h, data, g)
+	if err != nil {
+		return false, err
+	}
+	h.cache.put(key, ok)
+	return ok, nil
+}
+
+// enter waits for a turn at an expensive computation that needs kib of memory.
+func (h *hasher) enter(ctx context.Context, kib int64) (leave func(), err error) {
 	select {
 	case h.slots <- struct{}{}:
-		defer func() { <-h.slots }()
 	case <-ctx.Done():
-		return false, ctx.Err()
+		return nil, ctx.Err()
 	}
-	ok, err := row.match(h, data, password)
-	if ok && err == nil {
-		h.mu.Lock()
-		h.proved.put(key, time.Now())
-		h.mu.Unlock()
+	if err := h.memory.Acquire(ctx, kib); err != nil {
+		<-h.slots
+		return nil, err
 	}
-	return ok && err == nil, err
+	return func() {
+		h.memory.Release(kib)
+		<-h.slots
+	}, nil
 }

@@ -199,6 +199,10 @@ func assign(p any, text string) error {
 		*p, err = parseBool(text)
 	case *int:
 		err = assignInt(p, text)
+	case *int64:
+		var n uint64
+		n, err = parseSize(text)
+		*p = int64(min(n, math.MaxInt64))
 	case *time.Duration:
 		*p, err = parseTime(text)
 	case *[]string:

@@ -72,6 +72,9 @@ type Auth struct {
 	UsernameChars       string // empty: all
 	DefaultRealm        string
 	Verbose             bool
+	CacheSize           int64 // bytes; 0: the smallest
+	CacheTTL            time.Duration
+	CacheNegativeTTL    time.Duration
 	Passdbs             []Passdb // in the order in which they are asked
 	Userdbs             []Userdb
 }

@@ -39,10 +39,13 @@ func authRows() []group {
 			"What is sent to the policy server.", whyPolicy),
 		acc("auth_policy_server_api_header", String, "", "Header with the policy server's key.", whyPolicy).secret(),
 		acc("auth_policy_server_timeout_msecs", Uint, "2000", "How long the policy server may take.", whyPolicy),
-		acc("auth_cache_size", Size, "0", "Memory for cached answers of user databases.", whyCache),
-		acc("auth_cache_ttl", Time, "1 hours", "How long an answer is cached.", whyCache),
-		acc("auth_cache_negative_ttl", Time, "1 hours", "How long a refusal is cached.", whyCache),
-		acc("auth_cache_verify_password_with_worker", Bool, "no", "Verify cached passwords in worker processes.", whyCache),
+		imp("auth_cache_size", Size, "0", "Memory for the outcomes of password checks that take long on purpose, as keyed hashes. 0: 1 MB, for matches of the last 5 minutes.").
+			to(func(s *Settings) any { return &s.Auth.CacheSize }),
+		imp("auth_cache_ttl", Time, "1 hours", "How long a password that was right needs no further check, unless it is changed.").
+			to(func(s *Settings) any { return &s.Auth.CacheTTL }),
+		imp("auth_cache_negative_ttl", Time, "1 hours", "How long a password that was wrong needs no further check, unless it is changed.").
+			to(func(s *Settings) any { return &s.Auth.CacheNegativeTTL }),
+		acc("auth_cache_verify_password_with_worker", Bool, "no", "Verify cached passwords in worker processes.", whyProcess),
 		acc("auth_debug", Bool, "no", "Log every step of authentication.", whyLog),
 		acc("auth_debug_passwords", Bool, "no", "Log passwords while debugging.", "passwords are never logged"),
 		acc("auth_verbose_passwords", String, "no", "Log passwords of failed logins, plain or hashed.", "passwords are never logged"),

@@ -16,7 +16,6 @@ const (
 	whyStats   = "Roost has no event statistics of this kind"
 	whyTLS     = "TLS is not served by this version"
 	whyDsync   = "dsync and the replicator are not part of Roost"
-	whyCache   = "user databases are asked at every login"
 	whyMech    = "the mechanism it belongs to is not offered"
 	whyPolicy  = "it belongs to auth_policy_server_url, which is refused"
 	whyGone    = "Dovecot 2.3 itself no longer has it"

@@ -24,6 +24,7 @@ func authConfig(set *config.Settings, log *slog.Logger) auth.Config {
 		},
 		FailureDelay: a.FailureDelay,
 		MaxPenalty:   maxPenalty,
+		Cache:        auth.CacheConfig{Size: a.CacheSize, TTL: a.CacheTTL, NegativeTTL: a.CacheNegativeTTL},
 		Expand:       expandForAuth,
 		Log:          log,
 	}

@@ -39,7 +39,7 @@ var layers = map[string][]string{
 	"acl":        {"imap", "mailbox"},
 	"share":      {"imap", "mailbox", "acl", "dict"},
 	"imapclient": {"imap", "imapwire", "tlsconn"},
-	"remote":     {"imap", "mailbox", "imapclient", "imapwire"},
+	"remote":     {"imap", "mailbox", "message", "imapclient", "imapwire"},
 	"namespace":  {"imap", "mailbox"},
 	"imapserver": {"imap", "imapwire", "mailbox", "sasl", "tlsconn"},
 	"director":   {"imap", "imapwire", "imapclient", "imapserver", "cluster", "tlsconn"},

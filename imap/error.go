@@ -32,6 +32,7 @@ const (
 	CodeTooBig               Code = "TOOBIG"    // RFC 7889 section 4
 	CodeTryCreate            Code = "TRYCREATE" // RFC 9051 section 7.1
 	CodeUnavailable          Code = "UNAVAILABLE"
+	CodeUnknownCTE           Code = "UNKNOWN-CTE" // RFC 3516 section 4.3
 )
 
 // Error is the one error that crosses layers and backends.

@@ -10,6 +10,12 @@ type FetchItems struct {
 	Body          bool // BODY without a section: structure without extensions
 	BodyStructure bool
 	ModSeq        bool
+	EmailID       bool    // RFC 8474
+	ThreadID      bool    // RFC 8474
+	SaveDate      bool    // RFC 8514
+	Preview       bool    // RFC 8970
+	PreviewLazy   bool    // only previews that take no work; with Preview
+	BinarySizes   [][]int // BINARY.SIZE of these parts (RFC 3516), at most MaxSections
 	Sections      []Section
 
 	// ChangedSince, unless 0, leaves out messages whose modification sequence
@@ -21,10 +27,11 @@ type FetchItems struct {
 	MarkSeen bool
 }
 
-// Section names a part of a message: BODY[...]<...>.
+// Section names a part of a message: BODY[...]<...> or BINARY[...]<...>.
 type Section struct {
 	Part    []int // 1-based path; empty is the message itself
 	Kind    SectionKind
+	Binary  bool     // BINARY[...]: without its transfer encoding (RFC 3516); Kind is SectionAll
 	Fields  []string // of HEADER.FIELDS and HEADER.FIELDS.NOT
 	Partial bool
 	Offset  uint32 // of a partial fetch, in bytes

@@ -63,6 +63,7 @@ type Status struct {
 	UIDValidity   uint32
 	Unseen        uint32
 	HighestModSeq ModSeq
+	MailboxID     ObjectID
 
 	Size           uint64 // sum of the messages' sizes
 	Deleted        uint32 // messages with \Deleted

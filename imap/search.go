@@ -29,6 +29,14 @@ const (
 	SearchSentOn              // Date: header's day = Date
 	SearchSentSince           // Date: header's day >= Date
 	SearchModSeq              // modification sequence >= ModSeq, as the acting user sees it (RFC 7162 section 3.1.5)
+	SearchEmailID             // EMAILID is Text (RFC 8474)
+	SearchThreadID            // THREADID is Text (RFC 8474)
+
+	// RFC 8514: where no save dates are kept, the internal date stands in.
+	SearchSavedBefore       // save date's day, in UTC, < Date
+	SearchSavedOn           // save date's day = Date
+	SearchSavedSince        // save date's day >= Date
+	SearchSaveDateSupported // all, where save dates are kept
 )
 
 // Limits of a search program.

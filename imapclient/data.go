@@ -138,6 +138,10 @@ func (c *Conn) mailboxStatus(h *Handler) bool {
 		if !d.ExpectAtom(&item) || !d.ExpectSP() {
 			return d.Err()
 		}
+		if strings.EqualFold(item, "MAILBOXID") {
+			c.objectID(&status.MailboxID)
+			return d.Err()
+		}
 		if d.Number64(&n) {
 			setStatus(&status.Status, strings.ToUpper(item), n)
 			return nil

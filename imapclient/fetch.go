@@ -43,10 +43,13 @@ func (c *Conn) fetchItem(h *Handler, m *FetchData) error {
 		return c.dec.Err()
 	}
 	upper(word)
-	if string(word) == "BODY" {
-		if section, is := c.sectionName(); is {
+	if kind := string(word); kind == "BODY" || kind == "BINARY" || kind == "BINARY.SIZE" {
+		if section, is := c.sectionName(kind); is {
 			if !c.dec.ExpectSP() {
 				return c.dec.Err()
+			}
+			if kind == "BINARY.SIZE" {
+				return c.binarySize(m, section)
 			}
 			return c.section(h, m, section)
 		}
@@ -99,8 +102,57 @@ func (c *Conn) fetchValue(name []byte, m *FetchData) (item Items, ok bool) {
 	case "BODYSTRUCTURE":
 		return ItemBodyStructure, raw(&m.BodyStructure, &c.raw[2])
 	}
+	return c.extensionValue(string(name), m)
+}
+
+// extensionValue reads the items of RFC 8474, 8514 and 8970, and passes over
+// what is not known.
+func (c *Conn) extensionValue(name string, m *FetchData) (item Items, ok bool) {
+	d := c.dec
+	switch name {
+	case "EMAILID":
+		return ItemEmailID, c.objectID(&m.EmailID)
+	case "THREADID":
+		return ItemThreadID, c.objectID(&m.ThreadID)
+	case "SAVEDATE":
+		if b, _ := d.PeekByte(); b == '"' {
+			return ItemSaveDate, d.ExpectDateTime(&m.SaveDate)
+		}
+		return ItemSaveDate, c.null()
+	case "PREVIEW":
+		var null bool
+		ok = d.ExpectNString(&m.Preview, &null)
+		m.HasPreview = !null
+		return ItemPreview, ok
+	}
 	_, err := d.RawValue()
 	return 0, err == nil
+}
+
+// objectID reads (id), or NIL.
+func (c *Conn) objectID(id *imap.ObjectID) bool {
+	d := c.dec
+	if !d.Special('(') {
+		return c.null()
+	}
+	return d.ExpectAtom((*string)(id)) && d.Expect(id.Valid(), "object ID") && d.ExpectSpecial(')')
+}
+
+// null reads NIL.
+func (c *Conn) null() bool {
+	var word string
+	return c.dec.ExpectAtom(&word) && c.dec.Expect(strings.EqualFold(word, "NIL"), "NIL")
+}
+
+// maxBinarySizes bounds what one response can make us hold.
+const maxBinarySizes = 2 * imap.MaxSections
+
+func (c *Conn) binarySize(m *FetchData, name string) error {
+	var n uint64
+	if c.dec.ExpectNumber64(&n) && c.dec.Expect(len(m.BinarySizes) < maxBinarySizes, "fewer sizes") {
+		m.BinarySizes = append(m.BinarySizes, BinarySize{Name: name, Size: int64(n)})
+	}
+	return c.dec.Err()
 }
 
 // upper makes ASCII letters capitals, in place.
@@ -112,14 +164,15 @@ func upper(b []byte) {
 	}
 }
 
-// sectionName reads [section]<origin> behind BODY, if that is what follows.
-func (c *Conn) sectionName() (name string, is bool) {
+// sectionName reads [section]<origin> behind BODY or the like, if that is what
+// follows.
+func (c *Conn) sectionName(kind string) (name string, is bool) {
 	if !c.dec.Special('[') {
 		return "", false
 	}
 	var part string
 	c.dec.Atom(&part)
-	name = "BODY[" + strings.ToUpper(part)
+	name = kind + "[" + strings.ToUpper(part)
 	if c.dec.SP() {
 		var fields []string
 		_ = c.dec.List(func() error {

@@ -80,6 +80,18 @@ type FetchData struct {
 	Envelope      []byte // wire form
 	Body          []byte // wire form
 	BodyStructure []byte // wire form
+	EmailID       imap.ObjectID
+	ThreadID      imap.ObjectID // "" for NIL
+	SaveDate      time.Time     // zero for NIL
+	Preview       string
+	HasPreview    bool // it was not NIL
+	BinarySizes   []BinarySize
+}
+
+// BinarySize is the size of a part without its transfer encoding.
+type BinarySize struct {
+	Name string // as in the response, in capitals: BINARY.SIZE[1.2]
+	Size int64
 }
 
 // Items is a set of FETCH items.
@@ -95,11 +107,15 @@ const (
 	ItemEnvelope
 	ItemBody
 	ItemBodyStructure
+	ItemEmailID
+	ItemThreadID
+	ItemSaveDate
+	ItemPreview
 )
 
 // SectionData is a section in a FETCH response.
 type SectionData struct {
-	Name    string // as in the response, in capitals: BODY[1.HEADER], with <offset>
+	Name    string // as in the response, in capitals: BODY[1.HEADER] or BINARY[1], with <offset>
 	Missing bool   // NIL
 	Size    int64
 	Body    io.Reader

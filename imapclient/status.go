@@ -82,6 +82,8 @@ func textOf(code imap.Code) string {
 		return "Quota exceeded"
 	case imap.CodePrivacyRequired:
 		return "Encryption is required"
+	case imap.CodeUnknownCTE:
+		return "Content-Transfer-Encoding is unknown"
 	case imap.CodeTooBig:
 		return "Too big"
 	case imap.CodeUnavailable:

@@ -3,6 +3,7 @@ package imapserver
 import (
 	"context"
 	"io"
+	"strings"
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/imapwire"
@@ -101,6 +102,11 @@ func (a *appender) parse() error {
 			return a.dec.Err()
 		}
 	}
+	if b, ok := a.dec.PeekByte(); ok && b == imapwire.AppendEmailID[0] && a.isBack() {
+		if err := a.parseEmailID(m); err != nil {
+			return err
+		}
+	}
 	literal, err := a.dec.LiteralReader()
 	if err != nil {
 		return err
@@ -115,10 +121,20 @@ func (a *appender) parse() error {
 	return a.checkSize()
 }
 
+// parseEmailID reads the one extension of APPEND that we know.
+func (a *appender) parseEmailID(m *mailbox.NewMessage) error {
+	var name, id string
+	if !a.dec.ExpectAtom(&name) || !a.dec.ExpectSP() || !a.dec.ExpectAtom(&id) || !a.dec.ExpectSP() {
+		return a.dec.Err()
+	}
+	if m.EmailID = imap.ObjectID(id); !strings.EqualFold(name, imapwire.AppendEmailID) || !m.EmailID.Valid() {
+		return imap.BadCommand("Unknown APPEND extension")
+	}
+	return nil
+}
+
 func (a *appender) checkSize() error {
 	switch {
-	case a.literal.Binary:
-		return imap.BadCommand("Binary literals are not supported")
 	case a.literal.Size == 0:
 		return imap.Errorf(imap.CodeNone, "Can't save a zero byte message") // RFC 3502 section 6.3.11
 	case a.literal.Size > a.cfg.MaxMessage:

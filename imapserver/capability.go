@@ -3,6 +3,8 @@ package imapserver
 import (
 	"context"
 	"strings"
+
+	"github.com/roost-mail/roost/imapwire"
 )
 
 // capabilityRow is a capability, where it is defined, and in which states it is
@@ -35,6 +37,11 @@ func capabilityRows() []capabilityRow {
 		{"LIST-STATUS", "RFC 5819", loggedIn, nil},
 		{"LIST-MYRIGHTS", "RFC 8440", loggedIn, nil},
 		{"STATUS=SIZE", "RFC 8438", loggedIn, nil},
+		{"BINARY", "RFC 3516", loggedIn, nil},
+		{"OBJECTID", "RFC 8474", loggedIn, nil},
+		{"SAVEDATE", "RFC 8514", loggedIn, nil},
+		{"PREVIEW", "RFC 8970", loggedIn, nil},
+		{imapwire.AppendEmailID, "docs/imap.md", loggedIn, (*session).isBack},
 		{"ACL", "RFC 4314", loggedIn, nil},
 		{"RIGHTS=texk", "RFC 4314 section 2.2", loggedIn, nil},
 	}

@@ -18,7 +18,20 @@ func (s *session) create(ctx context.Context, cmd *command) error {
 	if err := imap.CheckName(name); err != nil {
 		return err
 	}
-	return s.account().Create(ctx, name)
+	if err := s.account().Create(ctx, name); err != nil {
+		return err
+	}
+	s.tellMailboxID(ctx, cmd, name)
+	return nil
+}
+
+// tellMailboxID has the tagged OK tell what was made, who may read it. RFC 8474
+// section 4.1.
+func (s *session) tellMailboxID(ctx context.Context, cmd *command, name string) {
+	status, err := s.account().Status(ctx, name, imap.StatusMailboxID)
+	if err == nil && status.MailboxID != "" {
+		cmd.code, cmd.args = "MAILBOXID", mailboxID(status.MailboxID)
+	}
 }
 
 // deleteMailbox is DELETE. RFC 3501 section 6.3.4. If it is the selected one

@@ -36,6 +36,7 @@ type fetchRequest struct {
 	items  imap.FetchItems
 	uid    bool
 	labels []string // of items.Sections: how the response names each
+	sizes  []string // likewise of items.BinarySizes
 }
 
 // writeMessage writes one FETCH response. RFC 3501 section 7.4.2. Bodies are
@@ -79,18 +80,64 @@ func (s *session) writeMessage(req *fetchRequest, m *mailbox.Message) error {
 		item("BODYSTRUCTURE ")
 		s.enc.Raw(m.BodyStructure)
 	}
+	s.writeExtensions(req, m, item)
 	for i := range min(len(m.Sections), len(req.labels)) {
 		item(req.labels[i])
-		s.writeSection(&m.Sections[i])
+		s.writeSection(&m.Sections[i], req.items.Sections[i].Binary)
 	}
 	s.enc.RawString(")").CRLF()
 	return s.enc.Err()
 }
 
-func (s *session) writeSection(d *mailbox.SectionData) {
-	if d.Missing {
-		s.enc.RawString(" NIL")
+// writeExtensions writes the items of RFC 8474, 8514, 8970 and 3516. A message
+// has no EMAILID where its home has none.
+func (s *session) writeExtensions(req *fetchRequest, m *mailbox.Message, item func(string)) {
+	if req.items.EmailID && m.EmailID != "" {
+		item("EMAILID ")
+		s.writeObjectID(m.EmailID)
+	}
+	if req.items.ThreadID {
+		item("THREADID ")
+		s.writeObjectID(m.ThreadID)
+	}
+	if req.items.SaveDate {
+		item("SAVEDATE ")
+		if m.SaveDate.IsZero() {
+			s.enc.RawString("NIL")
+		} else {
+			s.enc.DateTime(m.SaveDate)
+		}
+	}
+	if req.items.Preview {
+		item("PREVIEW ")
+		if m.HasPreview {
+			s.enc.String(m.Preview)
+		} else {
+			s.enc.RawString("NIL")
+		}
+	}
+	for i := range min(len(m.BinarySizes), len(req.sizes)) {
+		item(req.sizes[i])
+		s.enc.SP().Number64(uint64(m.BinarySizes[i]))
+	}
+}
+
+// writeObjectID writes an ID as FETCH and STATUS show it. RFC 8474 section 7.
+func (s *session) writeObjectID(id imap.ObjectID) {
+	if id == "" {
+		s.enc.RawString("NIL")
 		return
 	}
-	s.enc.SP().Literal(d.Size, d.Body)
+	s.enc.Special('(').Atom(string(id)).Special(')')
+}
+
+func (s *session) writeSection(d *mailbox.SectionData, binary bool) {
+	switch {
+	case d.Missing:
+		s.enc.RawString(" NIL")
+	case binary:
+		s.enc.SP().Literal8(d.Size, d.Body)
+	default:
+		s.enc.SP().Literal(d.Size, d.Body)
+	}
 }

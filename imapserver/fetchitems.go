@@ -44,7 +44,8 @@ func (s *session) parseFetch(isUID bool) (imap.NumSet, *fetchRequest, error) {
 // asksAnything is false after "()", which the grammar does not have.
 func (r *fetchRequest) asksAnything() bool {
 	i := &r.items
-	return r.uid || i.Flags || i.InternalDate || i.Size || i.Envelope || i.Body || i.BodyStructure || len(i.Sections) > 0
+	return r.uid || i.Flags || i.InternalDate || i.Size || i.Envelope || i.Body || i.BodyStructure ||
+		i.EmailID || i.ThreadID || i.SaveDate || i.Preview || len(i.BinarySizes) > 0 || len(i.Sections) > 0
 }
 
 // parseFetchMacro reads what may stand without parentheses: one item, or a
@@ -95,6 +96,17 @@ func (s *session) parseFetchItem(req *fetchRequest, name string) error {
 		return req.add(imap.Section{Item: name, Kind: imap.SectionText})
 	case "BODY", "BODY.PEEK":
 		return s.parseBody(req, name == "BODY.PEEK")
+	case "BINARY", "BINARY.PEEK", "BINARY.SIZE":
+		return s.parseBinary(req, name)
+	case "EMAILID":
+		i.EmailID = true
+	case "THREADID":
+		i.ThreadID = true
+	case "SAVEDATE":
+		i.SaveDate = true
+	case "PREVIEW":
+		i.Preview = true
+		return s.parsePreview(req)
 	default:
 		return imap.BadCommand("Unknown FETCH item")
 	}
@@ -117,6 +129,52 @@ func (s *session) parseBody(req *fetchRequest, peek bool) error {
 	}
 	req.items.MarkSeen = req.items.MarkSeen || !peek
 	return req.add(sec)
+}
+
+// parseBinary reads the section behind BINARY, BINARY.PEEK and BINARY.SIZE. RFC
+// 3516 section 4.
+func (s *session) parseBinary(req *fetchRequest, name string) error {
+	if !s.dec.ExpectSpecial('[') {
+		return s.dec.Err()
+	}
+	sec, err := s.parseSection()
+	if err != nil {
+		return err
+	}
+	size := name == "BINARY.SIZE"
+	if sec.Kind != imap.SectionAll || size && sec.Partial {
+		return imap.BadCommand("Invalid section part")
+	}
+	if !size {
+		sec.Binary = true
+		req.items.MarkSeen = req.items.MarkSeen || name == "BINARY"
+		return req.add(sec)
+	}
+	if len(req.items.BinarySizes) >= imap.MaxSections {
+		return imap.BadCommand("Too many sections")
+	}
+	req.items.BinarySizes = append(req.items.BinarySizes, sec.Part)
+	req.sizes = append(req.sizes, "BINARY.SIZE"+strings.TrimPrefix(sectionLabel(&sec), "BODY"))
+	return nil
+}
+
+// parsePreview reads the modifiers of PREVIEW, if there are any. RFC 8970
+// section 6. A list of items may end behind it.
+func (s *session) parsePreview(req *fetchRequest) error {
+	if !s.dec.SPBefore('(') {
+		return s.dec.Err()
+	}
+	return s.dec.List(func() error {
+		var name string
+		if !s.dec.ExpectAtom(&name) {
+			return s.dec.Err()
+		}
+		if !strings.EqualFold(name, "LAZY") {
+			return imap.BadCommand("Unknown PREVIEW modifier")
+		}
+		req.items.PreviewLazy = true
+		return nil
+	})
 }
 
 func (req *fetchRequest) add(sec imap.Section) error {
@@ -222,6 +280,9 @@ func sectionLabel(sec *imap.Section) string {
 		return sec.Item
 	}
 	b := []byte("BODY[")
+	if sec.Binary {
+		b = []byte("BINARY[")
+	}
 	name := sectionNames()[sec.Kind]
 	for i, n := range sec.Part {
 		b = strconv.AppendInt(b, int64(n), 10)

@@ -120,6 +120,8 @@ func (p *searchParser) named(name string, depth int) (imap.SearchKey, error) {
 	switch name {
 	case "ALL":
 		return imap.SearchKey{Op: imap.SearchAll}, nil
+	case "SAVEDATESUPPORTED":
+		return imap.SearchKey{Op: imap.SearchSaveDateSupported}, nil
 	case "RECENT":
 		return recent, nil
 	case "OLD":
@@ -177,6 +179,16 @@ func (p *searchParser) withArgument(name string) (imap.SearchKey, error) {
 	case "TEXT":
 		key.Op = imap.SearchText
 		return key, p.text(&key.Text)
+	case "EMAILID", "THREADID":
+		key.Op = imap.SearchEmailID
+		if name == "THREADID" {
+			key.Op = imap.SearchThreadID
+		}
+		err := p.text(&key.Text)
+		if err == nil && !imap.ObjectID(key.Text).Valid() {
+			err = imap.BadCommand("Invalid object ID")
+		}
+		return key, err
 	case "LARGER", "SMALLER":
 		key.Op = imap.SearchLarger
 		if name == "SMALLER" {
@@ -251,6 +263,12 @@ func searchDate(name string) (imap.SearchOp, bool) {
 		return imap.SearchOn, true
 	case "SINCE":
 		return imap.SearchSince, true
+	case "SAVEDBEFORE":
+		return imap.SearchSavedBefore, true
+	case "SAVEDON":
+		return imap.SearchSavedOn, true
+	case "SAVEDSINCE":
+		return imap.SearchSavedSince, true
 	case "SENTBEFORE":
 		return imap.SearchSentBefore, true
 	case "SENTON":

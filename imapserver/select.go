@@ -58,7 +58,13 @@ func (s *session) writeInfo(info *mailbox.Info) {
 	}
 	s.writeNumberCode("UIDVALIDITY", info.UIDValidity, "UIDs valid.")
 	s.writeNumberCode("UIDNEXT", uint32(info.UIDNext), "Predicted next UID.")
+	if info.MailboxID != "" { // RFC 8474 section 4.2
+		s.enc.RawString("* OK ").Code("MAILBOXID", mailboxID(info.MailboxID)).Text("Ok.").CRLF()
+	}
 }
+
+// mailboxID is the argument of the response code MAILBOXID.
+func mailboxID(id imap.ObjectID) string { return "(" + string(id) + ")" }
 
 func (s *session) writeNumberCode(code imap.Code, n uint32, text string) {
 	s.enc.RawString("* OK ").Code(code, strconv.FormatUint(uint64(n), 10)).Text(text).CRLF()

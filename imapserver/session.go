@@ -292,5 +292,11 @@ func (s *session) closeMailbox() {
 	s.mbox, s.view, s.name, s.state = nil, nil, "", authenticated
 }
 
+// isBack reports whether the acting user is not the owner, which takes a master
+// password: another backend, or an administrator.
+func (s *session) isBack() bool {
+	return s.login != nil && s.login.Acting != "" && s.login.Acting != s.login.User
+}
+
 // account is the session's mail. Rows of the authenticated state only.
 func (s *session) account() mailbox.Account { return s.login.Account }

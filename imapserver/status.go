@@ -25,6 +25,7 @@ func statusRows() []statusRow {
 		{"UIDNEXT", core, imap.StatusUIDNext, func(e *imapwire.Encoder, s *imap.Status) { e.Number(uint32(s.UIDNext)) }},
 		{"UIDVALIDITY", core, imap.StatusUIDValidity, func(e *imapwire.Encoder, s *imap.Status) { e.Number(s.UIDValidity) }},
 		{"UNSEEN", core, imap.StatusUnseen, func(e *imapwire.Encoder, s *imap.Status) { e.Number(s.Unseen) }},
+		{"MAILBOXID", "RFC 8474 section 4.3", imap.StatusMailboxID, func(e *imapwire.Encoder, s *imap.Status) { e.Special('(').Atom(string(s.MailboxID)).Special(')') }},
 		{"SIZE", "RFC 8438", imap.StatusSize, func(e *imapwire.Encoder, s *imap.Status) { e.Number64(s.Size) }},
 		{"DELETED", "RFC 9208 section 4.1.4", imap.StatusDeleted, func(e *imapwire.Encoder, s *imap.Status) { e.Number(s.Deleted) }},
 		{"DELETED-STORAGE", "RFC 9208 section 4.1.4", imap.StatusDeletedStorage, func(e *imapwire.Encoder, s *imap.Status) { e.Number64(kibibytes(s.DeletedStorage)) }},
@@ -53,11 +54,14 @@ func (s *session) writeStatus(name string, items imap.StatusItems, status *imap.
 	s.enc.RawString("* STATUS ").Mailbox(name).SP()
 	sep := byte('(')
 	for _, r := range statusRows() {
-		if items&r.item != 0 {
+		if items&r.item != 0 && (r.item != imap.StatusMailboxID || status.MailboxID != "") {
 			s.enc.Special(sep).RawString(r.name).SP()
 			r.write(s.enc, status)
 			sep = ' '
 		}
+	}
+	if sep == '(' { // nothing that was asked for is known
+		s.enc.Special(sep)
 	}
 	s.enc.RawString(")").CRLF()
 }

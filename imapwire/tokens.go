@@ -9,6 +9,14 @@ import (
 // SP consumes one space.
 func (d *Decoder) SP() bool { return d.Special(' ') }
 
+// SPBefore consumes a space that b follows, and not b.
+func (d *Decoder) SPBefore(b byte) bool {
+	if !d.need(1) || d.buf[d.pos] != ' ' || !d.need(2) || d.buf[d.pos+1] != b {
+		return false
+	}
+	return d.advance(1)
+}
+
 // Special consumes the byte b.
 func (d *Decoder) Special(b byte) bool {
 	if !d.need(1) || d.buf[d.pos] != b {

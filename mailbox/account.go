@@ -95,6 +95,10 @@ type NewMessage struct {
 	InternalDate time.Time   // zero: now
 	Size         int64
 	Body         io.Reader // yields Size bytes, or an error
+
+	// EmailID is that of the message this is a copy of, if it is known; a home
+	// that can't keep it gives a new one.
+	EmailID imap.ObjectID
 }
 
 // One is a NextMessage of a single message.

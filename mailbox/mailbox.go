@@ -90,12 +90,13 @@ type Info struct {
 	Name           string
 	UIDValidity    uint32
 	UIDNext        imap.UID
-	UIDs           imap.UIDSet // the messages told so far
-	Recent         imap.UIDSet // those of UIDs that are recent for this session (RFC 3501 section 2.3.2)
-	Unseen         imap.UID    // first message without \Seen as of Open, 0 if none
-	HighestModSeq  imap.ModSeq // 0: the mailbox has no modification sequences (NOMODSEQ)
-	Flags          []imap.Flag // known here: system flags and keywords
-	PermanentFlags []imap.Flag // changeable by the acting user; FlagWildcard if keywords may be made
+	UIDs           imap.UIDSet   // the messages told so far
+	Recent         imap.UIDSet   // those of UIDs that are recent for this session (RFC 3501 section 2.3.2)
+	Unseen         imap.UID      // first message without \Seen as of Open, 0 if none
+	HighestModSeq  imap.ModSeq   // 0: the mailbox has no modification sequences (NOMODSEQ)
+	MailboxID      imap.ObjectID // "" where the home has none
+	Flags          []imap.Flag   // known here: system flags and keywords
+	PermanentFlags []imap.Flag   // changeable by the acting user; FlagWildcard if keywords may be made
 	ReadOnly       bool
 }
 
@@ -108,11 +109,20 @@ type Message struct {
 	FlagsChanged  bool
 	InternalDate  time.Time
 	Size          int64
-	Envelope      []byte // wire form, parentheses included
-	Body          []byte // wire form
-	BodyStructure []byte // wire form
+	Envelope      []byte        // wire form, parentheses included
+	Body          []byte        // wire form
+	BodyStructure []byte        // wire form
+	EmailID       imap.ObjectID // "" where the home has none
+	ThreadID      imap.ObjectID // "" where threads have none
+	SaveDate      time.Time     // zero where the home keeps none
+	Preview       string        // UTF-8, at most MaxPreview characters
+	HasPreview    bool          // Preview could be told; else it is shown as NIL
+	BinarySizes   []int64       // the n-th answers the n-th of FetchItems.BinarySizes; 0 if there is no such part
 	Sections      []SectionData
 }
+
+// MaxPreview bounds a preview, in characters (RFC 8970 section 3.1).
+const MaxPreview = 200
 
 // SectionData is a section of a message: the n-th of Message.Sections answers
 // the n-th of FetchItems.Sections. A part that does not exist has Missing set

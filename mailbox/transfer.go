@@ -30,7 +30,7 @@ func Transfer(ctx context.Context, from Mailbox, uids imap.UIDSet, to Account, d
 		}
 		moved = append(moved, m.UID)
 		s := m.Sections[0]
-		return &NewMessage{Flags: keep.Only(m.Flags), InternalDate: m.InternalDate, Size: s.Size, Body: s.Body}, nil
+		return &NewMessage{Flags: keep.Only(m.Flags), InternalDate: m.InternalDate, Size: s.Size, Body: s.Body, EmailID: m.EmailID}, nil
 	})
 	if err != nil {
 		return imap.CopyData{}, nil, err
@@ -46,7 +46,7 @@ var errNoBody = errors.New("message without a body")
 
 // messages yields each message whole; it lives until the next one is asked for.
 func messages(ctx context.Context, from Mailbox, uids imap.UIDSet) iter.Seq2[*Message, error] {
-	items := &imap.FetchItems{Flags: true, InternalDate: true, Sections: []imap.Section{{}}}
+	items := &imap.FetchItems{Flags: true, InternalDate: true, EmailID: true, Sections: []imap.Section{{}}}
 	return func(yield func(*Message, error) bool) {
 		stopped := false
 		err := from.Fetch(ctx, uids, items, func(m *Message) error {

@@ -69,7 +69,7 @@ func TestDecodeDigestRefuses(t *testing.T) {
 		{"a child outside", []byte{1, 5, 0, 0, 0, 2, 1 << 4, 1, 0, 2, 3, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0}, false},
 		{"two roots", append(append([]byte{1, 5, 0, 0, 0, 2}, leaf...), leaf...), false},
 		{"an unknown kind", []byte{1, 5, 0, 0, 0, 1, 3 << 4, 0, 0, 2, 3, 0, 0, 0}, false},
-		{"an unknown encoding", []byte{1, 5, 0, 0, 0, 1, 3, 0, 0, 2, 3, 0, 0, 0}, false},
+		{"an unknown encoding", []byte{1, 5, 0, 0, 0, 1, 4, 0, 0, 2, 3, 0, 0, 0}, false},
 		{"bytes that are not there", []byte{1, 5, 0, 0xff, 0xff, 0xff, 0x7f}, false},
 	}
 	for _, tt := range tests {

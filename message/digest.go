@@ -35,10 +35,12 @@ const (
 type Encoding uint8
 
 const (
-	// EncodingIdentity is 7bit, 8bit, binary, and everything unknown.
+	// EncodingIdentity is 7bit, 8bit and binary.
 	EncodingIdentity Encoding = iota
 	EncodingBase64
 	EncodingQuotedPrintable
+	// EncodingUnknown is any other. A search takes the text as it stands.
+	EncodingUnknown
 	numEncodings
 )
 

@@ -66,8 +66,10 @@ func parseEncoding(value []byte) Encoding {
 		return EncodingBase64
 	case equalFold(tok, "quoted-printable"):
 		return EncodingQuotedPrintable
+	case equalFold(tok, "7bit"), equalFold(tok, "8bit"), equalFold(tok, "binary"):
+		return EncodingIdentity
 	}
-	return EncodingIdentity
+	return EncodingUnknown
 }
 
 // extensionFields writes disposition, language and location.

@@ -115,12 +115,12 @@ func (s *sending) send(ctx context.Context, c *imapclient.Conn) error {
 	multi := c.Has("MULTIAPPEND")
 	status, err := c.Do(ctx, nil, func(e *imapwire.Encoder) {
 		e.Atom("APPEND").SP().Mailbox(peer)
-		s.write(e)
+		s.write(c, e)
 		for multi && e.Err() == nil {
 			if s.advance(); s.message == nil {
 				break
 			}
-			s.write(e)
+			s.write(c, e)
 		}
 		if s.failed != nil {
 			// Nothing but the end of the connection takes back what was begun.
@@ -139,7 +139,7 @@ func (s *sending) send(ctx context.Context, c *imapclient.Conn) error {
 }
 
 // write appends the flags, the date and the body of a message.
-func (s *sending) write(e *imapwire.Encoder) {
+func (s *sending) write(c *imapclient.Conn, e *imapwire.Encoder) {
 	m := s.message
 	e.SP()
 	if len(m.Flags) > 0 {
@@ -148,7 +148,15 @@ func (s *sending) write(e *imapwire.Encoder) {
 	if !m.InternalDate.IsZero() {
 		e.DateTime(m.InternalDate).SP()
 	}
-	e.Literal(m.Size, &bodyReader{r: m.Body, failed: &s.failed, left: m.Size})
+	if m.EmailID != "" && c.Has(imapwire.AppendEmailID) {
+		e.Atom(imapwire.AppendEmailID).SP().Atom(string(m.EmailID)).SP()
+	}
+	body := &bodyReader{r: m.Body, failed: &s.failed, left: m.Size}
+	if c.Has("BINARY") { // the message may have NUL, whoever keeps it now
+		e.Literal8(m.Size, body)
+		return
+	}
+	e.Literal(m.Size, body)
 }
 
 func (s *sending) advance() {

@@ -134,6 +134,7 @@ type selection struct {
 	uidValidity   uint32
 	uidNext       imap.UID
 	highestModSeq imap.ModSeq
+	mailboxID     imap.ObjectID
 	flags         []imap.Flag
 	permanent     []imap.Flag
 	limited       bool // PERMANENTFLAGS were told
@@ -149,6 +150,10 @@ func (s *selection) status(status *imapclient.Status) {
 		s.uidNext = imap.UID(number(status.Args))
 	case "HIGHESTMODSEQ":
 		s.highestModSeq = imap.ModSeq(number(status.Args))
+	case "MAILBOXID":
+		if id := imap.ObjectID(strings.Trim(status.Args, "()")); id.Valid() {
+			s.mailboxID = id
+		}
 	case "PERMANENTFLAGS":
 		s.permanent, s.limited = flagList(status.Args), true
 	case "READ-ONLY":
@@ -190,6 +195,7 @@ func (b *box) adopt(s *selection) error {
 		return imap.NoMailbox()
 	}
 	st.info.UIDValidity, st.denied = s.uidValidity, false
+	st.info.MailboxID = s.mailboxID
 	st.uidNext = max(st.uidNext, s.uidNext)
 	st.highestModSeq = max(st.highestModSeq, s.highestModSeq)
 	if !s.limited {

@@ -45,6 +45,14 @@ func (b *box) Fetch(ctx context.Context, uids imap.UIDSet, items *imap.FetchItem
 	if flagsAlone(items) {
 		return b.fetchFlags(ctx, uids, emit)
 	}
+	sub, err := b.substitute(ctx, items)
+	if err != nil {
+		return err
+	}
+	if sub != nil {
+		items, emit = &sub.items, sub.telling(emit)
+		defer sub.close()
+	}
 	f := newFetching(b, items, emit)
 	defer f.forget()
 	for part := range chunks(uids) {
@@ -54,6 +62,7 @@ func (b *box) Fetch(ctx context.Context, uids imap.UIDSet, items *imap.FetchItem
 			if rest.Empty() {
 				return nil
 			}
+			f.want = wanted(items, c)
 			_, err := c.Do(ctx, f.handler(), func(e *imapwire.Encoder) { f.command(e, rest, c.Has("CONDSTORE")) })
 			if f.stopped != nil {
 				return final{f.stopped}
@@ -63,6 +72,9 @@ func (b *box) Fetch(ctx context.Context, uids imap.UIDSet, items *imap.FetchItem
 		if err != nil {
 			return err
 		}
+	}
+	if sub != nil {
+		return sub.failed
 	}
 	return nil
 }
@@ -75,6 +87,7 @@ type fetching struct {
 	emit    func(*mailbox.Message) error
 	want    imapclient.Items
 	names   []string // of the sections, as responses have them
+	sizes   []string // likewise of BINARY.SIZE
 	last    imap.UID // told last
 	stopped error    // of emit
 
@@ -89,9 +102,12 @@ type fetching struct {
 }
 
 func newFetching(b *box, items *imap.FetchItems, emit func(*mailbox.Message) error) *fetching {
-	f := &fetching{box: b, items: items, emit: emit, want: wanted(items)}
+	f := &fetching{box: b, items: items, emit: emit}
 	for i := range items.Sections {
 		f.names = append(f.names, sectionName(&items.Sections[i], false))
+	}
+	for _, part := range items.BinarySizes {
+		f.sizes = append(f.sizes, sizeName(part))
 	}
 	return f
 }
@@ -101,8 +117,9 @@ func (f *fetching) handler() *imapclient.Handler {
 }
 
 // wanted are the items without which a response is not the answer. One is
-// always among them that no peer tells of by itself.
-func wanted(items *imap.FetchItems) imapclient.Items {
+// always among them that no peer tells of by itself. What the peer does not know
+// stays unknown.
+func wanted(items *imap.FetchItems, c *imapclient.Conn) imapclient.Items {
 	want := imapclient.ItemUID
 	for _, i := range []struct {
 		asked bool
@@ -114,6 +131,10 @@ func wanted(items *imap.FetchItems) imapclient.Items {
 		{items.Envelope, imapclient.ItemEnvelope},
 		{items.Body, imapclient.ItemBody},
 		{items.BodyStructure, imapclient.ItemBodyStructure},
+		{items.EmailID && c.Has("OBJECTID"), imapclient.ItemEmailID},
+		{items.ThreadID && c.Has("OBJECTID"), imapclient.ItemThreadID},
+		{items.SaveDate && c.Has("SAVEDATE"), imapclient.ItemSaveDate},
+		{items.Preview, imapclient.ItemPreview},
 	} {
 		if i.asked {
 			want |= i.item
@@ -138,6 +159,10 @@ func (f *fetching) command(e *imapwire.Encoder, uids imap.UIDSet, modSeq bool) {
 		{imapclient.ItemEnvelope, "ENVELOPE"},
 		{imapclient.ItemBody, "BODY"},
 		{imapclient.ItemBodyStructure, "BODYSTRUCTURE"},
+		{imapclient.ItemEmailID, "EMAILID"},
+		{imapclient.ItemThreadID, "THREADID"},
+		{imapclient.ItemSaveDate, "SAVEDATE"},
+		{imapclient.ItemPreview, "PREVIEW"},
 	} {
 		if f.want&i.item != 0 {
 			e.SP().RawString(i.name)
@@ -146,10 +171,17 @@ func (f *fetching) command(e *imapwire.Encoder, uids imap.UIDSet, modSeq bool) {
 	if modSeq && (f.items.ModSeq || f.items.MarkSeen) {
 		e.RawString(" MODSEQ")
 	}
+	if f.items.PreviewLazy && f.items.Preview {
+		e.RawString(" (LAZY)")
+	}
+	for _, name := range f.sizes {
+		e.SP().RawString(name)
+	}
 	for i := range f.items.Sections {
 		name := sectionName(&f.items.Sections[i], true)
 		if !f.items.MarkSeen {
-			name = "BODY.PEEK" + strings.TrimPrefix(name, "BODY")
+			kind, section, _ := strings.Cut(name, "[")
+			name = kind + ".PEEK[" + section
 		}
 		e.SP().RawString(name)
 	}
@@ -159,7 +191,7 @@ func (f *fetching) command(e *imapwire.Encoder, uids imap.UIDSet, modSeq bool) {
 	}
 }
 
-// sectionName is BODY[...] in capitals. In a command a partial fetch has the
+// sectionName is BODY[...] or BINARY[...] in capitals. In a command a partial fetch has the
 // count too.
 func sectionName(s *imap.Section, command bool) string {
 	var words []string
@@ -169,7 +201,11 @@ func sectionName(s *imap.Section, command bool) string {
 	if kind := kindNames[s.Kind]; kind != "" {
 		words = append(words, kind)
 	}
-	name := "BODY[" + strings.Join(words, ".")
+	name := "BODY["
+	if s.Binary {
+		name = "BINARY["
+	}
+	name += strings.Join(words, ".")
 	if s.Kind == imap.SectionHeaderFields || s.Kind == imap.SectionHeaderFieldsNot {
 		name += " (" + fieldNames(s.Fields, command) + ")"
 	}
@@ -182,6 +218,10 @@ func sectionName(s *imap.Section, command bool) string {
 		name += ">"
 	}
 	return name
+}
+
+func sizeName(part []int) string {
+	return "BINARY.SIZE" + strings.TrimPrefix(sectionName(&imap.Section{Part: part}, false), "BODY")
 }
 
 func fieldNames(fields []string, command bool) string {
@@ -257,7 +297,7 @@ func (f *fetching) place(name string) int {
 }
 
 func (f *fetching) complete(m *imapclient.FetchData) bool {
-	return m.Has&f.want == f.want && !slices.Contains(f.arrived, false)
+	return m.Has&f.want == f.want && len(m.BinarySizes) >= len(f.sizes) && !slices.Contains(f.arrived, false)
 }
 
 // hold keeps a section until the rest has come.
@@ -269,18 +309,29 @@ func (f *fetching) hold(s *imapclient.SectionData) (io.Reader, error) {
 	if f.held > maxFiled {
 		return nil, errors.New("hold a section: too big")
 	}
+	file, err := spool(s.Body)
+	if err != nil {
+		return nil, err
+	}
+	f.files = append(f.files, file)
+	return file, nil
+}
+
+// spool copies r into a nameless file, and goes back to its start.
+func spool(r io.Reader) (*os.File, error) {
 	file, err := os.CreateTemp("", "roost-section-*")
 	if err != nil {
 		return nil, fmt.Errorf("hold a section: %w", err)
 	}
-	f.files = append(f.files, file)
-	if err := os.Remove(file.Name()); err != nil {
-		return nil, fmt.Errorf("hold a section: %w", err)
+	err = os.Remove(file.Name())
+	if err == nil {
+		_, err = io.Copy(file, r)
 	}
-	if _, err := io.Copy(file, s.Body); err != nil {
-		return nil, fmt.Errorf("hold a section: %w", err)
+	if err == nil {
+		_, err = file.Seek(0, io.SeekStart)
 	}
-	if _, err := file.Seek(0, io.SeekStart); err != nil {
+	if err != nil {
+		_ = file.Close()
 		return nil, fmt.Errorf("hold a section: %w", err)
 	}
 	return file, nil
@@ -300,6 +351,20 @@ func (f *fetching) done(m *imapclient.FetchData) error {
 	return nil
 }
 
+// binarySizes are the sizes in the order in which they were asked for.
+func (f *fetching) binarySizes(m *imapclient.FetchData) []int64 {
+	var sizes []int64
+	for _, name := range f.sizes {
+		i := slices.IndexFunc(m.BinarySizes, func(s imapclient.BinarySize) bool { return s.Name == name })
+		if i < 0 {
+			sizes = append(sizes, 0)
+			continue
+		}
+		sizes = append(sizes, m.BinarySizes[i].Size)
+	}
+	return sizes
+}
+
 // tell gives a complete message to emit.
 func (f *fetching) tell(m *imapclient.FetchData) error {
 	f.told = true
@@ -310,6 +375,8 @@ func (f *fetching) tell(m *imapclient.FetchData) error {
 	f.message = mailbox.Message{
 		UID: m.UID, InternalDate: m.InternalDate, Size: m.Size,
 		Envelope: m.Envelope, Body: m.Body, BodyStructure: m.BodyStructure, Sections: f.sections,
+		EmailID: m.EmailID, ThreadID: m.ThreadID, SaveDate: m.SaveDate, Preview: m.Preview, HasPreview: m.HasPreview,
+		BinarySizes: f.binarySizes(m),
 	}
 	out := &f.message
 	if m.Has&(imapclient.ItemFlags|imapclient.ItemModSeq) != 0 {

@@ -12,7 +12,8 @@ import (
 // flagsAlone reports whether a FETCH asks for nothing that is not kept here.
 func flagsAlone(items *imap.FetchItems) bool {
 	return items.Flags && !items.MarkSeen && !items.ModSeq && items.ChangedSince == 0 && !items.InternalDate && !items.Size &&
-		!items.Envelope && !items.Body && !items.BodyStructure && len(items.Sections) == 0
+		!items.Envelope && !items.Body && !items.BodyStructure && len(items.Sections) == 0 &&
+		!items.EmailID && !items.ThreadID && !items.SaveDate && !items.Preview && len(items.BinarySizes) == 0
 }
 
 // fetchFlags answers from what the peer has told of flags, which is kept for

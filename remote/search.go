@@ -16,6 +16,7 @@ func (b *box) Search(ctx context.Context, program *imap.SearchKey) (mailbox.Foun
 		found = mailbox.Found{UIDs: uids, ModSeq: modSeq}
 	}}
 	err := b.do(ctx, true, func(c *imapclient.Conn) error {
+		program := forPeer(program, c)
 		_, err := c.Do(ctx, h, func(e *imapwire.Encoder) {
 			e.RawString("UID SEARCH ")
 			if c.Has("ESEARCH") {
@@ -38,6 +39,36 @@ func (b *box) Search(ctx context.Context, program *imap.SearchKey) (mailbox.Foun
 		return err
 	})
 	return found, err
+}
+
+// forPeer is the program without the keys that a peer does not know. No message
+// there has an object ID, and internal dates stand in for save dates (RFC 8514
+// section 4.3).
+func forPeer(k *imap.SearchKey, c *imapclient.Conn) *imap.SearchKey {
+	objectIDs, saveDates := c.Has("OBJECTID"), c.Has("SAVEDATE")
+	if objectIDs && saveDates {
+		return k
+	}
+	out := *k
+	switch k.Op {
+	case imap.SearchEmailID, imap.SearchThreadID:
+		if !objectIDs {
+			out = imap.SearchKey{Op: imap.SearchOr}
+		}
+	case imap.SearchSaveDateSupported:
+		if !saveDates {
+			out = imap.SearchKey{Op: imap.SearchOr}
+		}
+	case imap.SearchSavedBefore, imap.SearchSavedOn, imap.SearchSavedSince:
+		if !saveDates {
+			out.Op = imap.SearchBefore + (k.Op - imap.SearchSavedBefore)
+		}
+	}
+	out.Keys = make([]imap.SearchKey, len(k.Keys))
+	for i := range k.Keys {
+		out.Keys[i] = *forPeer(&k.Keys[i], c)
+	}
+	return &out
 }
 
 // plain reports whether all texts are ASCII.
@@ -89,6 +120,12 @@ func writeKey(e *imapwire.Encoder, k *imap.SearchKey) {
 		e.RawString("BODY ").String(k.Text)
 	case imap.SearchText:
 		e.RawString("TEXT ").String(k.Text)
+	case imap.SearchEmailID:
+		e.RawString("EMAILID ").Atom(k.Text)
+	case imap.SearchThreadID:
+		e.RawString("THREADID ").Atom(k.Text)
+	case imap.SearchSaveDateSupported:
+		e.RawString("SAVEDATESUPPORTED")
 	default:
 		writeNumberKey(e, k)
 	}
@@ -113,6 +150,12 @@ func writeNumberKey(e *imapwire.Encoder, k *imap.SearchKey) {
 		e.RawString("SENTON ").Date(k.Date)
 	case imap.SearchSentSince:
 		e.RawString("SENTSINCE ").Date(k.Date)
+	case imap.SearchSavedBefore:
+		e.RawString("SAVEDBEFORE ").Date(k.Date)
+	case imap.SearchSavedOn:
+		e.RawString("SAVEDON ").Date(k.Date)
+	case imap.SearchSavedSince:
+		e.RawString("SAVEDSINCE ").Date(k.Date)
 	default:
 		e.RawString("ALL")
 	}

@@ -25,6 +25,7 @@ func statusItems() []statusItem {
 		{"UIDVALIDITY", imap.StatusUIDValidity, nil},
 		{"UNSEEN", imap.StatusUnseen, nil},
 		{"HIGHESTMODSEQ", imap.StatusHighestModSeq, []string{"CONDSTORE", "QRESYNC"}},
+		{"MAILBOXID", imap.StatusMailboxID, []string{"OBJECTID"}},
 		{"SIZE", imap.StatusSize, []string{"STATUS=SIZE", "IMAP4rev2"}},
 		{"DELETED", imap.StatusDeleted, []string{"QUOTA=RES-MESSAGE", "IMAP4rev2"}},
 		{"DELETED-STORAGE", imap.StatusDeletedStorage, []string{"QUOTA=RES-STORAGE"}},

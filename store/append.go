@@ -21,6 +21,7 @@ type incoming struct {
 	seen   bool
 	date   packedTime
 	digest []byte
+	email  objectID
 }
 
 // Append implements mailbox.Account.
@@ -132,6 +133,10 @@ func (s *Session) receiveOne(spooler *spooler, m *mailbox.NewMessage) (in incomi
 		return in, err
 	}
 	in.digest = digest.Append(nil)
+	var known bool
+	if in.email, known = parseEmailID(m.EmailID); !known {
+		in.email = newObjectID()
+	}
 	return in, nil
 }
 
@@ -159,7 +164,7 @@ func (b *builder) deliver(m *box, messages []incoming, v view) (data imap.Append
 	for i := range messages {
 		in := &messages[i]
 		rec := &recMessage{
-			box: m.id, modseq: b.modseq(), date: in.date, saved: b.seconds(), email: newObjectID(),
+			box: m.id, modseq: b.modseq(), date: in.date, saved: b.seconds(), email: in.email,
 			flags: in.flags, seen: in.seen, reader: reader, size: uint32(in.body.size), digest: in.digest,
 		}
 		if rec.uid, err = b.uid(m); err != nil {

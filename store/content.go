@@ -20,12 +20,14 @@ type contents struct {
 	buf     []byte
 	rec     recMessage
 	raw     []byte // the digest as it was read
+	email   objectID
 	digest  message.Digest
 }
 
 // content is a message in its segment. It is valid until the next is opened.
 type content struct {
 	digest *message.Digest
+	email  objectID
 	file   io.ReaderAt
 	off    int64 // where the body begins
 	size   int64
@@ -83,7 +85,7 @@ func (c *contents) open(at place) (*content, error) {
 	if err := c.digest.Decode(c.raw); err != nil {
 		return nil, fmt.Errorf("%w: %w", errFormat, err)
 	}
-	return &content{digest: &c.digest, file: r.file, off: at.off + frameLen + f.head, size: f.body, sum: f.bodySum}, nil
+	return &content{digest: &c.digest, email: c.email, file: r.file, off: at.off + frameLen + f.head, size: f.body, sum: f.bodySum}, nil
 }
 
 // record reads a head. The segment may have grown since it was opened.
@@ -106,17 +108,19 @@ func (c *contents) record(r *segmentReader, off int64) (frame, []byte, error) {
 	return readRecord(r.file, r.salt, off, r.size, c.buf)
 }
 
-// digestOf finds the digest in the head of a record.
+// digestOf finds the digest in the head of a record, and sets email.
 func (c *contents) digestOf(kind recordType, head []byte) ([]byte, error) {
 	d := &decoder{buf: head}
 	switch kind {
 	case typeMessage:
 		c.rec.flags.keywords = c.rec.flags.keywords[:0]
 		c.rec.decode(d)
+		c.email = c.rec.email
 		return c.rec.digest, d.end()
 	case typeBlob:
 		var r recBlob
 		r.decode(d)
+		c.email = r.email
 		return r.digest, d.end()
 	}
 	return nil, fmt.Errorf("%w: type %d is no message", errFormat, kind)
@@ -172,6 +176,9 @@ var specifiers = [...]message.Specifier{
 
 // section finds the bytes that s asks for.
 func (c *content) section(s *imap.Section) (mailbox.SectionData, error) {
+	if s.Binary {
+		return c.binary(s)
+	}
 	off, length, ok := c.digest.Section(s.Part, specifiers[s.Kind])
 	if !ok || off < 0 || length < 0 || off+length > c.size {
 		return mailbox.SectionData{Missing: true}, nil
@@ -196,6 +203,48 @@ func (c *content) section(s *imap.Section) (mailbox.SectionData, error) {
 		data.Body = &checkedReader{r: data.Body, left: n, want: c.sum}
 	}
 	return data, nil
+}
+
+// binary finds a section without its transfer encoding.
+func (c *content) binary(s *imap.Section) (mailbox.SectionData, error) {
+	part, ok := c.digest.Content(s.Part)
+	if !ok {
+		return mailbox.SectionData{Missing: true}, nil
+	}
+	body, err := c.body()
+	if err != nil {
+		return mailbox.SectionData{}, err
+	}
+	from, count := int64(0), c.size
+	if s.Partial {
+		from, count = int64(s.Offset), int64(s.Count)
+	}
+	n, r, err := part.Range(body, from, count)
+	return mailbox.SectionData{Size: n, Body: r}, undecodable(err)
+}
+
+// binarySize is BINARY.SIZE of a part. Nothing keeps it: a part is read once.
+func (c *content) binarySize(path []int) (int64, error) {
+	part, ok := c.digest.Content(path)
+	if !ok {
+		return 0, nil
+	}
+	body, err := c.body()
+	if err != nil {
+		return 0, err
+	}
+	n, err := part.Size(body)
+	return n, undecodable(err)
+}
+
+func undecodable(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, message.ErrUnknownEncoding):
+		return imap.Wrap(imap.CodeUnknownCTE, "Content-Transfer-Encoding is unknown", err)
+	}
+	return unreadable(err)
 }
 
 // smallBody is how large a message may be to be read whole before any of it is

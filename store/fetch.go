@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
@@ -14,7 +15,7 @@ func (h *handle) Fetch(ctx context.Context, uids imap.UIDSet, items *imap.FetchI
 	f := fetcher{
 		items:  items,
 		cursor: cursor{h: h, uids: uids, since: items.ChangedSince},
-		digest: items.Envelope || items.Body || items.BodyStructure || len(items.Sections) > 0,
+		digest: items.Envelope || items.Body || items.BodyStructure || asksContent(items),
 	}
 	f.cursor.bodies = f.digest
 	f.contents.account = h.session.account
@@ -49,6 +50,11 @@ func (h *handle) Fetch(ctx context.Context, uids imap.UIDSet, items *imap.FetchI
 	}
 }
 
+// asksContent reports whether something is asked that no digest file has.
+func asksContent(i *imap.FetchItems) bool {
+	return len(i.Sections) > 0 || len(i.BinarySizes) > 0 || i.EmailID || i.Preview
+}
+
 // fetcher is one FETCH on its way.
 type fetcher struct {
 	items    *imap.FetchItems
@@ -56,9 +62,10 @@ type fetcher struct {
 	digest   bool // something is asked that needs the digest
 	contents contents
 	digests  digests
+	matcher  message.Matcher
 	out      mailbox.Message
 	scratch  []byte
-	damaged  error // of the first message that can't be read
+	damaged  error // of a message that can't be read
 }
 
 // structure adds what a digest has.
@@ -96,12 +103,12 @@ func (f *fetcher) markSeen(ctx context.Context) (imap.UIDSet, error) {
 }
 
 func (f *fetcher) emitAll(marked imap.UIDSet, emit func(*mailbox.Message) error) error {
-	if f.digest && len(f.items.Sections) == 0 {
+	if f.digest && !asksContent(f.items) {
 		f.digests.begin(f.contents.account, f.cursor.h.box.id, f.cursor.rows)
 	}
 	for i := range f.cursor.rows {
 		r := &f.cursor.rows[i]
-		f.out = mailbox.Message{UID: r.uid, Sections: f.out.Sections[:0], FlagsChanged: marked.Contains(r.uid)}
+		f.out = mailbox.Message{UID: r.uid, Sections: f.out.Sections[:0], BinarySizes: f.out.BinarySizes[:0], FlagsChanged: marked.Contains(r.uid)}
 		if f.items.Flags || f.out.FlagsChanged {
 			f.out.Flags = r.flags
 		}
@@ -114,9 +121,15 @@ func (f *fetcher) emitAll(marked imap.UIDSet, emit func(*mailbox.Message) error)
 		if f.items.Size {
 			f.out.Size = int64(r.size)
 		}
+		if f.items.SaveDate {
+			f.out.SaveDate = time.Unix(int64(r.saved), 0).UTC()
+		}
 		if f.digest {
 			switch err := f.content(r); {
 			case errors.Is(err, errExpunged):
+				continue
+			case imap.CodeOf(err) == imap.CodeUnknownCTE:
+				f.damaged = err
 				continue
 			case imap.CodeOf(err) == imap.CodeCorruption:
 				f.contents.report(r, err)
@@ -133,6 +146,20 @@ func (f *fetcher) emitAll(marked imap.UIDSet, emit func(*mailbox.Message) error)
 	return nil
 }
 
+// preview adds the preview, which is made from the text each time.
+func (f *fetcher) preview(c *content) error {
+	body, err := c.body()
+	if err != nil {
+		return err
+	}
+	f.out.Preview, err = f.matcher.Preview(body, c.digest, mailbox.MaxPreview)
+	f.out.HasPreview = err == nil
+	if err != nil {
+		return unreadable(err)
+	}
+	return nil
+}
+
 // content adds what is read from the digest file or the log.
 func (f *fetcher) content(r *seenRow) error {
 	if d := f.digests.find(r); d != nil {
@@ -144,6 +171,21 @@ func (f *fetcher) content(r *seenRow) error {
 		return err
 	}
 	f.structure(c.digest)
+	if f.items.EmailID {
+		f.out.EmailID = c.email.emailID()
+	}
+	for _, part := range f.items.BinarySizes {
+		n, err := c.binarySize(part)
+		if err != nil {
+			return err
+		}
+		f.out.BinarySizes = append(f.out.BinarySizes, n)
+	}
+	if f.items.Preview {
+		if err := f.preview(c); err != nil {
+			return err
+		}
+	}
 	for i := range f.items.Sections {
 		s, err := c.section(&f.items.Sections[i])
 		if err != nil {

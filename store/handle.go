@@ -62,7 +62,7 @@ func (s *Session) open(name string, readOnly bool) (*handle, *box, error) {
 	}
 	h := &handle{session: s, box: b, view: s.view, version: b.now()}
 	b.handles[h] = struct{}{}
-	h.info = mailbox.Info{Name: name, UIDValidity: b.uidValidity, ReadOnly: readOnly, UIDNext: 1}
+	h.info = mailbox.Info{Name: name, UIDValidity: b.uidValidity, MailboxID: b.objectID.mailboxID(), ReadOnly: readOnly, UIDNext: 1}
 	h.advance(&mailbox.Changes{})
 	h.info.Unseen = imap.UID(h.firstUnseen())
 	return h, nil, nil
@@ -236,13 +236,17 @@ type seenRow struct {
 	seen   bool
 	date   packedTime
 	size   uint32
+	saved  uint32
 	blob   uint32
 	at     place // of blob
 }
 
+// savedDay is the day of the save date in UTC, in days since 1970.
+func (m *seenRow) savedDay() int64 { return int64(m.saved) / 86400 }
+
 // see is what the view sees of a row. The caller holds account.mu.
 func (h *handle) see(r *row) seenRow {
-	m := seenRow{uid: imap.UID(r.uid), date: r.date, size: r.size}
+	m := seenRow{uid: imap.UID(r.uid), date: r.date, size: r.size, saved: r.saved}
 	modseq := r.modseq
 	if h.view.private {
 		own := h.reader().at(r.uid)

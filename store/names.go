@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/roost-mail/roost/imap"
 )
 
 // objectID names something for good, all over the world: an account, a
@@ -27,6 +29,21 @@ func parseObjectID(s string) (id objectID, err error) {
 	}
 	copy(id[:], b)
 	return id, nil
+}
+
+// mailboxID and emailID are ids as clients see them: RFC 8474 section 7 wants no
+// digit at the beginning, and letters of one case.
+func (id objectID) mailboxID() imap.ObjectID { return imap.ObjectID("F" + id.String()) }
+func (id objectID) emailID() imap.ObjectID   { return imap.ObjectID("M" + id.String()) }
+
+// parseEmailID is the inverse of emailID. Ids of other servers are not ok.
+func parseEmailID(s imap.ObjectID) (id objectID, ok bool) {
+	text, ok := strings.CutPrefix(string(s), "M")
+	if !ok {
+		return id, false
+	}
+	id, err := parseObjectID(text)
+	return id, err == nil && id.emailID() == s
 }
 
 func randomUint64() uint64 {

@@ -90,7 +90,7 @@ func compile(k *imap.SearchKey) *term {
 			t.cost = max(t.cost, sub.cost)
 		}
 		slices.SortStableFunc(t.terms, func(a, b *term) int { return a.cost - b.cost })
-	case imap.SearchSentBefore, imap.SearchSentOn, imap.SearchSentSince:
+	case imap.SearchSentBefore, imap.SearchSentOn, imap.SearchSentSince, imap.SearchEmailID:
 		t.cost = costDigest
 	case imap.SearchHeader:
 		t.cost = costHeader
@@ -119,8 +119,10 @@ type searcher struct {
 func (s *searcher) matches(t *term) (bool, error) {
 	k := t.key
 	switch k.Op {
-	case imap.SearchAll:
+	case imap.SearchAll, imap.SearchSaveDateSupported:
 		return true, nil
+	case imap.SearchThreadID:
+		return false, nil // there are none
 	case imap.SearchAnd, imap.SearchOr:
 		return s.matchesList(t)
 	case imap.SearchNot:
@@ -145,6 +147,12 @@ func (s *searcher) matches(t *term) (bool, error) {
 		return s.row.date.day() == t.day, nil
 	case imap.SearchSince:
 		return s.row.date.day() >= t.day, nil
+	case imap.SearchSavedBefore:
+		return s.row.savedDay() < t.day, nil
+	case imap.SearchSavedOn:
+		return s.row.savedDay() == t.day, nil
+	case imap.SearchSavedSince:
+		return s.row.savedDay() >= t.day, nil
 	}
 	return s.matchesContent(t)
 }
@@ -176,6 +184,8 @@ func (s *searcher) matchesContent(t *term) (bool, error) {
 	switch t.key.Op {
 	case imap.SearchSentBefore, imap.SearchSentOn, imap.SearchSentSince:
 		return s.matchesSent(t), nil
+	case imap.SearchEmailID:
+		return s.content.email.emailID() == imap.ObjectID(t.key.Text), nil
 	case imap.SearchHeader:
 		return s.matchesHeader(t)
 	case imap.SearchBody, imap.SearchText:

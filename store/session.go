@@ -145,6 +145,7 @@ func (s *Session) status(name string, items imap.StatusItems) (imap.Status, *box
 		Messages: b.messages, UIDNext: imap.UID(b.uidNext), UIDValidity: b.uidValidity,
 		Unseen: b.unseen, HighestModSeq: imap.ModSeq(s.st.highest(b, s.view)),
 		Size: b.sums.size, Deleted: b.sums.deleted, DeletedStorage: b.sums.deletedSize,
+		MailboxID: b.objectID.mailboxID(),
 	}
 	if s.view.private {
 		status.Unseen = b.messages

@@ -75,6 +75,7 @@ func (a *account) Status(_ context.Context, name string, _ imap.StatusItems) (im
 		UIDNext:       b.uidNext,
 		UIDValidity:   b.uidValidity,
 		HighestModSeq: b.highestModSeq(a.reader),
+		MailboxID:     b.id,
 	}
 	for _, m := range b.messages {
 		if !m.seenBy(a.reader) {
@@ -250,7 +251,10 @@ func (a *account) readMessage(m *mailbox.NewMessage) (*msg, error) {
 	if int64(len(body)) != m.Size {
 		return nil, fmt.Errorf("read message: %w", io.ErrUnexpectedEOF)
 	}
-	msg := &msg{date: m.InternalDate, body: body, digest: message.ScanBytes(body)}
+	msg := &msg{date: m.InternalDate, body: body, digest: message.ScanBytes(body), email: m.EmailID}
+	if !msg.email.Valid() {
+		msg.email = newObjectID()
+	}
 	if msg.date.IsZero() {
 		msg.date = time.Now()
 	}

@@ -1,6 +1,7 @@
 package mailboxmem
 
 import (
+	"crypto/rand"
 	"slices"
 	"time"
 
@@ -16,6 +17,7 @@ type reader string
 // box is a mailbox. Mail.mu guards it.
 type box struct {
 	name        string
+	id          imap.ObjectID
 	uidValidity uint32
 	uidNext     imap.UID
 	recentFrom  imap.UID // messages from here on are recent for the next owner's session
@@ -40,6 +42,8 @@ type expunged struct {
 // msg is a message of one box. A copy is a new message.
 type msg struct {
 	uid    imap.UID
+	email  imap.ObjectID
+	saved  time.Time
 	date   time.Time
 	body   []byte
 	digest *message.Digest
@@ -55,18 +59,21 @@ type seenMark struct {
 
 func newBox(name string, uidValidity uint32, entries []mailbox.Entry) *box {
 	return &box{
-		name: name, uidValidity: uidValidity, uidNext: 1, recentFrom: 1,
+		name: name, id: newObjectID(), uidValidity: uidValidity, uidNext: 1, recentFrom: 1,
 		entries: entries, handles: map[*handle]struct{}{},
 		lastModSeq: 1, shared: 1, private: map[reader]imap.ModSeq{},
 	}
 }
+
+// newObjectID makes an ID that nothing else has.
+func newObjectID() imap.ObjectID { return imap.ObjectID("M" + rand.Text()) }
 
 // take puts a copy of m at the end, with everyone's own \Seen.
 func (b *box) take(m *msg) imap.UID {
 	b.lastModSeq++
 	b.shared = b.lastModSeq
 	c := &msg{
-		uid: b.uidNext, date: m.date, body: m.body, digest: m.digest,
+		uid: b.uidNext, email: m.email, saved: time.Now().UTC().Truncate(time.Second), date: m.date, body: m.body, digest: m.digest,
 		flags: m.flags, modSeq: b.shared, seen: map[reader]seenMark{},
 	}
 	for r, mark := range m.seen {

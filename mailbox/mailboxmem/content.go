@@ -9,7 +9,7 @@ import (
 )
 
 // content adds to out what items ask of the message itself. It needs no lock.
-func (m *msg) content(items *imap.FetchItems, out *mailbox.Message) {
+func (m *msg) content(items *imap.FetchItems, out *mailbox.Message) (err error) {
 	if items.InternalDate {
 		out.InternalDate = m.date
 	}
@@ -25,9 +25,34 @@ func (m *msg) content(items *imap.FetchItems, out *mailbox.Message) {
 	if items.BodyStructure {
 		out.BodyStructure = m.digest.BodyStructure
 	}
-	for i := range items.Sections {
-		out.Sections = append(out.Sections, m.section(&items.Sections[i]))
+	if items.EmailID {
+		out.EmailID = m.email
 	}
+	if items.SaveDate {
+		out.SaveDate = m.saved
+	}
+	if items.Preview {
+		var matcher message.Matcher
+		if out.Preview, err = matcher.Preview(bytes.NewReader(m.body), m.digest, mailbox.MaxPreview); err != nil {
+			return err
+		}
+		out.HasPreview = true
+	}
+	for _, part := range items.BinarySizes {
+		data, err := m.section(&imap.Section{Part: part, Binary: true})
+		if err != nil {
+			return err
+		}
+		out.BinarySizes = append(out.BinarySizes, data.Size)
+	}
+	for i := range items.Sections {
+		data, err := m.section(&items.Sections[i])
+		if err != nil {
+			return err
+		}
+		out.Sections = append(out.Sections, data)
+	}
+	return nil
 }
 
 // specifiers are the names of package message for the kinds of sections.
@@ -40,10 +65,13 @@ var specifiers = [...]message.Specifier{
 	imap.SectionMIME:            message.SectionMIME,
 }
 
-func (m *msg) section(s *imap.Section) mailbox.SectionData {
+func (m *msg) section(s *imap.Section) (mailbox.SectionData, error) {
+	if s.Binary {
+		return m.binary(s)
+	}
 	off, length, ok := m.digest.Section(s.Part, specifiers[s.Kind])
 	if !ok {
-		return mailbox.SectionData{Missing: true}
+		return mailbox.SectionData{Missing: true}, nil
 	}
 	data := m.body[off : off+length]
 	if s.Kind == imap.SectionHeaderFields || s.Kind == imap.SectionHeaderFieldsNot {
@@ -53,7 +81,24 @@ func (m *msg) section(s *imap.Section) mailbox.SectionData {
 		from := min(int64(s.Offset), int64(len(data)))
 		data = data[from:min(from+int64(s.Count), int64(len(data)))]
 	}
-	return mailbox.SectionData{Size: int64(len(data)), Body: bytes.NewReader(data)}
+	return mailbox.SectionData{Size: int64(len(data)), Body: bytes.NewReader(data)}, nil
+}
+
+// binary is a section without its transfer encoding.
+func (m *msg) binary(s *imap.Section) (mailbox.SectionData, error) {
+	part, ok := m.digest.Content(s.Part)
+	if !ok {
+		return mailbox.SectionData{Missing: true}, nil
+	}
+	from, count := int64(0), int64(len(m.body))
+	if s.Partial {
+		from, count = int64(s.Offset), int64(s.Count)
+	}
+	n, body, err := part.Range(bytes.NewReader(m.body), from, count)
+	if err != nil {
+		return mailbox.SectionData{}, imap.Wrap(imap.CodeUnknownCTE, "Content-Transfer-Encoding is unknown", err)
+	}
+	return mailbox.SectionData{Size: n, Body: body}, nil
 }
 
 // matchesContent decides the search keys that look into the message.

@@ -13,17 +13,21 @@ func (h *handle) Fetch(_ context.Context, uids imap.UIDSet, items *imap.FetchIte
 	if err != nil {
 		return err
 	}
+	var failed error
 	for uid := range present.All() {
 		out, m := h.pick(uid, items)
 		if m == nil {
 			continue
 		}
-		m.content(items, out)
+		if err := m.content(items, out); err != nil {
+			failed = err // told when all others were
+			continue
+		}
 		if err := emit(out); err != nil {
 			return err
 		}
 	}
-	return nil
+	return failed
 }
 
 // present are those of uids that exist.

@@ -30,7 +30,7 @@ type handle struct {
 func newHandle(a *account, b *box, readOnly bool) *handle {
 	h := &handle{account: a, box: b, readOnly: readOnly, told: map[imap.UID]imap.ModSeq{}}
 	b.handles[h] = struct{}{}
-	h.info = mailbox.Info{Name: b.name, UIDValidity: b.uidValidity, ReadOnly: readOnly}
+	h.info = mailbox.Info{Name: b.name, UIDValidity: b.uidValidity, MailboxID: b.id, ReadOnly: readOnly}
 	c := h.changes()
 	h.tell(c)
 	for _, m := range b.messages {

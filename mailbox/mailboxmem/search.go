@@ -34,8 +34,12 @@ func (h *handle) Search(_ context.Context, program *imap.SearchKey) (mailbox.Fou
 // matches is RFC 9051 section 6.4.4, read literally.
 func (m *msg) matches(k *imap.SearchKey, r reader) (bool, error) {
 	switch k.Op {
-	case imap.SearchAll:
+	case imap.SearchAll, imap.SearchSaveDateSupported:
 		return true, nil
+	case imap.SearchEmailID:
+		return m.email == imap.ObjectID(k.Text), nil
+	case imap.SearchThreadID:
+		return false, nil
 	case imap.SearchAnd, imap.SearchOr:
 		return m.matchesList(k, r)
 	case imap.SearchNot:
@@ -57,6 +61,12 @@ func (m *msg) matches(k *imap.SearchKey, r reader) (bool, error) {
 		return dayOf(m.date).Equal(k.Date), nil
 	case imap.SearchSince:
 		return !dayOf(m.date).Before(k.Date), nil
+	case imap.SearchSavedBefore:
+		return dayOf(m.saved).Before(k.Date), nil
+	case imap.SearchSavedOn:
+		return dayOf(m.saved).Equal(k.Date), nil
+	case imap.SearchSavedSince:
+		return !dayOf(m.saved).Before(k.Date), nil
 	}
 	return m.matchesContent(k)
 }

@@ -24,6 +24,7 @@ func FuzzResponses(f *testing.F) {
 		"* OK\r\n* ACL a b lr \"c d\" lrs\r\n* MYRIGHTS a lrx\r\n* LISTRIGHTS a b l r s\r\nR1 OK [COPYUID 1 2:3 4:5] x\r\n",
 		"* OK\r\n* 1 FETCH (ENVELOPE (NIL {3}\r\na)b (\"\\\"\")) BODYSTRUCTURE ((1)) INTERNALDATE \" 1-Jan-2026 00:00:00 +0000\")\r\n+ x\r\n",
 		"* BYE [UNAVAILABLE] later\r\n",
+		"* OK\r\n* 1 FETCH (EMAILID (M1) THREADID NIL SAVEDATE NIL PREVIEW {2}\r\nab BINARY.SIZE[1.2] 7 BINARY[1]<2> ~{2}\r\n\x00b)\r\n* STATUS a (MAILBOXID (F-_))\r\nR1 OK\r\n",
 	} {
 		f.Add([]byte(seed))
 	}

@@ -151,7 +151,7 @@ func TestIdleIsPrompt(t *testing.T) {
 		sendLine(t, c, "a LOGIN ann secret")
 		wantLine(t, r, "a OK …")
 		sendLine(t, c, "b SELECT INBOX")
-		for range 6 {
+		for range 7 {
 			wantLine(t, r, "* …")
 		}
 		wantLine(t, r, "b OK …")

@@ -56,7 +56,7 @@ func testTLS(t *testing.T, wrap func(net.Listener) net.Listener) {
 	wantLine(t, r, "* OK …")
 	sendLine(t, conn, "a LOGIN ann secret\r\nb SELECT INBOX\r\nc IDLE")
 	wantLine(t, r, "a OK …")
-	for range 6 {
+	for range 7 {
 		wantLine(t, r, "* …")
 	}
 	wantLine(t, r, "b OK …")

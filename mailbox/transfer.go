@@ -46,7 +46,7 @@ var errNoBody = errors.New("message without a body")
 
 // messages yields each message whole; it lives until the next one is asked for.
 func messages(ctx context.Context, from Mailbox, uids imap.UIDSet) iter.Seq2[*Message, error] {
-	items := &imap.FetchItems{Flags: true, InternalDate: true, EmailID: true, Sections: []imap.Section{{}}}
+	items := &imap.FetchItems{Flags: true, InternalDate: true, EmailID: true, Sections: []imap.Section{{Binary: true}}}
 	return func(yield func(*Message, error) bool) {
 		stopped := false
 		err := from.Fetch(ctx, uids, items, func(m *Message) error {

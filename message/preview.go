@@ -47,7 +47,7 @@ func (m *Matcher) Preview(r io.ReaderAt, d *Digest, limit int) (string, error) {
 func (d *Digest) readable(found []int32, i int32) []int32 {
 	p := &d.Parts[i]
 	switch {
-	case p.Kind == KindLeaf && (p.IsText() || i == 0):
+	case p.Kind == KindLeaf && p.IsText():
 		return append(found, i)
 	case p.Kind != KindMultipart:
 		return found

@@ -205,6 +205,10 @@ func (d *dovecot) fixture(*testing.T) mailboxtest.Fixture {
 			"Search/OnOtherDay":              "maildir keeps no time zones",
 			"Search/SentBefore":              "a message without a date is of 1970",
 			"Expunge/CommandsSkipWhatIsGone": "expunged messages are answered for with made-up values",
+			"Items/EmailID":                  "there are no object IDs",
+			"Items/EmailIDOfACopy":           "there are no object IDs",
+			"Items/MailboxID":                "there are no object IDs",
+			"Items/Preview":                  "an inline element of HTML parts words",
 			"Sync/GoneStaysGone":             "an index that was made anew at once is taken for the old one",
 		},
 	}

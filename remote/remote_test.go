@@ -136,8 +136,15 @@ func TestAgainstRoost(t *testing.T) {
 func TestAgainstOldServer(t *testing.T) {
 	mailboxtest.Test(t, func(t *testing.T) mailboxtest.Fixture {
 		b := newBackend(t)
-		b.hides = []string{"LITERAL+", "SASL-IR", "IDLE", "UIDPLUS", "ESEARCH", "MULTIAPPEND", "MOVE", "ACL"}
-		return b.fixture()
+		b.hides = []string{"LITERAL+", "SASL-IR", "IDLE", "UIDPLUS", "ESEARCH", "MULTIAPPEND", "MOVE", "ACL", "BINARY", "OBJECTID", "SAVEDATE", "PREVIEW"}
+		f := b.fixture()
+		f.Skip["Items/NULComesBack"] = "nothing but BINARY can send NUL"
+		f.Skip["Items/EmailID"] = "there are no object IDs"
+		f.Skip["Items/EmailIDOfACopy"] = "there are no object IDs"
+		f.Skip["Items/MailboxID"] = "there are no object IDs"
+		f.Skip["Items/SearchSaveDate"] = "internal dates stand in for save dates"
+		f.Skip["Items/SaveDate"] = "there are no save dates"
+		return f
 	})
 }
 

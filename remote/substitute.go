@@ -9,6 +9,7 @@ import (
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/imapclient"
+	"github.com/roost-mail/roost/imapwire"
 	"github.com/roost-mail/roost/mailbox"
 	mime "github.com/roost-mail/roost/message"
 )
@@ -36,15 +37,17 @@ type substitute struct {
 
 // substitute is nil if the peer knows all that is asked for.
 func (b *box) substitute(ctx context.Context, items *imap.FetchItems) (*substitute, error) {
-	binary, preview := len(items.BinarySizes) > 0, items.Preview
+	binary, whole, preview := len(items.BinarySizes) > 0, false, items.Preview
 	for i := range items.Sections {
 		binary = binary || items.Sections[i].Binary
+		whole = whole || items.Sections[i].Binary && len(items.Sections[i].Part) == 0
 	}
 	if !binary && !preview {
 		return nil, nil
 	}
 	err := b.do(ctx, true, func(c *imapclient.Conn) error {
-		binary = binary && !c.Has("BINARY")
+		// Of other servers' BINARY[], some is not the message as it stands.
+		binary = binary && !c.Has("BINARY") || whole && !c.Has(imapwire.AppendEmailID)
 		preview = preview && !c.Has("PREVIEW")
 		return nil
 	})
@@ -71,7 +74,8 @@ func newSubstitute(items *imap.FetchItems, binary, preview bool) *substitute {
 	}
 	for i := range items.Sections {
 		sec := items.Sections[i]
-		decode := binary && sec.Binary
+		decode := binary && sec.Binary && len(sec.Part) > 0
+		sec.Binary = sec.Binary && !binary
 		s.decode = append(s.decode, decode)
 		if decode {
 			s.places = append(s.places, s.addPart(sec.Part))
@@ -88,11 +92,11 @@ func (s *substitute) add(sec imap.Section) int {
 }
 
 // addPart asks for a part and, ahead of it, the header that tells its encoding.
-// The message itself has none: of it no header is looked at.
+// The message itself has none, whatever its header says.
 func (s *substitute) addPart(part []int) int {
 	header := imap.Section{Part: part, Kind: imap.SectionMIME}
 	if len(part) == 0 {
-		header = imap.Section{Kind: imap.SectionHeader, Partial: true, Count: 1}
+		header = imap.Section{Kind: imap.SectionText, Partial: true, Count: 1}
 	}
 	at := s.add(header)
 	s.add(imap.Section{Part: part})

@@ -223,6 +223,9 @@ func (a *account) Append(_ context.Context, name string, next mailbox.NextMessag
 	}
 	var uids imap.UIDSet
 	for _, msg := range fresh {
+		if !msg.email.Valid() {
+			msg.email = a.mail.newID()
+		}
 		uids = uids.Union(imap.UIDSetOf(b.take(msg)))
 	}
 	b.wake()
@@ -252,9 +255,6 @@ func (a *account) readMessage(m *mailbox.NewMessage) (*msg, error) {
 		return nil, fmt.Errorf("read message: %w", io.ErrUnexpectedEOF)
 	}
 	msg := &msg{date: m.InternalDate, body: body, digest: message.ScanBytes(body), email: m.EmailID}
-	if !msg.email.Valid() {
-		msg.email = newObjectID()
-	}
 	if msg.date.IsZero() {
 		msg.date = time.Now()
 	}

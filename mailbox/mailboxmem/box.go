@@ -1,7 +1,6 @@
 package mailboxmem
 
 import (
-	"crypto/rand"
 	"slices"
 	"time"
 
@@ -59,14 +58,11 @@ type seenMark struct {
 
 func newBox(name string, uidValidity uint32, entries []mailbox.Entry) *box {
 	return &box{
-		name: name, id: newObjectID(), uidValidity: uidValidity, uidNext: 1, recentFrom: 1,
+		name: name, uidValidity: uidValidity, uidNext: 1, recentFrom: 1,
 		entries: entries, handles: map[*handle]struct{}{},
 		lastModSeq: 1, shared: 1, private: map[reader]imap.ModSeq{},
 	}
 }
-
-// newObjectID makes an ID that nothing else has.
-func newObjectID() imap.ObjectID { return imap.ObjectID("M" + rand.Text()) }
 
 // take puts a copy of m at the end, with everyone's own \Seen.
 func (b *box) take(m *msg) imap.UID {

@@ -9,6 +9,7 @@
 package mailboxmem
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 
@@ -25,6 +26,7 @@ type Mail struct {
 	boxes        map[string]*box
 	subscribed   map[string]map[string]bool // names, by acting user
 	lastValidity uint32
+	lastID       int
 	shareVersion uint64
 	published    uint64
 }
@@ -53,10 +55,17 @@ func (m *Mail) As(acting string, privateSeen bool) mailbox.Account {
 	return a
 }
 
+// newID makes an ID that nothing else of this owner has.
+func (m *Mail) newID() imap.ObjectID {
+	m.lastID++
+	return imap.ObjectID(fmt.Sprintf("M%x-%d", m.owner, m.lastID))
+}
+
 // add makes an empty mailbox. No mailbox ever gets the UIDVALIDITY of another.
 func (m *Mail) add(name string, entries []mailbox.Entry) *box {
 	m.lastValidity++
 	b := newBox(name, m.lastValidity, entries)
+	b.id = m.newID()
 	m.boxes[name] = b
 	return b
 }

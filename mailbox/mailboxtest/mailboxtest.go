@@ -57,6 +57,7 @@ func Test(t *testing.T, open func(t *testing.T) Fixture) {
 		{name: "Append", tests: appendTests()},
 		{name: "Open", tests: openTests()},
 		{name: "Fetch", tests: fetchTests()},
+		{name: "Items", tests: itemTests()},
 		{name: "Search", tests: searchTests()},
 		{name: "Store", tests: storeTests()},
 		{name: "Expunge", tests: expungeTests()},

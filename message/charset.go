@@ -1,7 +1,7 @@
 package message
 
 import (
-	"encoding/binary"
+	"bytes"
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding"
@@ -17,16 +17,46 @@ import (
 // unlabelled mail is one of the two.
 type charsetDecoder struct {
 	decoder transform.Transformer // nil: pass through
-	held    []byte                // an incomplete character
+	ascii   bool                  // ASCII text is decoded to itself
+	same    map[encoding.Encoding]bool
+	held    []byte // an incomplete character
 	heldBuf [32]byte
 }
 
 func (c *charsetDecoder) reset(charset []byte) {
 	c.held = c.heldBuf[:0]
-	c.decoder = nil
+	c.decoder, c.ascii = nil, true
 	if enc := lookupCharset(charset); enc != nil {
-		c.decoder = enc.NewDecoder()
+		c.decoder, c.ascii = enc.NewDecoder(), c.keepsASCII(enc)
 	}
+}
+
+// keepsASCII says whether ASCII text means itself in a charset. In those in
+// which some of it shifts to another alphabet, not all of it does.
+func (c *charsetDecoder) keepsASCII(enc encoding.Encoding) bool {
+	same, known := c.same[enc]
+	if !known {
+		all := make([]byte, utf8.RuneSelf)
+		for i := range all {
+			all[i] = byte(i)
+		}
+		text, err := enc.NewDecoder().Bytes(all)
+		same = err == nil && bytes.Equal(text, all)
+		if c.same == nil {
+			c.same = map[encoding.Encoding]bool{}
+		}
+		c.same[enc] = same
+	}
+	return same
+}
+
+// plain says whether src, which is what comes next, is its own text.
+func (c *charsetDecoder) plain(src []byte) bool {
+	if len(c.held) > 0 || !c.ascii {
+		return false
+	}
+	n := asciiLen(src)
+	return n == len(src) || c.decoder == nil && utf8.Valid(src[n:])
 }
 
 // lookupCharset finds a charset by its name in mail: nil is one that passes
@@ -141,16 +171,4 @@ func appendUTF8(dst, src []byte, last bool) ([]byte, int) {
 		i += size
 	}
 	return dst, i
-}
-
-// asciiLen is how many bytes at the start of b are ASCII.
-func asciiLen(b []byte) int {
-	n := 0
-	for len(b)-n >= 8 && binary.NativeEndian.Uint64(b[n:])&0x8080808080808080 == 0 {
-		n += 8
-	}
-	for n < len(b) && b[n] < utf8.RuneSelf {
-		n++
-	}
-	return n
 }

@@ -17,6 +17,7 @@ const (
 // use one for many messages. It is for one goroutine at a time.
 type Matcher struct {
 	raw     []byte // as read
+	scratch []byte
 	decoded []byte // without transfer encoding
 	text    []byte // UTF-8
 	window  []byte // folded text, as far as a match can reach back
@@ -32,7 +33,7 @@ type Matcher struct {
 // only be there. SEARCH HEADER, SUBJECT, FROM …: RFC 9051 section 6.4.4.
 func (m *Matcher) Header(header []byte, field string, n *Needle) bool {
 	for f := range Fields(header) {
-		if len(f.Name) > 0 && equalFold(f.Name, field) && (n.Empty() || m.value(f.Value, n)) {
+		if len(f.Name) > 0 && equalFold(f.Name, field) && (n.Empty() || !m.lacks(f.Value, n) && m.value(f.Value, n)) {
 			return true
 		}
 	}
@@ -82,13 +83,16 @@ func (m *Matcher) parts(r io.ReaderAt, d *Digest, n *Needle, withHeader func(int
 
 // header searches the fields of a header, each as "Name: value".
 func (m *Matcher) header(r io.ReaderAt, p *Part, n *Needle) (bool, error) {
-	size := int(min(p.HeaderLen, maxSearchedHeader))
-	m.raw = grow(m.raw[:0], size)[:size]
-	if err := readFull(r, m.raw, p.HeaderOff); err != nil {
+	raw, err := m.read(r, p.HeaderOff, min(p.HeaderLen, maxSearchedHeader))
+	if err != nil || m.lacks(raw, n) {
 		return false, err
 	}
-	for f := range Fields(m.raw) {
-		m.text = append(append(m.text[:0], f.Name...), ": "...)
+	for f := range Fields(raw) {
+		if m.lacks(f.Raw, n) {
+			continue
+		}
+		m.text, _ = appendUTF8(m.text[:0], f.Name, true)
+		m.text = append(m.text, ": "...)
 		m.text = m.words.append(m.text, f.Value)
 		m.window = m.window[:0]
 		if m.feed(m.text, n) {
@@ -97,6 +101,17 @@ func (m *Matcher) header(r io.ReaderAt, p *Part, n *Needle) (bool, error) {
 	}
 	return false, nil
 }
+
+// lacks says that no field of a raw header, or of a piece of one, contains the
+// needle. It says so only if the text stands there as it was sent.
+func (m *Matcher) lacks(raw []byte, n *Needle) bool {
+	if asciiLen(raw) < len(raw) || bytes.Contains(raw, wordStart) || bytes.IndexByte(raw, 0) >= 0 {
+		return false
+	}
+	return !n.ascii || !n.run.in(raw, &m.scratch)
+}
+
+var wordStart = []byte("=?")
 
 // part searches the decoded text of a part.
 func (m *Matcher) part(r io.ReaderAt, p *Part, n *Needle) (found bool, err error) {
@@ -113,36 +128,100 @@ func (m *Matcher) decode(r io.ReaderAt, p *Part, yield func([]byte) bool) error 
 	m.transfer = transferDecoder{encoding: p.Encoding}
 	m.charset.reset(p.Charset)
 	off, end := p.BodyOff(), p.BodyOff()+p.BodyLen
+	chunk := int64(chunkSize)
+	if _, whole := r.(Memory); whole {
+		chunk = end - off
+	}
 	for off < end {
-		n := int(min(chunkSize, end-off))
-		m.raw = grow(m.raw[:0], n)[:n]
-		if err := readFull(r, m.raw, off); err != nil {
+		n := min(chunk, end-off)
+		decoded, err := m.read(r, off, n)
+		if err != nil {
 			return err
 		}
-		off += int64(n)
-		decoded := m.raw
+		off += n
 		if p.Encoding != EncodingIdentity {
-			m.decoded = m.transfer.decode(m.decoded[:0], m.raw, off == end)
+			m.decoded = m.transfer.decode(m.decoded[:0], decoded, off == end)
 			decoded = m.decoded
 		}
-		m.text = m.charset.decode(m.text[:0], decoded, off == end)
-		if !yield(m.text) {
+		text := decoded
+		if !m.charset.plain(decoded) {
+			m.text = m.charset.decode(m.text[:0], decoded, off == end)
+			text = m.text
+		}
+		if !yield(text) {
 			return nil
 		}
 	}
 	return nil
 }
 
-// feed folds the next piece of text and searches it together with the end of
-// what came before.
+// Memory is a message in memory.
+type Memory []byte
+
+// ReadAt implements io.ReaderAt.
+func (m Memory) ReadAt(b []byte, off int64) (int, error) {
+	if off < 0 || off > int64(len(m)) {
+		return 0, io.EOF
+	}
+	n := copy(b, m[off:])
+	if n < len(b) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// read is n bytes at off. They are not to be changed, and valid until the next
+// call.
+func (m *Matcher) read(r io.ReaderAt, off, n int64) ([]byte, error) {
+	if mem, whole := r.(Memory); whole {
+		if off < 0 || n < 0 || off+n > int64(len(mem)) {
+			return nil, io.ErrUnexpectedEOF
+		}
+		return mem[off : off+n], nil
+	}
+	m.raw = grow(m.raw[:0], int(n))[:n]
+	return m.raw, readFull(r, m.raw, off)
+}
+
+// feed searches the next piece of text together with the end of what came before.
 func (m *Matcher) feed(text []byte, n *Needle) bool {
+	if asciiLen(text) == len(text) {
+		return m.feedASCII(text, n)
+	}
 	m.window = m.folder.append(m.window, text)
 	if bytes.Contains(m.window, n.folded) {
 		return true
 	}
+	m.keep(n)
+	return false
+}
+
+// feedASCII is feed without a copy of all of text.
+func (m *Matcher) feedASCII(text []byte, n *Needle) bool {
+	if n.ascii && n.find.in(text, &m.scratch) {
+		return true
+	}
+	seam := len(n.folded) - 1
+	if len(m.window) > 0 {
+		m.window = appendUpper(m.window, text[:min(seam, len(text))])
+		if bytes.Contains(m.window, n.folded) {
+			return true
+		}
+	} else {
+		m.window = appendUpper(m.window, text[max(len(text)-seam, 0):])
+		return false
+	}
+	if len(text) > seam {
+		m.window = appendUpper(m.window[:0], text[len(text)-seam:])
+	}
+	m.keep(n)
+	return false
+}
+
+// keep leaves of the window what a match may begin in.
+func (m *Matcher) keep(n *Needle) {
 	keep := min(len(n.folded)-1, len(m.window))
 	m.window = append(m.window[:0], m.window[len(m.window)-keep:]...)
-	return false
 }
 
 // AppendText appends the body of a part as UTF-8 text, without its transfer

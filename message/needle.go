@@ -14,13 +14,34 @@ import (
 // a character with a mark is the same whether written as one character or as
 // two. So é is found by É and by e, but e is not found by é. It is close to
 // the collation i;unicode-casemap.
-type Needle struct{ folded []byte }
+type Needle struct {
+	folded []byte
+	ascii  bool
+	find   finder // of folded, if that is ASCII
+	run    finder // of the longest piece of folded without spaces and colons, likewise
+}
 
 // NewNeedle makes a needle of UTF-8 text.
 func NewNeedle(text string) *Needle {
 	var f folder
 	valid, _ := appendUTF8(nil, []byte(text), true)
-	return &Needle{folded: f.append(nil, valid)}
+	n := &Needle{folded: f.append(nil, valid)}
+	if n.ascii = asciiLen(n.folded) == len(n.folded); n.ascii {
+		n.find, n.run = newFinder(n.folded), newFinder(longestRun(n.folded))
+	}
+	return n
+}
+
+// longestRun is the longest piece of text that lies within one field of a
+// header, as it was sent, if text does.
+func longestRun(text []byte) []byte {
+	var longest []byte
+	for run := range bytes.FieldsFuncSeq(text, func(r rune) bool { return r <= ' ' || r == ':' }) {
+		if len(run) > len(longest) {
+			longest = run
+		}
+	}
+	return longest
 }
 
 // Empty is true of a needle that every text contains.
@@ -52,17 +73,27 @@ func (f *folder) append(dst, text []byte) []byte {
 		dst = appendUpper(dst, text[:n])
 		text = text[n:]
 		for len(text) > 0 && text[0] >= utf8.RuneSelf {
-			r, size := utf8.DecodeRune(text)
-			if int(r) < len(f.cache) {
-				c := &f.cache[r]
-				if c.n == 0 {
-					c.n = uint8(copy(c.utf8[:], appendFolded(nil, r)))
-				}
-				dst = append(dst, c.utf8[:c.n]...)
+			r, size := rune(text[0]&0x1f)<<6, 2 // of most that cache has room for
+			if text[0] < 0xe0 && len(text) > 1 {
+				r |= rune(text[1] & 0x3f)
 			} else {
-				dst = appendFolded(dst, r)
+				r, size = utf8.DecodeRune(text)
 			}
 			text = text[size:]
+			if int(r) >= len(f.cache) {
+				dst = appendFolded(dst, r)
+				continue
+			}
+			c := &f.cache[r]
+			switch c.n {
+			case 2:
+				dst = append(dst, c.utf8[0], c.utf8[1])
+			case 0:
+				c.n = uint8(copy(c.utf8[:], appendFolded(nil, r)))
+				fallthrough
+			default:
+				dst = append(dst, c.utf8[:c.n]...)
+			}
 		}
 	}
 	return dst
@@ -90,18 +121,6 @@ func appendFolded(dst []byte, r rune) []byte {
 // isIdeograph is true of the many characters that have neither case nor marks.
 func isIdeograph(r rune) bool {
 	return r >= 0x3400 && r < 0xa000 || r >= 0xac00 && r <= 0xd7a3
-}
-
-// appendUpper appends ASCII text with its letters in upper case.
-func appendUpper(dst, text []byte) []byte {
-	from := len(dst)
-	dst = append(dst, text...)
-	for i, c := range dst[from:] {
-		if c-'a' < 26 {
-			dst[from+i] = c - ('a' - 'A')
-		}
-	}
-	return dst
 }
 
 // foldRune is the smallest of the characters that differ from r in case only.

@@ -51,9 +51,25 @@ func base64Value(c byte) uint32 {
 	return 64
 }
 
+// base64Table is base64Value of all characters.
+var base64Table = func() (table [256]uint8) {
+	for c := range table {
+		table[c] = uint8(base64Value(byte(c)))
+	}
+	return table
+}()
+
 func (t *transferDecoder) base64(dst, src []byte) []byte {
-	for _, c := range src {
-		v := base64Value(c)
+	for len(src) > 0 {
+		if t.n == 0 {
+			var n int
+			if dst, n = appendQuads(dst, src); n == len(src) {
+				break
+			}
+			src = src[n:]
+		}
+		v, c := uint32(base64Table[src[0]]), src[0]
+		src = src[1:]
 		if v == 64 {
 			if c == '=' {
 				dst = t.endBase64(dst)
@@ -67,6 +83,24 @@ func (t *transferDecoder) base64(dst, src []byte) []byte {
 		}
 	}
 	return dst
+}
+
+// appendQuads decodes whole groups of four characters, up to the first that has
+// another character in it, and says how many characters those were.
+func appendQuads(dst, src []byte) ([]byte, int) {
+	dst = grow(dst, len(src)/4*3)
+	n, end := 0, len(dst)
+	out := dst[:cap(dst)]
+	for len(src)-n >= 4 {
+		a, b, c, d := base64Table[src[n]], base64Table[src[n+1]], base64Table[src[n+2]], base64Table[src[n+3]]
+		if (a|b|c|d)&64 != 0 {
+			break
+		}
+		bits := uint32(a)<<18 | uint32(b)<<12 | uint32(c)<<6 | uint32(d)
+		out[end], out[end+1], out[end+2] = byte(bits>>16), byte(bits>>8), byte(bits)
+		n, end = n+4, end+3
+	}
+	return dst[:end], n
 }
 
 // endBase64 writes the bytes of an incomplete group.

@@ -17,7 +17,9 @@ import (
 type contents struct {
 	account *account
 	files   map[uint32]*segmentReader
-	buf     []byte
+	last    *segmentReader // has the window
+	bodies  bool           // more than heads is wanted
+	dense   bool           // messages are wanted in the order in which they lie
 	rec     recMessage
 	raw     []byte // the digest as it was read
 	email   objectID
@@ -28,7 +30,7 @@ type contents struct {
 type content struct {
 	digest *message.Digest
 	email  objectID
-	file   io.ReaderAt
+	reader *segmentReader
 	off    int64 // where the body begins
 	size   int64
 	sum    uint32
@@ -41,13 +43,49 @@ func (c *contents) close() {
 	}
 }
 
+// denseGap is how far apart messages may lie to be read in one piece.
+const denseGap = 16 << 10
+
+// begin takes notice of the messages that will be opened next.
+func (c *contents) begin(rows []seenRow) {
+	near := 0
+	for i := 1; i < len(rows); i++ {
+		before, at := rows[i-1].at, rows[i].at
+		gap := at.off - before.off
+		if c.bodies {
+			gap -= int64(rows[i-1].size)
+		}
+		if at.seg == before.seg && gap > 0 && gap < denseGap {
+			near++
+		}
+	}
+	c.dense = near > len(rows)/2
+}
+
+// aim has the reader read as much at once as pays for a message.
+func (c *contents) aim(r *segmentReader, row *seenRow) {
+	if c.last != r {
+		if c.last != nil {
+			r.win, c.last.win = c.last.win[:0], nil
+		}
+		c.last = r
+	}
+	r.ahead = minRead
+	if c.bodies {
+		r.ahead += min(int64(row.size), smallBody)
+	}
+	if c.dense {
+		r.ahead = scanWindow
+	}
+}
+
 // errExpunged says that a message went away while it was about to be read.
 var errExpunged = errors.New("message was expunged")
 
 // openRow finds a message. Its segment may have been rewritten since its place
 // was looked up: then it is looked up again, once.
 func (c *contents) openRow(r *seenRow) (*content, error) {
-	m, err := c.open(r.at)
+	m, err := c.open(r)
 	if errors.Is(err, fs.ErrNotExist) {
 		a := c.account
 		a.mu.RLock()
@@ -58,7 +96,7 @@ func (c *contents) openRow(r *seenRow) (*content, error) {
 		}
 		r.at = b.place()
 		a.mu.RUnlock()
-		m, err = c.open(r.at)
+		m, err = c.open(r)
 		if errors.Is(err, fs.ErrNotExist) {
 			a.log.Error("segment is missing", "user", a.user, "dir", a.disk.dir, "segment", r.at.seg, "uid", r.uid)
 		}
@@ -69,31 +107,31 @@ func (c *contents) openRow(r *seenRow) (*content, error) {
 	return m, nil
 }
 
-// open finds the message at a place.
-func (c *contents) open(at place) (*content, error) {
-	r, err := c.segment(at.seg)
+// open finds the message at its place.
+func (c *contents) open(row *seenRow) (*content, error) {
+	r, err := c.segment(row.at.seg)
 	if err != nil {
 		return nil, err
 	}
-	f, head, err := c.record(r, at.off)
+	c.aim(r, row)
+	f, head, err := c.record(r, row.at.off)
 	if err != nil {
 		return nil, err
 	}
-	if c.raw, err = c.digestOf(f.kind, head); err != nil {
+	digest, err := c.digestOf(f.kind, head)
+	if err != nil {
 		return nil, err
 	}
+	c.raw = append(c.raw[:0], digest...) // head goes when the body is read
 	if err := c.digest.Decode(c.raw); err != nil {
 		return nil, fmt.Errorf("%w: %w", errFormat, err)
 	}
-	return &content{digest: &c.digest, email: c.email, file: r.file, off: at.off + frameLen + f.head, size: f.body, sum: f.bodySum}, nil
+	return &content{digest: &c.digest, email: c.email, reader: r, off: row.at.off + frameLen + f.head, size: f.body, sum: f.bodySum}, nil
 }
 
 // record reads a head. The segment may have grown since it was opened.
 func (c *contents) record(r *segmentReader, off int64) (frame, []byte, error) {
-	if c.buf == nil {
-		c.buf = make([]byte, minRead)
-	}
-	f, head, err := readRecord(r.file, r.salt, off, r.size, c.buf)
+	f, head, err := r.record(off)
 	if !errors.Is(err, errDamaged) {
 		return f, head, err
 	}
@@ -104,8 +142,8 @@ func (c *contents) record(r *segmentReader, off int64) (frame, []byte, error) {
 	if size <= r.size {
 		return f, nil, err
 	}
-	r.size = size
-	return readRecord(r.file, r.salt, off, r.size, c.buf)
+	r.size, r.win = size, r.win[:0]
+	return r.record(off)
 }
 
 // digestOf finds the digest in the head of a record, and sets email.
@@ -255,10 +293,10 @@ const smallBody = 128 << 10
 // body is the whole message.
 func (c *content) body() (io.ReaderAt, error) {
 	if c.size > smallBody {
-		return io.NewSectionReader(c.file, c.off, c.size), nil
+		return io.NewSectionReader(c.reader.file, c.off, c.size), nil
 	}
 	if c.mem == nil {
-		mem, err := c.read(0, c.size)
+		mem, err := c.read(0, c.size) // nothing else is read of this message after it
 		if err != nil {
 			return nil, err
 		}
@@ -267,7 +305,7 @@ func (c *content) body() (io.ReaderAt, error) {
 		}
 		c.mem = mem
 	}
-	return bytes.NewReader(c.mem), nil
+	return message.Memory(c.mem), nil
 }
 
 // checkedReader fails at the end if what was read does not have the checksum.
@@ -299,10 +337,11 @@ func (c *content) header(off, length int64) ([]byte, error) {
 	return c.read(off, length)
 }
 
+// read is valid until the next is read.
 func (c *content) read(off, length int64) ([]byte, error) {
-	b := make([]byte, length)
-	if err := readFull(c.file, b, c.off+off); err != nil {
-		return nil, imap.Wrap(imap.CodeCorruption, "Message is damaged", err)
+	b, err := c.reader.peek(c.off+off, length)
+	if err != nil {
+		return nil, unreadable(err)
 	}
 	return b, nil
 }

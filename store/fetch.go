@@ -18,7 +18,7 @@ func (h *handle) Fetch(ctx context.Context, uids imap.UIDSet, items *imap.FetchI
 		digest: items.Envelope || items.Body || items.BodyStructure || asksContent(items),
 	}
 	f.cursor.bodies = f.digest
-	f.contents.account = h.session.account
+	f.contents.account, f.contents.bodies = h.session.account, len(items.Sections) > 0 || len(items.BinarySizes) > 0 || items.Preview
 	defer f.contents.close()
 	defer f.digests.close()
 	for {
@@ -106,6 +106,7 @@ func (f *fetcher) emitAll(marked imap.UIDSet, emit func(*mailbox.Message) error)
 	if f.digest && !asksContent(f.items) {
 		f.digests.begin(f.contents.account, f.cursor.h.box.id, f.cursor.rows)
 	}
+	f.contents.begin(f.cursor.rows)
 	for i := range f.cursor.rows {
 		r := &f.cursor.rows[i]
 		f.out = mailbox.Message{UID: r.uid, Sections: f.out.Sections[:0], BinarySizes: f.out.BinarySizes[:0], FlagsChanged: marked.Contains(r.uid)}

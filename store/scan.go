@@ -13,6 +13,8 @@ type segmentReader struct {
 	size int64 // of what counts: the sealed length, or all
 	win  []byte
 	at   int64 // where win lies in the file
+
+	ahead int64 // how much is read at once, at least; never nothing
 }
 
 const scanWindow = 256 << 10
@@ -56,7 +58,7 @@ func (r *segmentReader) peek(off, n int64) ([]byte, error) {
 		return nil, errDamaged
 	}
 	if off < r.at || off+n > r.at+int64(len(r.win)) {
-		want := min(max(n, scanWindow), r.size-off)
+		want := min(max(n, r.ahead), r.size-off)
 		if int64(cap(r.win)) < want {
 			r.win = make([]byte, want)
 		}
@@ -258,5 +260,5 @@ func (d *disk) openSegment(account objectID, name fileName, sealed int64) (*segm
 	if sealed > 0 {
 		size = sealed
 	}
-	return &segmentReader{file: f, salt: h.salt, size: size}, nil
+	return &segmentReader{file: f, salt: h.salt, size: size, ahead: scanWindow}, nil
 }

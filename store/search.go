@@ -15,7 +15,7 @@ func (h *handle) Search(ctx context.Context, program *imap.SearchKey) (mailbox.F
 	s := searcher{ctx: ctx, cursor: cursor{h: h, uids: imap.UIDRange(1, 1<<32-1)}}
 	root := compile(program)
 	s.cursor.bodies = root.cost > costRow
-	s.contents.account = h.session.account
+	s.contents.account, s.contents.bodies = h.session.account, root.cost == costBody
 	defer s.contents.close()
 	var found []imap.UID
 	var highest imap.ModSeq
@@ -30,6 +30,7 @@ func (h *handle) Search(ctx context.Context, program *imap.SearchKey) (mailbox.F
 		if !more {
 			break
 		}
+		s.contents.begin(s.cursor.rows)
 		for i := range s.cursor.rows {
 			match, err := s.decide(&s.cursor.rows[i], root)
 			if err != nil {
@@ -195,6 +196,7 @@ func (s *searcher) matchesContent(t *term) (bool, error) {
 }
 
 func (s *searcher) matchesText(t *term) (bool, error) {
+	s.header = nil // reading the body ends it
 	body, err := s.content.body()
 	if err != nil {
 		return false, err

@@ -234,7 +234,7 @@ func (c *checker) digests(entry digestEntry) {
 			c.bad("%s: UID %d has content %d, not %d", entry.Name, rec.uid, b.rows[i].blob, rec.blob)
 			return
 		}
-		if _, err := files.open(blob.place()); err == nil && !bytes.Equal(files.raw, rec.digest) {
+		if _, err := files.open(&seenRow{at: blob.place()}); err == nil && !bytes.Equal(files.raw, rec.digest) {
 			c.bad("%s: the digest of UID %d is not that in the log", entry.Name, rec.uid)
 		}
 	})
@@ -248,7 +248,7 @@ func (c *checker) digests(entry digestEntry) {
 
 // verify reads a message and compares its checksum.
 func (c *contents) verify(at place, size uint32) error {
-	m, err := c.open(at)
+	m, err := c.open(&seenRow{at: at, size: size})
 	if err != nil {
 		return err
 	}
@@ -365,11 +365,11 @@ func Cat(dir, mailbox string, uid imap.UID, w io.Writer) error {
 	}
 	files := contents{account: a}
 	defer files.close()
-	m, err := files.open(blob.place())
+	m, err := files.open(&seenRow{at: blob.place()})
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(w, io.NewSectionReader(m.file, m.off, m.size))
+	_, err = io.Copy(w, io.NewSectionReader(m.reader.file, m.off, m.size))
 	return err
 }
 

@@ -29,6 +29,7 @@ func (p *parser) build(eff *section) *Settings {
 	for _, kid := range eff.children("userdb") {
 		s.Auth.Userdbs = append(s.Auth.Userdbs, p.userdb(kid))
 	}
+	p.buildTLS(s, eff)
 	s.Listeners = p.listeners(s, eff.child("service", "imap-login"))
 	s.Namespaces = p.namespaces(s, eff)
 	s.Director.Enabled = len(s.Director.MailServers) > 0
@@ -86,7 +87,7 @@ func seriesName(name string, n int) string {
 }
 
 // listeners are the ports of imap-login. The listener imap is there without
-// being declared; no listener with TLS is opened.
+// being declared, and with TLS imaps too.
 func (p *parser) listeners(s *Settings, service *section) []Listener {
 	if !slices.Contains(s.General.Protocols, "imap") {
 		return nil
@@ -95,8 +96,10 @@ func (p *parser) listeners(s *Settings, service *section) []Listener {
 	if service != nil {
 		blocks = service.children("inet_listener")
 	}
-	if service == nil || service.child("inet_listener", "imap") == nil {
-		blocks = append([]*section{newSection("inet_listener", "imap", Pos{})}, blocks...)
+	for _, name := range []string{"imaps", "imap"} {
+		if (name == "imap" || s.TLS.Mode != "no") && (service == nil || service.child("inet_listener", name) == nil) {
+			blocks = append([]*section{newSection("inet_listener", name, Pos{})}, blocks...)
+		}
 	}
 	var ls []Listener
 	taken := map[string]string{}
@@ -125,8 +128,8 @@ func (p *parser) listener(s *Settings, b *section) []Listener {
 	if in.port == 0 {
 		return nil
 	}
-	if in.ssl {
-		p.warnf(b.pos, "inet_listener %s: no port is opened: %s", b.name, whyTLS)
+	if in.ssl && s.TLS.Mode == "no" {
+		p.warnf(b.pos, "inet_listener %s: no port is opened: ssl = no, or there is no ssl_cert", b.name)
 		return nil
 	}
 	addrs := s.General.Listen
@@ -135,7 +138,7 @@ func (p *parser) listener(s *Settings, b *section) []Listener {
 	}
 	var ls []Listener
 	for _, a := range addrs {
-		ls = append(ls, Listener{Service: "imap-login", Name: b.name, Address: wildcard(a), Port: in.port, Pos: b.pos})
+		ls = append(ls, Listener{Service: "imap-login", Name: b.name, Address: wildcard(a), Port: in.port, TLS: in.ssl, Pos: b.pos})
 	}
 	return ls
 }

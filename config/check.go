@@ -60,7 +60,7 @@ func (p *parser) checkAuth(s *Settings) {
 	if len(s.Listeners) == 0 {
 		return
 	}
-	if a.DisablePlaintext {
+	if a.DisablePlaintext && s.TLS.Mode == "no" {
 		p.warnf(s.Where("disable_plaintext_auth"),
 			"disable_plaintext_auth = yes, and there is no TLS: only this machine and login_trusted_networks can log in")
 	}
@@ -201,6 +201,12 @@ func (p *parser) checkImapc(s *Settings) {
 func (p *parser) checkImapcValues(im *Imapc, at func(string) Pos, where string) {
 	if im.MaxIdleTime == 0 {
 		p.errorf(at("imapc_max_idle_time"), "%simapc_max_idle_time: 0 is not possible", where)
+	}
+	if im.SSL != "no" && !im.SSLVerify {
+		p.warnf(at("imapc_ssl_verify"), "%simapc_ssl_verify = no: whoever is between can read mail and passwords", where)
+	}
+	if im.SSL == "imaps" && im.Host != "" && at("imapc_port").IsZero() {
+		p.warnf(at("imapc_ssl"), "%simapc_ssl = imaps: imapc_port is not set and stays %d", where, im.Port)
 	}
 	if strings.HasSuffix(im.ListPrefix, "/") {
 		p.errorf(at("imapc_list_prefix"), "%simapc_list_prefix: it must not end with the separator", where)

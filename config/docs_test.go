@@ -21,7 +21,8 @@ A name that is not here is an error. A name that ends in ` + "`*`" + ` stands fo
 In the column "default", "" is an empty value. Marks: **%** the value may hold variables like ` + "`%u`" + `;
 **user** a userdb field may set it for one user, as ` + "`userdb_NAME`" + `; **secret** ` + "`roost config show`" + ` hides it.
 
-The blocks ` + "`local`, `remote` and `local_name`" + ` are refused: Roost has one set of settings for all connections.
+The blocks ` + "`local NET { }` and `local_name NAME { }`" + `, also the second in the first, hold certificates: ` + "`ssl_cert`, `ssl_key`, `ssl_alt_cert` and `ssl_alt_key`" + `.
+Other settings in them, and the block ` + "`remote`" + `, are refused: Roost has one set of settings for all connections.
 ` + "`protocol imap { }`" + ` and ` + "`protocol !NAME { }`" + ` lie over the rest; other protocols' blocks are read and not used.
 ` + "`dict { }`, `metric { }` and `event_exporter { }`" + ` are read and not used.
 `

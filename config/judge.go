@@ -49,14 +49,28 @@ func (p *parser) judgeBlock(parent *section, kind, name string) (string, bool) {
 		return kind + ": the block needs a name", false
 	case name != "" && rule.name == nameNone:
 		return kind + ": the block has no name", false
-	case kind == "local" || kind == "remote" || kind == "local_name":
-		return kind + ": refused: Roost has one set of settings for all connections", false
+	case kind == "remote" || isLocal(parent.kind) && kind != "local_name":
+		return kind + ": refused: " + whyOneSet, false
+	case kind == "local":
+		return judgeLocal(name)
 	case kind == "protocol":
 		return judgeProtocol(name)
 	case kind == "service":
 		return judgeService(name)
 	case (kind == "passdb" || kind == "userdb") && name != "" && parent.child(kind, name) != nil:
 		return fmt.Sprintf("%s %s: there is one of this name already", kind, name), false
+	}
+	return "", true
+}
+
+const whyOneSet = "Roost has one set of settings for all connections, but for the certificates in local and local_name"
+
+// isLocal says that a block is for connections of some kind only.
+func isLocal(kind string) bool { return kind == "local" || kind == "local_name" }
+
+func judgeLocal(name string) (string, bool) {
+	if nets, err := parseNets(name); err != nil || len(nets) != 1 {
+		return fmt.Sprintf("local %s: the name is an address or a network like 192.0.2.0/24", short(name)), false
 	}
 	return "", true
 }
@@ -123,6 +137,8 @@ func (p *parser) judge(s *section, key, text string) error {
 	switch {
 	case scope == "dict":
 		return nil
+	case row != nil && isLocal(s.kind) && !isPairRow(row):
+		return fmt.Errorf("%s: refused in %s: %s", key, s.title(), whyOneSet)
 	case row != nil:
 		if err := checkType(row, text); err != nil {
 			return fmt.Errorf("%s: %w", key, err)

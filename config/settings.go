@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/roost-mail/roost/tlsconn"
 )
 
 // Settings is what a configuration says, typed. Strings that may hold %
@@ -19,6 +21,7 @@ type Settings struct {
 	Auth       Auth
 	Mail       Mail
 	IMAP       IMAP
+	TLS        TLS
 	Imapc      Imapc // the global ones; each Namespace has its own
 	Director   Director
 	Namespaces []Namespace // at least one, and one with Inbox; without the disabled ones
@@ -40,17 +43,31 @@ type General struct {
 	LogPath        string // "syslog" or a file
 	LogFormat      string // "text" or "json"
 	SyslogFacility string
+	PIDFile        string // empty: none
 }
 
-// Listener is one port to open. Its connections are plaintext: this version
-// serves no TLS, and opens no listener that asks for it. It is to be opened for
-// the family of its address alone, for 0.0.0.0 and :: may share a port.
+// Listener is one port to open. It is to be opened for the family of its
+// address alone, for 0.0.0.0 and :: may share a port.
 type Listener struct {
 	Service string // "imap-login"
 	Name    string // "imap", or what the block is called
 	Address string // IP address or host name; "0.0.0.0" for all of IPv4, "::" for all of IPv6
 	Port    int
+	TLS     bool // from the first byte
 	Pos     Pos
+}
+
+// TLS says how connections are encrypted.
+type TLS struct {
+	Mode   string               // no, yes or required; no without a certificate
+	Server tlsconn.ServerConfig // for clients that connect to us
+
+	Client        tlsconn.ClientConfig // for servers that we connect to
+	VerifyServers bool
+
+	minProtocol, cipherList, curveList string
+	clientCert, clientKey              string
+	options                            []string
 }
 
 // Login holds the settings of connections before login, and of proxying them.
@@ -158,7 +175,8 @@ type Imapc struct {
 	User          string
 	MasterUser    string
 	Password      string
-	SSL           string // "no"
+	SSL           string // no, imaps or starttls
+	SSLVerify     bool
 	Features      []string
 	ListPrefix    string
 	CmdTimeout    time.Duration

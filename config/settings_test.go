@@ -44,7 +44,7 @@ func withoutPos(list []Namespace) []Namespace {
 func TestRigBackend(t *testing.T) {
 	s := mustLoad(t, "testdata/rig/knobs-be1.conf")
 	want := Imapc{
-		Host: "127.0.1.1", Port: 143, MasterUser: "%u", Password: "master-secret", SSL: "no",
+		Host: "127.0.1.1", Port: 143, MasterUser: "%u", Password: "master-secret", SSL: "no", SSLVerify: true,
 		Features:   strings.Fields("search acl rfc822.size fetch-headers fetch-bodystructure modseq delay-login"),
 		CmdTimeout: 5 * time.Minute, MaxIdleTime: 29 * time.Minute, RetryCount: 1, RetryInterval: time.Second,
 		RawlogDir: "/srv/rig/rawlog",

@@ -82,13 +82,14 @@ func (r Row) enum(words ...string) Row { r.Type, r.Enum = Enum, words; return r 
 
 func (r Row) only(why string, words ...string) Row { r.Only, r.Reason = words, why; return r }
 
-func (r Row) to(f func(*Settings) any) Row    { return bindTo(r, f) }
-func (r Row) toImapc(f func(*Imapc) any) Row  { return bindTo(r, f) }
-func (r Row) toNS(f func(*Namespace) any) Row { return bindTo(r, f) }
-func (r Row) toBox(f func(*Mailbox) any) Row  { return bindTo(r, f) }
-func (r Row) toPass(f func(*Passdb) any) Row  { return bindTo(r, f) }
-func (r Row) toUser(f func(*Userdb) any) Row  { return bindTo(r, f) }
-func (r Row) toInet(f func(*inet) any) Row    { return bindTo(r, f) }
+func (r Row) to(f func(*Settings) any) Row     { return bindTo(r, f) }
+func (r Row) toImapc(f func(*Imapc) any) Row   { return bindTo(r, f) }
+func (r Row) toNS(f func(*Namespace) any) Row  { return bindTo(r, f) }
+func (r Row) toBox(f func(*Mailbox) any) Row   { return bindTo(r, f) }
+func (r Row) toPass(f func(*Passdb) any) Row   { return bindTo(r, f) }
+func (r Row) toUser(f func(*Userdb) any) Row   { return bindTo(r, f) }
+func (r Row) toPair(f func(*certPair) any) Row { return bindTo(r, f) }
+func (r Row) toInet(f func(*inet) any) Row     { return bindTo(r, f) }
 
 func bindTo[T any](r Row, f func(*T) any) Row {
 	r.bind = func(target any) any {

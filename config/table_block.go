@@ -179,10 +179,10 @@ type inet struct {
 
 func inetRows() []Row {
 	return []Row{
-		imp("port", Port, "0", "Port; 0 opens none. In imap-login the default is 143 for the listener imap, and 993 for imaps. No port is opened for other services, nor with ssl = yes.").
+		imp("port", Port, "0", "Port; 0 opens none. In imap-login the default is 143 for the listener imap, and 993 for imaps. No port is opened for other services.").
 			toInet(func(l *inet) any { return &l.port }),
 		imp("address", String, "", "Addresses instead of those of listen.").toInet(func(l *inet) any { return &l.address }),
-		imp("ssl", Bool, "no", "TLS from the first byte; the listener imaps has yes.").toInet(func(l *inet) any { return &l.ssl }),
+		imp("ssl", Bool, "no", "TLS from the first byte; the listener imaps has yes. With the setting ssl = no no such port is opened.").toInet(func(l *inet) any { return &l.ssl }),
 		ref("haproxy", Bool, "no", "Connections begin with a PROXY header.", "the header is not read in this version, and clients' addresses would be wrong"),
 		acc("reuse_port", Bool, "no", "One socket for each process.", whyProcess),
 	}

@@ -14,7 +14,6 @@ const (
 	whySieve   = "ManageSieve and Sieve are not part of this version"
 	whyRing    = "this version has one director: there is no ring"
 	whyStats   = "Roost has no event statistics of this kind"
-	whyTLS     = "TLS is not served by this version"
 	whyDsync   = "dsync and the replicator are not part of Roost"
 	whyMech    = "the mechanism it belongs to is not offered"
 	whyPolicy  = "it belongs to auth_policy_server_url, which is refused"
@@ -42,6 +41,8 @@ func coreRows() []group {
 			acc("log_debug", String, "", "Filter of the events that are logged for debugging.", whyLog),
 			acc("log_core_filter", String, "", "Filter of the events that dump core.", whyLog),
 			acc("process_shutdown_filter", String, "", "Filter of the events after which a process ends.", whyProcess),
+			imp("pid_file", String, "", "Roost's own: file that holds the process id while it runs, for roost reload. An absolute path; empty: none.").
+				to(func(s *Settings) any { return &s.General.PIDFile }),
 			acc("base_dir", String, "/run/dovecot", "Directory of sockets and process ids.", whyProcess),
 			acc("state_dir", String, "/var/lib/dovecot", "Directory of state that is not mail.", whyProcess),
 			acc("libexec_dir", String, "/usr/lib/dovecot", "Directory of Dovecot's programs.", whyProcess),

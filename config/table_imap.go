@@ -43,10 +43,10 @@ func imapcRows() []Row {
 			toImapc(func(i *Imapc) any { return &i.MasterUser }).vars().user(),
 		imp("imapc_password", String, "", "The password; with imapc_master_user the master password.").
 			toImapc(func(i *Imapc) any { return &i.Password }).user().secret(),
-		imp("imapc_ssl", String, "no", "TLS to the server.").enum("no", "imaps", "starttls").
-			only("this version speaks no TLS to other backends: mail and passwords would go in the clear", "no").
+		imp("imapc_ssl", String, "no", "TLS to the server: from the first byte, or by STARTTLS and never without. imaps does not change imapc_port.").enum("no", "imaps", "starttls").
 			toImapc(func(i *Imapc) any { return &i.SSL }).user(),
-		acc("imapc_ssl_verify", Bool, "yes", "Verify the server's certificate.", whyTLS),
+		imp("imapc_ssl_verify", Bool, "yes", "Verify the server's certificate: it must be for imapc_host, by an authority of ssl_client_ca_*.").
+			toImapc(func(i *Imapc) any { return &i.SSLVerify }).user(),
 		imp("imapc_sasl_mechanisms", List, "", "How to log in; empty is plain.").
 			only("this version logs in with plain", "plain"),
 		imp("imapc_features", List, "", "Dovecot's list of what is passed on. Roost always passes on all that the server can do; features that only work around other servers give a warning.").

@@ -9,7 +9,7 @@ import (
 // special are implemented settings that go to no field of their own.
 var special = map[string]bool{
 	"plugin/acl": true, "plugin/acl_anyone": true, "plugin/acl_ignore_namespace": true, // derived by finishACL
-	"/imapc_sasl_mechanisms": true, "/ssl": true, "/mail_shared_explicit_inbox": true, // one value only
+	"/imapc_sasl_mechanisms": true, "/mail_shared_explicit_inbox": true, // one value only
 }
 
 // TestTable checks what the table promises of itself.
@@ -55,7 +55,7 @@ func assignDefault(r *Row) error {
 	if r.bind == nil {
 		return nil
 	}
-	for _, target := range []any{&Settings{}, &Imapc{}, &Namespace{}, &Mailbox{}, &Passdb{}, &Userdb{}, &inet{}} {
+	for _, target := range []any{&Settings{}, &Imapc{}, &Namespace{}, &Mailbox{}, &Passdb{}, &Userdb{}, &inet{}, &certPair{}} {
 		if p := r.bind(target); p != nil {
 			if r.Default == "" {
 				if _, isString := p.(*string); isString {

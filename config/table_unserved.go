@@ -105,36 +105,3 @@ func unservedRows() []group {
 		}},
 	}
 }
-
-func tlsRows() []group {
-	return []group{{"", "TLS", []Row{
-		imp("ssl", Enum, "no", "TLS on this server's ports. Dovecot's default is yes; Roost's is no.").enum("no", "yes", "required").
-			only(whyTLS+": clients would be served in the clear; set ssl = no and keep TLS in front of Roost", "no"),
-		acc("ssl_cert", String, "", "Certificate.", whyTLS),
-		acc("ssl_key", String, "", "Its key.", whyTLS).secret(),
-		acc("ssl_key_password", String, "", "Password of the key.", whyTLS).secret(),
-		acc("ssl_alt_cert", String, "", "A second certificate.", whyTLS),
-		acc("ssl_alt_key", String, "", "Its key.", whyTLS).secret(),
-		acc("ssl_ca", String, "", "Authorities of client certificates.", whyTLS),
-		acc("ssl_cert_username_field", String, "commonName", "Field with the user name.", whyTLS),
-		acc("ssl_cipher_list", String, "ALL:!kRSA:!SRP:!kDHd:!DSS:!aNULL:!eNULL:!EXPORT:!DES:!3DES:!MD5:!PSK:!RC4:!ADH:!LOW@STRENGTH", "Ciphers up to TLS 1.2.", whyTLS),
-		acc("ssl_cipher_suites", String, "", "Ciphers of TLS 1.3.", whyTLS),
-		acc("ssl_client_ca_dir", String, "", "Authorities of other servers.", whyTLS),
-		acc("ssl_client_ca_file", String, "", "Authorities of other servers.", whyTLS),
-		acc("ssl_client_cert", String, "", "Our certificate as a client.", whyTLS),
-		acc("ssl_client_key", String, "", "Its key.", whyTLS).secret(),
-		acc("ssl_client_require_valid_cert", Bool, "yes", "Verify other servers.", whyTLS),
-		acc("ssl_crypto_device", String, "", "Hardware engine.", whyTLS),
-		acc("ssl_curve_list", String, "", "Elliptic curves.", whyTLS),
-		acc("ssl_dh", String, "", "Diffie-Hellman parameters.", whyTLS),
-		acc("ssl_min_protocol", String, "TLSv1.2", "The oldest version of TLS.", whyTLS),
-		acc("ssl_options", List, "", "Options of the library.", whyTLS),
-		acc("ssl_prefer_server_ciphers", Bool, "no", "The server chooses the cipher.", whyTLS),
-		acc("ssl_require_crl", Bool, "yes", "Client certificates need a revocation list.", whyTLS),
-		ref("ssl_verify_client_cert", Bool, "no", "Ask clients for a certificate.", whyTLS+", so no certificate would be asked for"),
-		acc("ssl_protocols", List, "", "Versions of TLS.", whyGone),
-		acc("ssl_dh_parameters_length", Uint, "1024", "Size of Diffie-Hellman parameters.", whyGone),
-		acc("ssl_parameters_regenerate", Time, "0", "How often they are made anew.", whyGone),
-		acc("verbose_ssl", Bool, "no", "Log every step of TLS.", whyTLS),
-	}}}
-}

@@ -71,7 +71,7 @@ func TestForUserErrors(t *testing.T) {
 	s := mustLoad(t, "testdata/rig/plain-be1.conf")
 	for _, c := range []struct{ key, value, want string }{
 		{"mail_max_userip_connections", "many", "is not a number"},
-		{"imapc_ssl", "imaps", "refused"},
+		{"imapc_ssl", "tls", "not one of"},
 		{"imapc_max_idle_time", "0", "0 is not possible"},
 		{"imapc_features", "serach", "did you mean search?"},
 		{"acl", "vfile:/etc/global", "refused: global rights"},

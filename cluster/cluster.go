@@ -38,6 +38,7 @@ type Locator interface {
 // Backend is a server that holds mail.
 type Backend struct {
 	Name string     // as the administrator wrote it, for logs
+	Host string     // the host name whose address it is, for TLS; empty if there is none
 	IP   netip.Addr // where it is
 	Port uint16     // 0 means the usual port of the protocol at hand
 }

@@ -47,6 +47,7 @@ func ParseMembers(ctx context.Context, list string, resolver Resolver) ([]Member
 		for _, ip := range ips {
 			m := Member{Backend: Backend{IP: ip, Port: port}, Weight: DefaultWeight, Tag: tag}
 			m.Name = address
+			m.Host = hostName(host)
 			if len(ips) > 1 {
 				m.Name = pointText(m.Backend)
 			}
@@ -99,6 +100,15 @@ func hostIPs(ctx context.Context, host string, resolver Resolver) ([]netip.Addr,
 		ips[i] = ips[i].Unmap() // resolvers may write IPv4 addresses as IPv6
 	}
 	return ips, err
+}
+
+// hostName is what a word of ParseMembers says of a name: host, if it is one.
+func hostName(host string) string {
+	from, _, _ := strings.Cut(host, "-")
+	if _, err := netip.ParseAddr(from); err == nil {
+		return ""
+	}
+	return host
 }
 
 // rangeIPs lists the addresses from first to last.

@@ -32,6 +32,9 @@ func (p *parser) checkMail(s *Settings) {
 	case err != nil || l.Driver != "roost":
 		p.warnf(pos, "mail_location: %q: mail can be opened only of users whose userdb entry has mail=roost:PATH", s.Mail.Location)
 	}
+	if path := s.General.PIDFile; path != "" && !strings.HasPrefix(path, "/") {
+		p.errorf(s.Where("pid_file"), "pid_file: %q is not an absolute path", path)
+	}
 	for _, v := range s.Mail.Volumes {
 		if !strings.HasPrefix(v, "/") {
 			p.errorf(s.Where("mail_volume"), "mail_volume: %q is not an absolute path", v)

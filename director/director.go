@@ -13,6 +13,7 @@ package director
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -29,6 +30,7 @@ import (
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/imapclient"
 	"github.com/roost-mail/roost/imapserver"
+	"github.com/roost-mail/roost/tlsconn"
 )
 
 // Config says where backends are and how to reach them.
@@ -44,12 +46,19 @@ type Config struct {
 	// together. 0 means 5 seconds.
 	Timeout time.Duration
 
+	// TLS gives the configuration for connections to backends, which is Named
+	// for each. nil without routes that ask for it.
+	TLS func() *tls.Config
+
 	// WriteTimeout ends a connection one end of which takes no bytes. 0 means 2 minutes.
 	WriteTimeout time.Duration
 }
 
-// imapPort is where backends listen unless their entry names a port.
-const imapPort = 143
+// Where backends listen unless their entry names a port.
+const (
+	imapPort  = 143
+	imapsPort = 993
+)
 
 // Director sends logins on. It is safe for concurrent use.
 type Director struct {
@@ -81,6 +90,19 @@ type Route struct {
 	Host string
 	Port uint16
 	Tag  string
+
+	// Security is that of the connection to the backend (the fields `ssl` and
+	// `starttls`). The backend's certificate must be for Host, or the name or
+	// address of the backend's entry, unless AnyCert is set.
+	Security imapclient.Security
+	AnyCert  bool
+}
+
+func (r *Route) usualPort() uint16 {
+	if r.Security == imapclient.ImplicitTLS {
+		return imapsPort
+	}
+	return imapPort
 }
 
 // Connect logs in at the user's backend as the route says. The connection that
@@ -88,14 +110,14 @@ type Route struct {
 func (d *Director) Connect(ctx context.Context, c *imapserver.Client, r Route) (imapserver.Proxy, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
 	defer cancel()
-	addr, err := d.locate(ctx, r)
+	addr, host, err := d.locate(ctx, r)
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("locate %s: %w", r.User, err))
 	}
 	if addr == c.Local.String() {
 		return nil, unavailable(fmt.Errorf("proxying %s loops to itself: %s is this director", r.User, addr))
 	}
-	conn, err := d.dial(ctx, addr)
+	conn, err := d.dial(ctx, addr, host, r)
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("backend %s of %s: %w", addr, r.User, err))
 	}
@@ -109,25 +131,29 @@ func (d *Director) Connect(ctx context.Context, c *imapserver.Client, r Route) (
 	return p, nil
 }
 
-func (d *Director) locate(ctx context.Context, r Route) (string, error) {
+// locate gives the address to connect to, and the name that it has by its certificate.
+func (d *Director) locate(ctx context.Context, r Route) (addr, host string, err error) {
 	if r.Host != "" {
 		port := r.Port
 		if port == 0 {
-			port = imapPort
+			port = r.usualPort()
 		}
-		return net.JoinHostPort(r.Host, strconv.Itoa(int(port))), nil
+		return net.JoinHostPort(r.Host, strconv.Itoa(int(port))), r.Host, nil
 	}
 	backend, err := d.cfg.Locator.Locate(ctx, r.User, r.Tag)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	if r.Port != 0 {
 		backend.Port = r.Port
 	}
-	return backend.Addr(imapPort).String(), nil
+	if host = backend.Host; host == "" {
+		host = backend.IP.String()
+	}
+	return backend.Addr(r.usualPort()).String(), host, nil
 }
 
-func (d *Director) dial(ctx context.Context, addr string) (*imapclient.Conn, error) {
+func (d *Director) dial(ctx context.Context, addr, host string, r Route) (*imapclient.Conn, error) {
 	dialer := net.Dialer{KeepAlive: 5 * time.Minute}
 	if n := uint64(len(d.cfg.Sources)); n > 0 {
 		source := d.cfg.Sources[d.dials.Add(1)%n]
@@ -138,7 +164,11 @@ func (d *Director) dial(ctx context.Context, addr string) (*imapclient.Conn, err
 	if err != nil {
 		return nil, err
 	}
-	return imapclient.New(ctx, nc, imapclient.Config{Timeout: d.cfg.Timeout})
+	cfg := imapclient.Config{Timeout: d.cfg.Timeout, Security: r.Security}
+	if r.Security != imapclient.Plain {
+		cfg.TLS = tlsconn.Named(d.cfg.TLS(), host, r.AnyCert)
+	}
+	return imapclient.New(ctx, nc, cfg)
 }
 
 // portAtConnect leaves the local port to connect(2), which can use one again that

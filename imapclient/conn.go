@@ -14,6 +14,7 @@ package imapclient
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -44,6 +45,11 @@ type Config struct {
 	RawLog func() (in, out io.WriteCloser)
 
 	Counters *Counters // none
+
+	// Security says how the connection is encrypted, and TLS whom we expect
+	// (see tlsconn.Named); it is not nil then.
+	Security Security
+	TLS      *tls.Config
 }
 
 // Counters count over many connections.
@@ -108,9 +114,14 @@ func Dial(ctx context.Context, network, addr string, cfg Config) (*Conn, error) 
 	return New(ctx, nc, cfg)
 }
 
-// New takes nc over and waits for the greeting. If that fails, nc is closed.
+// New takes nc over and waits for the greeting, and for TLS if that is asked
+// for: with an error nothing but STARTTLS was sent. If it fails, nc is closed.
 func New(ctx context.Context, nc net.Conn, cfg Config) (*Conn, error) {
 	cfg = cfg.withDefaults()
+	nc, err := encrypt(ctx, nc, &cfg)
+	if err != nil {
+		return nil, err
+	}
 	w := &wire{Conn: nc, timeout: cfg.Timeout, trips: &cfg.Counters.RoundTrips}
 	if cfg.RawLog != nil {
 		in, out := cfg.RawLog()
@@ -121,6 +132,11 @@ func New(ctx context.Context, nc net.Conn, cfg Config) (*Conn, error) {
 	cfg.Counters.Connections.Add(1)
 	if err := c.greeting(ctx); err != nil {
 		return nil, fmt.Errorf("greeting: %w", err)
+	}
+	if cfg.Security == StartTLS {
+		if err := c.startTLS(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return c, nil
 }

@@ -92,12 +92,19 @@ type rig struct {
 // every account's mail.
 func startRig(t testing.TB, kind string) *rig {
 	t.Helper()
+	return startRigWith(t, kind, func(*rig) {})
+}
+
+// startRigWith is startRig with files that prepare may change.
+func startRigWith(t testing.TB, kind string, prepare func(*rig)) *rig {
+	t.Helper()
 	r := &rig{root: t.TempDir(), nodes: map[string]*node{}, log: slog.New(slog.DiscardHandler)}
 	if os.Getenv("ROOST_TEST_LOG") != "" {
 		r.log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
 	listeners := r.openPorts(t)
 	r.files = writeRig(t, kind, r.root, r.port)
+	prepare(r)
 	for name := range rigAddrs {
 		r.start(t, name, listeners[name])
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/roost-mail/roost/config"
+	"github.com/roost-mail/roost/tlsconn/tlstest"
 )
 
 // TestDocumentedConfigurations loads every example of the documents.
@@ -17,7 +18,7 @@ func TestDocumentedConfigurations(t *testing.T) {
 		t.Fatal(err)
 	}
 	example := regexp.MustCompile("(?s)```\n# (roost-[a-z]+\\.conf)\n(.*?)```")
-	found := 0
+	found, director := 0, ""
 	for _, doc := range docs {
 		text, err := os.ReadFile(doc)
 		if err != nil {
@@ -25,10 +26,17 @@ func TestDocumentedConfigurations(t *testing.T) {
 		}
 		for _, m := range example.FindAllStringSubmatch(string(text), -1) {
 			found++
+			switch m[1] {
+			case "roost-director.conf":
+				director = m[2]
+			case "roost-tls.conf": // it is a part of the director's
+				m[2] = director + m[2]
+			}
 			path := filepath.Join(t.TempDir(), m[1])
 			if err := os.WriteFile(path, []byte(m[2]), 0o600); err != nil {
 				t.Fatal(err)
 			}
+			writeNamedCertificates(t, path, m[2])
 			_, warnings, err := config.Load(path)
 			if err != nil {
 				t.Errorf("%s: %s: %v", doc, m[1], err)
@@ -42,5 +50,20 @@ func TestDocumentedConfigurations(t *testing.T) {
 	}
 	if found < 2 {
 		t.Errorf("only %d examples found", found)
+	}
+}
+
+// writeNamedCertificates makes the files that a configuration names as <HOST.pem
+// and <HOST.key.
+func writeNamedCertificates(t *testing.T, conf, text string) {
+	t.Helper()
+	ca := tlstest.New(t)
+	for _, m := range regexp.MustCompile(`<(\S+)\.pem`).FindAllStringSubmatch(text, -1) {
+		pair := ca.Valid(t, m[1])
+		for ext, text := range map[string]string{".pem": pair.Cert, ".key": pair.Key} {
+			if err := os.WriteFile(filepath.Join(filepath.Dir(conf), m[1]+ext), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,15 +26,25 @@ import (
 	"github.com/roost-mail/roost/sasl"
 	"github.com/roost-mail/roost/share"
 	"github.com/roost-mail/roost/store"
+	"github.com/roost-mail/roost/tlsconn"
 )
 
-// node is what one configuration file asks for: a director, a backend, or both.
-// Its parts are made by newNode in the order of the fields and closed in
-// reverse; several nodes can live in one process.
+// node is what one configuration file asks for: a director, a backend, or both,
+// as one reading of the file has it. A session keeps the node of its login;
+// reload makes another with the same parts. It is never changed once it serves.
 type node struct {
-	set  *config.Settings
-	log  *slog.Logger
-	auth *auth.Authenticator
+	*parts
+	set       *config.Settings
+	auth      *auth.Authenticator
+	serverTLS *tls.Config // nil with ssl = no
+	clientTLS *tls.Config
+}
+
+// parts are what is made once, by newNode in the order of the fields, and
+// closed in reverse; several nodes can live in one process.
+type parts struct {
+	log     *slog.Logger
+	current atomic.Pointer[node] // for logins to come
 
 	director  *director.Director
 	store     *store.Store
@@ -42,7 +54,7 @@ type node struct {
 	dial      *net.Dialer // for back sessions
 
 	imap      *imapserver.Server
-	listeners []net.Listener
+	listeners []net.Listener // with TLS where the file says so
 	running   sync.WaitGroup
 
 	conns   connCounts
@@ -62,13 +74,13 @@ func privateSeen(set *config.Settings) bool {
 
 // newNode builds everything and opens nothing but the sharing dictionary.
 func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (*node, error) {
-	n := &node{set: set, log: log, dial: &net.Dialer{}, conns: connCounts{open: map[connKey]int{}}}
-	var err error
-	if n.auth, err = auth.New(authConfig(set, log)); err != nil {
+	p := &parts{log: log, dial: &net.Dialer{}, conns: connCounts{open: map[connKey]int{}}}
+	n, err := p.read(set)
+	if err != nil {
 		return nil, err
 	}
-	warnUnreadable(set, log)
-	if n.director, err = newDirector(ctx, set, log); err != nil {
+	n.current.Store(n)
+	if n.director, err = n.newDirector(ctx); err != nil {
 		return nil, err
 	}
 	if err := n.openSharing(); err != nil {
@@ -85,6 +97,26 @@ func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (*node
 	n.imap = imapserver.New(cfg)
 	return n, nil
 }
+
+// read makes the node of a configuration.
+func (p *parts) read(set *config.Settings) (*node, error) {
+	n := &node{parts: p, set: set}
+	var err error
+	if n.auth, err = auth.New(authConfig(set, p.log)); err != nil {
+		return nil, err
+	}
+	warnUnreadable(set, p.log)
+	if set.TLS.Mode != "no" {
+		n.serverTLS = set.TLS.Server.TLS()
+	}
+	if n.clientTLS, err = set.TLS.Client.TLS(); err != nil {
+		return nil, fmt.Errorf("ssl_client_ca_file, ssl_client_ca_dir: %w", err)
+	}
+	return n, nil
+}
+
+// latest is the node of the latest reading.
+func (p *parts) latest() *node { return p.current.Load() }
 
 // openSharing opens the dictionary of acl_shared_dict, and what reads and writes it.
 func (n *node) openSharing() error {
@@ -103,7 +135,7 @@ func (n *node) openSharing() error {
 	n.dict = d
 	n.index = share.NewIndex(d, n.log)
 	n.publisher = share.NewPublisher(share.PublisherConfig{
-		Dict: d, Log: n.log, Open: n.openHome, DefaultsFromInbox: n.set.ACL.DefaultsFromInbox,
+		Dict: d, Log: n.log, Open: n.parts.openHome, DefaultsFromInbox: n.set.ACL.DefaultsFromInbox,
 	})
 	return nil
 }
@@ -124,8 +156,9 @@ func holderName(set *config.Settings) string {
 
 // newDirector makes what sends logins on. Without director_mail_servers it
 // serves only users whose passdb entry names a host.
-func newDirector(ctx context.Context, set *config.Settings, log *slog.Logger) (*director.Director, error) {
-	cfg := director.Config{Log: log}
+func (n *node) newDirector(ctx context.Context) (*director.Director, error) {
+	set := n.set
+	cfg := director.Config{Log: n.log, TLS: func() *tls.Config { return n.latest().clientTLS }}
 	if set.Director.Enabled {
 		locator, err := newLocator(ctx, set)
 		if err != nil {
@@ -179,25 +212,36 @@ func (n *node) imapConfig() (imapserver.Config, error) {
 	if err != nil {
 		return imapserver.Config{}, fmt.Errorf("%s: auth_mechanisms: %w", set.Where("auth_mechanisms"), err)
 	}
-	trusted := func(a netip.Addr) bool {
-		for _, p := range set.Login.TrustedNetworks {
-			if p.Contains(a.Unmap()) {
-				return true
-			}
-		}
-		return false
-	}
 	return imapserver.Config{
-		Log: n.log, Authenticator: n, Greeting: set.Login.Greeting, Trusted: trusted,
-		PlaintextAllowed: func(c *imapserver.Client) bool {
-			return !set.Auth.DisablePlaintext || c.Trusted || c.Peer.Addr().IsLoopback()
-		},
-		IdleKeepalive: set.IMAP.IdleNotifyInterval,
-		MaxLine:       set.IMAP.MaxLineLength,
-		SlowCommand:   time.Second,
-		IDFields:      idFields(set.IMAP.IDSend),
-		Mechanisms:    mechanisms,
+		Log: n.log, Authenticator: n.parts, Greeting: set.Login.Greeting,
+		Trusted:          func(a netip.Addr) bool { return n.latest().trusts(a) },
+		PlaintextAllowed: func(c *imapserver.Client) bool { return n.latest().plaintextAllowed(c) },
+		SecuredOnly:      func() bool { return n.latest().set.TLS.Mode == "required" },
+		TLS:              func() *tls.Config { return n.latest().serverTLS },
+		IdleKeepalive:    set.IMAP.IdleNotifyInterval,
+		MaxLine:          set.IMAP.MaxLineLength,
+		SlowCommand:      time.Second,
+		IDFields:         idFields(set.IMAP.IDSend),
+		Mechanisms:       mechanisms,
 	}, nil
+}
+
+// trusts says whether a peer is a director or proxy of ours (login_trusted_networks).
+func (n *node) trusts(a netip.Addr) bool {
+	for _, p := range n.set.Login.TrustedNetworks {
+		if p.Contains(a.Unmap()) {
+			return true
+		}
+	}
+	return false
+}
+
+// plaintextAllowed says whether a password may be sent as it is: within TLS,
+// from this machine and from our own proxies always, otherwise if both
+// disable_plaintext_auth and ssl allow it.
+func (n *node) plaintextAllowed(c *imapserver.Client) bool {
+	local := c.Peer.Addr().IsLoopback() || c.Peer.IsValid() && c.Peer.Addr() == c.Local.Addr()
+	return c.TLS || c.Trusted || local || !n.set.Auth.DisablePlaintext && n.set.TLS.Mode != "required"
 }
 
 // listen opens the ports, or takes those that given holds by address.
@@ -216,6 +260,9 @@ func (n *node) listen(ctx context.Context, given map[string]net.Listener) error 
 			if err != nil {
 				return fmt.Errorf("%s: %w", l.Pos, err)
 			}
+		}
+		if l.TLS {
+			ln = tlsconn.Listener(ln, func() *tls.Config { return n.latest().serverTLS })
 		}
 		n.listeners = append(n.listeners, ln)
 	}

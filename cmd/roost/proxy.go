@@ -7,6 +7,7 @@ import (
 
 	"github.com/roost-mail/roost/auth"
 	"github.com/roost-mail/roost/director"
+	"github.com/roost-mail/roost/imapclient"
 	"github.com/roost-mail/roost/imapserver"
 )
 
@@ -27,6 +28,11 @@ func (n *node) proxy(ctx context.Context, c *imapserver.Client, cred imapserver.
 		}
 		r.Port = uint16(p)
 	}
+	var err error
+	if r.Security, r.AnyCert, err = routeSecurity(res.Fields); err != nil {
+		return nil, unavailable(fmt.Errorf("passdb fields of %s: %w", res.User, err))
+	}
+	r.AnyCert = r.AnyCert || !n.set.TLS.VerifyServers
 	if dest := res.Fields["destuser"]; dest != "" {
 		r.User = dest
 		if !res.Master() {
@@ -40,4 +46,22 @@ func (n *node) proxy(ctx context.Context, c *imapserver.Client, cred imapserver.
 		r.AuthID = master
 	}
 	return n.director.Connect(ctx, c, r)
+}
+
+// routeSecurity reads the fields ssl and starttls: yes, any-cert or no. What is
+// neither is an error: it must never mean that there is no TLS.
+func routeSecurity(fields auth.Fields) (security imapclient.Security, anyCert bool, err error) {
+	for _, kind := range []struct {
+		field    string
+		security imapclient.Security
+	}{{"starttls", imapclient.StartTLS}, {"ssl", imapclient.ImplicitTLS}} {
+		switch value, set := fields[kind.field]; {
+		case !set || value == "no":
+		case value == "yes" || value == "" || value == "any-cert":
+			security, anyCert = kind.security, value == "any-cert"
+		default:
+			return 0, false, fmt.Errorf("%s=%s: neither yes nor any-cert", kind.field, value)
+		}
+	}
+	return security, anyCert, nil
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -25,7 +24,8 @@ func serveCommand() *cobra.Command {
 		Long: `Runs a director (director_mail_servers is set), a backend, or both, as FILE
 says, until SIGTERM or SIGINT. A backend's sessions are then told BYE and mail is
 closed cleanly; a director closes the connections that it has handed on. The log goes to stderr unless FILE sets log_path; SIGUSR1 opens it anew
-after rotation. FILE is read at start only: SIGHUP changes nothing.`,
+after rotation. SIGHUP, or roost reload, reads FILE and its certificates again, for
+connections and logins from then on; a FILE with errors changes nothing.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if file == "" {
@@ -50,6 +50,16 @@ func serve(ctx context.Context, file string) error {
 	for _, w := range warnings {
 		log.Warn(w.String())
 	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1)
+	defer signal.Stop(signals)
+	if path := set.General.PIDFile; path != "" {
+		f, err := lockPIDFile(path)
+		if err != nil {
+			return fmt.Errorf("%s: pid_file: %w", set.Where("pid_file"), err)
+		}
+		defer func() { _ = f.Close() }()
+	}
 	n, err := newNode(ctx, set, log)
 	if err != nil {
 		return err
@@ -57,7 +67,11 @@ func serve(ctx context.Context, file string) error {
 	if err = n.listen(ctx, nil); err == nil {
 		n.start(ctx)
 		log.Info("serving", "config", file, "pid", os.Getpid())
-		handleSignals(ctx, log, out)
+		handleSignals(ctx, signals, func() { n.logReload(file) }, func() {
+			if err := out.reopen(); err != nil {
+				log.Error("SIGUSR1: the log can't be opened anew", "error", err)
+			}
+		})
 		log.Info("shutting down")
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
@@ -69,19 +83,16 @@ func serve(ctx context.Context, file string) error {
 }
 
 // handleSignals returns when ctx is done.
-func handleSignals(ctx context.Context, log *slog.Logger, out *logFile) {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1)
-	defer signal.Stop(signals)
+func handleSignals(ctx context.Context, signals <-chan os.Signal, reload, reopen func()) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case sig := <-signals:
 			if sig == syscall.SIGHUP {
-				log.Warn("SIGHUP: the configuration is read at start only, nothing was changed")
-			} else if err := out.reopen(); err != nil {
-				log.Error("SIGUSR1: the log can't be opened anew", "error", err)
+				reload()
+			} else {
+				reopen()
 			}
 		}
 	}

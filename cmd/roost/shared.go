@@ -13,6 +13,7 @@ import (
 	"github.com/roost-mail/roost/mailbox"
 	"github.com/roost-mail/roost/namespace"
 	"github.com/roost-mail/roost/remote"
+	"github.com/roost-mail/roost/tlsconn"
 )
 
 // sharedNamespaces are the user's namespaces of type shared whose location is
@@ -121,7 +122,12 @@ func (u *user) backSession(set *config.Imapc, owner, master string) mailbox.Acco
 		IdleTime: set.MaxIdleTime,
 		Dial: func(ctx context.Context) (*imapclient.Conn, error) {
 			addr := net.JoinHostPort(set.Host, strconv.Itoa(set.Port))
-			return imapclient.Dial(ctx, "tcp", addr, imapclient.Config{Timeout: timeout, RawLog: u.imapcRawLog(set)})
+			cfg := imapclient.Config{Timeout: timeout, RawLog: u.imapcRawLog(set), Security: imapcSecurity(set.SSL)}
+			if cfg.Security != imapclient.Plain {
+				anyCert := !set.SSLVerify || !u.set.TLS.VerifyServers
+				cfg.TLS = tlsconn.Named(u.node.latest().clientTLS, set.Host, anyCert)
+			}
+			return imapclient.Dial(ctx, "tcp", addr, cfg)
 		},
 	}
 	if set.User != "" {
@@ -132,4 +138,15 @@ func (u *user) backSession(set *config.Imapc, owner, master string) mailbox.Acco
 		}
 	}
 	return remote.New(cfg)
+}
+
+// imapcSecurity is the value of imapc_ssl.
+func imapcSecurity(ssl string) imapclient.Security {
+	switch ssl {
+	case "imaps":
+		return imapclient.ImplicitTLS
+	case "starttls":
+		return imapclient.StartTLS
+	}
+	return imapclient.Plain
 }

@@ -20,7 +20,11 @@ import (
 
 // Login answers the IMAP server's question who a client is, and what it works
 // on: the backend where the user lives, or the user's mail here.
-func (n *node) Login(ctx context.Context, c *imapserver.Client, cred imapserver.Credentials) (*imapserver.Login, error) {
+func (p *parts) Login(ctx context.Context, c *imapserver.Client, cred imapserver.Credentials) (*imapserver.Login, error) {
+	return p.latest().logIn(ctx, c, cred)
+}
+
+func (n *node) logIn(ctx context.Context, c *imapserver.Client, cred imapserver.Credentials) (*imapserver.Login, error) {
 	res, err := n.auth.Authenticate(ctx, auth.Request{
 		Mechanism: cred.Mechanism, AuthzID: cred.AuthzID, AuthID: cred.AuthID, Password: cred.Password,
 		RemoteAddr: c.Remote.Addr(), PeerAddr: c.Peer.Addr(), LocalAddr: c.Local.Addr(),
@@ -282,7 +286,8 @@ func mailDir(set *config.Settings, res *auth.Result) (string, error) {
 }
 
 // openHome opens an owner's mail to publish its shares.
-func (n *node) openHome(ctx context.Context, owner string) (share.Home, error) {
+func (p *parts) openHome(ctx context.Context, owner string) (share.Home, error) {
+	n := p.latest()
 	res, err := n.auth.Lookup(ctx, owner)
 	if err != nil {
 		return nil, err

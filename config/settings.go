@@ -150,6 +150,7 @@ type Mail struct {
 	MinFree              int      // bytes that messages leave free
 	Ballast              int      // bytes of each volume that are kept for when it is full
 	RewriteRate          int      // bytes a second
+	ExpungeKeep          time.Duration
 	Home                 string
 	Plugins              []string
 	MaxUserIPConnections int // 0: no limit

@@ -13,6 +13,8 @@ func mailRows() []group {
 				to(func(s *Settings) any { return &s.Mail.Ballast }),
 			imp("mail_rewrite_rate", Size, "20 M", "Roost's own: how many bytes a second are rewritten to get the room of deleted mail back.").
 				to(func(s *Settings) any { return &s.Mail.RewriteRate }),
+			imp("mail_expunge_keep", Time, "3 days", "Roost's own: how long roost undelete brings expunged messages back, those of deleted mailboxes too. 0 is not at all.").
+				to(func(s *Settings) any { return &s.Mail.ExpungeKeep }),
 			imp("mail_home", String, "", "The home directory of users whose userdb entry has none.").
 				to(func(s *Settings) any { return &s.Mail.Home }).vars().user(),
 			imp("mail_plugins", List, "", "acl turns rights on, imap_acl the commands of RFC 4314. Dovecot's other plugins give a warning, mail_crypt is refused.").

@@ -94,6 +94,7 @@ func (r *recExpunge) apply(s *state, _ place) error {
 	}
 	first, _ := b.find(r.uids[0].Start)
 	left, next := b.rows[:first], 0
+	kept := newKeeper(b, r.kept)
 	for _, old := range b.rows[first:] {
 		for next < len(r.uids) && r.uids[next].Stop < old.uid {
 			next++
@@ -103,8 +104,9 @@ func (r *recExpunge) apply(s *state, _ place) error {
 			continue
 		}
 		b.forget(&old)
-		s.unref(old.blob, old.size)
+		s.drop(kept, &old)
 	}
+	s.keep(kept)
 	b.rows, b.uidsNow = left, nil
 	b.expunged.add(r.modseq, r.uids)
 	b.shared = max(b.shared, r.modseq)
@@ -233,9 +235,11 @@ func (r *recDelete) apply(s *state, _ place) error {
 	if err != nil {
 		return err
 	}
+	kept := newKeeper(b, r.kept)
 	for i := range b.rows {
-		s.unref(b.rows[i].blob, b.rows[i].size)
+		s.drop(kept, &b.rows[i])
 	}
+	s.keep(kept)
 	delete(s.boxes, b.id)
 	delete(s.names, b.name)
 	b.gone = true

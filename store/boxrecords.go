@@ -63,11 +63,14 @@ func decodeEntries(d *decoder) []mailbox.Entry {
 }
 
 // recDelete removes a mailbox and its messages.
-type recDelete struct{ box uint32 }
+type recDelete struct {
+	box  uint32
+	kept uint32 // as in recExpunge
+}
 
 func (*recDelete) kind() recordType    { return typeDelete }
-func (r *recDelete) encode(e *encoder) { e.uint(uint64(r.box)) }
-func (r *recDelete) decode(d *decoder) { r.box = d.uint32() }
+func (r *recDelete) encode(e *encoder) { e.uint(uint64(r.box)); e.uint(uint64(r.kept)) }
+func (r *recDelete) decode(d *decoder) { r.box, r.kept = d.uint32(), d.uint32() }
 
 // recRename gives mailboxes new names, all at once.
 type recRename struct{ moves []boxName }

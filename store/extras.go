@@ -11,6 +11,11 @@ const (
 	extraSums     = 2 // uint size, uint deleted, uint size of these
 )
 
+// Tags of the account's extras.
+const (
+	extraKept = 3 // expunged messages that can be brought back
+)
+
 // extra is one of a list that is being written. What is empty is left out.
 type extra struct {
 	tag     uint64
@@ -87,6 +92,17 @@ func (s *sums) decode(d *decoder) {
 }
 
 // extras are those of the account, tags ascending.
-func (s *state) extras() []extra { return nil }
+func (s *state) extras() []extra {
+	list := []extra{{tag: extraKept}}
+	encodeKept(&list[0].content, s.kept)
+	return list
+}
 
-func (s *state) takeExtra(_ uint64, d *decoder) { d.fail() }
+func (s *state) takeExtra(tag uint64, d *decoder) {
+	switch tag {
+	case extraKept:
+		s.kept = decodeKept(d)
+	default:
+		d.fail()
+	}
+}

@@ -31,7 +31,7 @@ func (a *account) upkeep() {
 			return
 		}
 	}
-	if a.folding || a.tail.bytes < limits.foldBytes && a.tail.records < limits.foldRecords && a.tailSegments() <= maxTailSegments {
+	if a.folding || a.tail.bytes < limits.foldBytes && a.tail.records < limits.foldRecords && a.tailSegments() <= maxTailSegments && !a.overdue() {
 		return
 	}
 	a.queueMu.Lock()

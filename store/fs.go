@@ -34,7 +34,7 @@ type FS interface {
 	Free(dir string) (int64, error)
 	// Reserve makes a new file that takes up size bytes of the disk, or none.
 	Reserve(name string, size int64) error
-	// Lock takes the advisory lock of the file name, or fails with errLocked.
+	// Lock takes the advisory lock of the file name, or fails with ErrInUse.
 	Lock(name string) (io.Closer, error)
 }
 
@@ -48,8 +48,8 @@ type File interface {
 	Size() (int64, error)
 }
 
-// errLocked says that another process has the account open.
-var errLocked = errors.New("locked by another process")
+// ErrInUse is the cause of an open that failed because another process has the account open.
+var ErrInUse = errors.New("locked by another process")
 
 // OS is the real file system.
 type OS struct{}
@@ -231,7 +231,7 @@ func (OS) Lock(name string) (io.Closer, error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			err = errLocked
+			err = ErrInUse
 		}
 		return nil, errors.Join(err, f.Close())
 	}

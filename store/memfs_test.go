@@ -279,7 +279,7 @@ func (m *memFS) Lock(name string) (io.Closer, error) {
 		return nil, err
 	}
 	if m.locks[name] != nil {
-		return nil, errLocked
+		return nil, ErrInUse
 	}
 	m.locks[name] = &memLock{m, name}
 	return m.locks[name], nil

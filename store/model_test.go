@@ -172,13 +172,14 @@ type world struct {
 	done    []op // what the model has done
 	durable int  // how many of done must not be lost in a power loss
 	next    int
+	keep    time.Duration // Options.ExpungeKeep
 }
 
 func (w *world) options() Options {
 	o := testOptions(w.t)
 	o.FS = w.fs
 	o.limits = limits{segment: 4 << 10, foldBytes: 3 << 10, foldRecords: 12}
-	o.Log = nil
+	o.Log, o.ExpungeKeep = nil, w.keep
 	return o
 }
 
@@ -254,6 +255,7 @@ func TestModel(t *testing.T) {
 	for seed := range rounds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			w := &world{t: t, rnd: rand.New(rand.NewPCG(uint64(seed), 1)), fs: newMemFS(), model: modelUsers(nil)}
+			w.keep = time.Duration(seed%2) * time.Hour
 			w.open()
 			for range 6 {
 				w.life()

@@ -26,6 +26,9 @@ const (
 	typeShared    recordType = 14
 	typeBlob      recordType = 15
 
+	typeUnkeep recordType = 37
+	typeLast              = typeUnkeep
+
 	// In table files.
 	typeState recordType = 32
 	typeTable recordType = 33
@@ -84,6 +87,8 @@ func newRecord(kind recordType) (record, error) {
 		return &recShared{}, nil
 	case typeBlob:
 		return &recBlob{}, nil
+	case typeUnkeep:
+		return &recUnkeep{}, nil
 	}
 	return nil, fmt.Errorf("%w: record of unknown type %d", errFormat, kind)
 }
@@ -295,6 +300,7 @@ type recExpunge struct {
 	box    uint32
 	modseq uint64
 	uids   imap.UIDSet
+	kept   uint32 // when it was, if they are kept for undelete; else 0
 }
 
 func (*recExpunge) kind() recordType { return typeExpunge }
@@ -303,12 +309,14 @@ func (r *recExpunge) encode(e *encoder) {
 	e.uint(uint64(r.box))
 	e.uint(r.modseq)
 	e.uids(r.uids)
+	e.uint(uint64(r.kept))
 }
 
 func (r *recExpunge) decode(d *decoder) {
 	r.box = d.uint32()
 	r.modseq = d.uint()
 	r.uids = d.uids()
+	r.kept = d.uint32()
 }
 
 // recFlags sets flags as all see them and the shared \Seen.

@@ -24,6 +24,9 @@ const (
 // maintain folds the account, rewrites segments if that pays, and removes files
 // that nothing needs any more. One at a time runs, in the background.
 func (a *account) maintain(ctx context.Context) error {
+	if err := a.forgetKept(ctx); err != nil {
+		return err
+	}
 	if err := a.fold(ctx); err != nil {
 		return err
 	}

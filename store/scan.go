@@ -224,7 +224,7 @@ func (r *segmentReader) resync(off int64) (int64, error) {
 
 // plausible sorts out most places that hold no record without summing.
 func plausible(fixed []byte) bool {
-	if fixed[8] == 0 || fixed[8] > byte(typeTable) || fixed[9]|fixed[10]|fixed[11] != 0 {
+	if fixed[8] == 0 || fixed[8] > byte(typeLast) || fixed[9]|fixed[10]|fixed[11] != 0 {
 		return false
 	}
 	for _, c := range fixed[24:frameLen] {

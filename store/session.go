@@ -197,7 +197,7 @@ func (s *Session) Delete(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		b.add(&recDelete{box: m.id})
+		b.add(&recDelete{box: m.id, kept: b.keptTime()})
 		return nil
 	}})
 }

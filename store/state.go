@@ -29,6 +29,8 @@ type state struct {
 	shareVersion uint64
 	published    uint64
 
+	kept []keptGroup // in the order of their times, mostly
+
 	live map[uint32]uint64 // bytes of messages in use, by segment
 
 	// load fetches a mailbox's table. It is set while the leader or open may need it.

@@ -38,6 +38,9 @@ type Options struct {
 	// and folds: below it messages are refused. 0 is defaultMinFree.
 	MinFree int64
 
+	// ExpungeKeep is how long expunged messages can be brought back; 0 is not at all.
+	ExpungeKeep time.Duration
+
 	// RewriteRate is how many bytes a second all accounts together rewrite to get
 	// the room of expunged messages back; 0 is defaultRewriteRate.
 	RewriteRate int64
@@ -210,6 +213,11 @@ func (p *slot) open(ctx context.Context, s *Store, user, dir string) (*account, 
 	}
 	if err := a.createInbox(ctx); err != nil {
 		return nil, errors.Join(err, a.close())
+	}
+	if a.overdue() {
+		if err := a.submit(ctx, &txn{alone: true, run: func() error { a.upkeep(); return nil }}); err != nil {
+			return nil, errors.Join(err, a.close())
+		}
 	}
 	p.account = a
 	return a, nil

@@ -68,6 +68,7 @@ func check(fsys FS, dir string, w io.Writer) error {
 		c.bad("%s", bad)
 	}
 	c.boxes()
+	c.kept()
 	c.blobs()
 	for _, entry := range m.Digests {
 		c.digests(entry)
@@ -177,6 +178,16 @@ func (c *checker) box(b *box) {
 		c.bad("mailbox %q is not found by its name", b.name)
 	}
 	c.messages += len(b.rows)
+}
+
+// kept counts what expunged messages use.
+func (c *checker) kept() {
+	for _, g := range c.account.st.kept {
+		for _, r := range g.rows {
+			c.refs[r.blob]++
+			c.sizes[r.blob] = r.size
+		}
+	}
 }
 
 // blobs reads every message.

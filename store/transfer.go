@@ -32,7 +32,7 @@ func (h *handle) Expunge(ctx context.Context, uids imap.UIDSet, all bool) error 
 			}
 		}
 		if len(gone) > 0 {
-			b.add(&recExpunge{box: h.box.id, modseq: b.modseq(), uids: imap.UIDSetOf(gone...)})
+			b.add(&recExpunge{box: h.box.id, modseq: b.modseq(), uids: imap.UIDSetOf(gone...), kept: b.keptTime()})
 		}
 		return nil
 	}})

@@ -68,6 +68,9 @@ although they live on different backends. It reads Dovecot 2.3's configuration.
 		SilenceUsage:  true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(serveCommand(), reloadCommand(), demoCommand(), configCommand(), storeCommand(), pwCommand())
+	root.AddCommand(
+		serveCommand(), reloadCommand(), demoCommand(), configCommand(), pwCommand(),
+		storeCommand(), undeleteCommand(),
+	)
 	return root
 }

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// run is a command line and what it prints.
+func run(args ...string) (string, error) {
+	cmd := command()
+	var out strings.Builder
+	cmd.SetOut(&out)
+	cmd.SetArgs(args)
+	err := cmd.Execute()
+	return out.String(), err
+}
+
+// TestUndeleteCommand brings back what a client expunged, on a backend that is stopped.
+func TestUndeleteCommand(t *testing.T) {
+	r := startRig(t, "rig")
+	conf := r.files["be1"]
+	for _, cmd := range []string{
+		"CREATE Work", "APPEND Work (\\Flagged) {25+}\r\nSubject: one\x2e\r\n\r\nbody\r\n\r\n", "APPEND Work {23+}\r\nSubject: two\r\n\r\nbody\r\n\r\n",
+	} {
+		if got := r.say(t, "someone1", cmd); !strings.Contains(got, "OK") {
+			t.Fatalf("%s: %s", cmd, got)
+		}
+	}
+	r.say(t, "someone1", "SELECT Work", `STORE 1:* +FLAGS.SILENT (\Deleted)`, "EXPUNGE")
+	c := dialIMAP(t, r.address())
+	c.command("LOGIN someone1 pass")
+	c.expect("OK")
+	if _, err := run("undelete", "-c", conf, "someone1"); err == nil || !strings.Contains(err.Error(), "is open in another process") {
+		t.Errorf("while it is open: %v", err)
+	}
+	c.close()
+	r.stop(t, "be1")
+	out, err := run("undelete", "-c", conf, "someone1", "--list")
+	if err != nil || !strings.Contains(out, "one.") || !strings.Contains(out, "two") || !strings.Contains(out, `\Flagged`) {
+		t.Errorf("list: %v\n%s", err, out)
+	}
+	if out, err := run("undelete", "-c", conf, "someone1", "--since", "2100-01-01"); err != nil || !strings.Contains(out, "0 messages") {
+		t.Errorf("of the future: %v\n%s", err, out)
+	}
+	if out, err := run("undelete", "-c", conf, "someone1", "--mailbox", "Work", "--since", "2d", "--into", "Found"); err != nil || !strings.Contains(out, "2 messages are back") {
+		t.Errorf("undelete: %v\n%s", err, out)
+	}
+	if _, err := run("undelete", "-c", conf, "nobody"); err == nil {
+		t.Error("undeleted for nobody")
+	}
+	r.start(t, "be1", nil)
+	if got := r.say(t, "someone1", "STATUS Found (MESSAGES)", "SELECT Found", "FETCH 1 FLAGS"); !strings.Contains(got, `\Flagged`) {
+		t.Error(got)
+	}
+}
+
+func TestParseWhen(t *testing.T) {
+	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.Local)
+	for text, want := range map[string]time.Time{
+		"2026-11-25":           time.Date(2026, 11, 25, 0, 0, 0, 0, time.Local),
+		"2026-11-25 14:30":     time.Date(2026, 11, 25, 14, 30, 0, 0, time.Local),
+		"2026-11-25T14:30":     time.Date(2026, 11, 25, 14, 30, 0, 0, time.Local),
+		"2026-11-25T14:30:00Z": time.Date(2026, 11, 25, 14, 30, 0, 0, time.UTC),
+		"90m":                  now.Add(-90 * time.Minute),
+		"2d":                   now.AddDate(0, 0, -2),
+		"":                     {}, "yesterday": {}, "-2d": {}, "-3h": {}, "2dx": {},
+	} {
+		got, err := parseWhen(text, now)
+		if (err != nil) != want.IsZero() || !got.Equal(want) {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+}

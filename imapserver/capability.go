@@ -37,6 +37,7 @@ func capabilityRows() []capabilityRow {
 		{"LIST-STATUS", "RFC 5819", loggedIn, nil},
 		{"LIST-MYRIGHTS", "RFC 8440", loggedIn, nil},
 		{"STATUS=SIZE", "RFC 8438", loggedIn, nil},
+		{"COMPRESS=DEFLATE", "RFC 4978", loggedIn, func(s *session) bool { return s.deflated == nil }},
 		{"BINARY", "RFC 3516", loggedIn, nil},
 		{"OBJECTID", "RFC 8474", loggedIn, nil},
 		{"SAVEDATE", "RFC 8514", loggedIn, nil},

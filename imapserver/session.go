@@ -33,14 +33,15 @@ const (
 
 // session is one connection. It belongs to the goroutine of ServeConn.
 type session struct {
-	srv    *Server
-	cfg    *Config
-	log    *slog.Logger
-	cancel context.CancelFunc // of ctx: for the commands and the proxy
-	ctx    context.Context
-	stream *stream
-	dec    *imapwire.Decoder
-	enc    *imapwire.Encoder
+	srv      *Server
+	cfg      *Config
+	log      *slog.Logger
+	cancel   context.CancelFunc // of ctx: for the commands and the proxy
+	ctx      context.Context
+	stream   *stream
+	deflated *deflated // nil without COMPRESS; what dec and enc use instead of stream
+	dec      *imapwire.Decoder
+	enc      *imapwire.Encoder
 
 	client Client
 	state  state
@@ -146,7 +147,7 @@ func (s *session) serve() {
 	defer func() {
 		if p := recover(); p != nil {
 			s.log.Error("panic", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			s.enc.Reset(s.stream) // half a line may stand there
+			s.enc.Reset(s.sink()) // half a line may stand there
 			s.bye("[SERVERBUG] Internal error")
 		}
 		s.close()
@@ -290,6 +291,14 @@ func (s *session) closeMailbox() {
 		s.log.Warn("close mailbox", "mailbox", s.name, "error", err)
 	}
 	s.mbox, s.view, s.name, s.state = nil, nil, "", authenticated
+}
+
+// sink is where answers go.
+func (s *session) sink() io.Writer {
+	if s.deflated != nil {
+		return s.deflated
+	}
+	return s.stream
 }
 
 // isBack reports whether the acting user is not the owner, which takes a master

@@ -13,7 +13,8 @@ import (
 //	number of parts, and for each part in order:
 //	  kind and encoding in one byte, parts inside it,
 //	  gap between the start of the parent's body and its header,
-//	  header length, body length, lines, type, charset
+//	  header length, body length, lines, type, charset,
+//	and the keys of SORT and THREAD, which older digests lack
 const digestVersion = 1
 
 // errDigest is the root of all decoding errors.
@@ -35,6 +36,9 @@ func (d *Digest) Append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(d.Parts)))
 	for i := range d.Parts {
 		dst = d.appendPart(dst, int32(i))
+	}
+	if d.EncodedKeys != nil {
+		dst = appendBytes(dst, d.EncodedKeys)
 	}
 	return dst
 }
@@ -102,6 +106,9 @@ func (d *Digest) Decode(b []byte) error {
 		parent = i
 	}
 	if len(r.b) > 0 {
+		d.EncodedKeys = r.bytes()
+	}
+	if len(r.b) > 0 || r.bad {
 		return errDigest
 	}
 	return nil

@@ -21,10 +21,14 @@ func TestDigestCodec(t *testing.T) {
 		if err := reused.Decode(b); err != nil || !sameDigest(&reused, d) {
 			t.Errorf("%s: digest decoded into a used one differs: %v", name, err)
 		}
+		older := len(b) - len(appendBytes(nil, d.EncodedKeys))
 		for n := range b {
-			if _, err := DecodeDigest(b[:n]); err == nil {
+			if _, err := DecodeDigest(b[:n]); err == nil && n != older {
 				t.Errorf("%s: the first %d of %d bytes are decoded", name, n, len(b))
 			}
+		}
+		if got, err := DecodeDigest(b[:older]); err != nil || got.Keys(new(Keys)) || !bytes.Equal(got.Envelope, d.Envelope) {
+			t.Errorf("%s: a digest without keys is not decoded: %v", name, err)
 		}
 		if _, err := DecodeDigest(append(b, 0)); err == nil {
 			t.Errorf("%s: a byte too much is decoded", name)
@@ -35,7 +39,7 @@ func TestDigestCodec(t *testing.T) {
 // sameDigest compares digests; nil and empty bytes are the same.
 func sameDigest(a, b *Digest) bool {
 	if len(a.Parts) != len(b.Parts) || a.Size != b.Size || a.SentDate != b.SentDate ||
-		!bytes.Equal(a.Envelope, b.Envelope) || !bytes.Equal(a.BodyStructure, b.BodyStructure) {
+		!bytes.Equal(a.Envelope, b.Envelope) || !bytes.Equal(a.EncodedKeys, b.EncodedKeys) || !bytes.Equal(a.BodyStructure, b.BodyStructure) {
 		return false
 	}
 	for i := range a.Parts {

@@ -11,6 +11,9 @@ type Digest struct {
 	BodyStructure []byte
 	// SentDate is the Date field.
 	SentDate Date
+	// EncodedKeys are what SORT and THREAD compare; Keys reads them. It is nil
+	// in digests from before there were any.
+	EncodedKeys []byte
 	// Parts is the tree in the order of the message: a part, then what is in
 	// it. Parts[0] is the message itself; there is always one.
 	Parts []Part

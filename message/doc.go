@@ -12,11 +12,14 @@
 // digest are bounded (see the Max constants). Scanning fails only if the
 // reader does.
 //
+// SORT and THREAD compare Keys, which a Digest has as well; a Sorter and a
+// Threader do the rest.
+//
 // Search works on decoded text: a Matcher undoes transfer encodings, charsets
 // and encoded words while it reads, and compares without regard to case.
 //
 // The package keeps no state. A Digest may be read by many goroutines; a
-// Matcher belongs to one. It does not store, does not build messages, and
+// Matcher, a Sorter and a Threader belong to one. It does not store, does not build messages, and
 // knows neither HTML nor signatures.
 package message
 
@@ -35,6 +38,8 @@ const (
 	// maxAddressBytes and maxFieldBytes bound what is kept of a field's value.
 	maxAddressBytes = 128 << 10
 	maxFieldBytes   = 16 << 10
+	// maxReferenceBytes is how much of a References field is kept, from its end.
+	maxReferenceBytes = 512 << 10
 	// maxDigestBytes is when a digest is full: the next part is the last.
 	maxDigestBytes = 1 << 20
 	// maxParams is how many parameters of one field are kept.

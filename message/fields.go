@@ -16,6 +16,7 @@ const (
 	fieldDate
 	fieldSubject
 	fieldInReplyTo
+	fieldReferences
 	fieldMessageID
 	fieldFrom
 	fieldSender
@@ -62,6 +63,8 @@ func lookupField(name []byte) fieldID {
 		return fieldSubject
 	case "in-reply-to":
 		return fieldInReplyTo
+	case "references":
+		return fieldReferences
 	case "message-id":
 		return fieldMessageID
 	case "from":
@@ -134,6 +137,10 @@ func (f *headerFields) more(line []byte) {
 	if f.current == fieldNone || f.cut {
 		return
 	}
+	if f.current == fieldReferences {
+		f.moreReferences(line)
+		return
+	}
 	limit := f.start + maxFieldBytes
 	if f.current >= firstAddressField {
 		limit = f.start + maxAddressBytes
@@ -141,6 +148,15 @@ func (f *headerFields) more(line []byte) {
 	f.values = append(f.values, line[:min(len(line), limit+1-len(f.values))]...)
 	if len(f.values) > limit {
 		f.values, f.cut = f.values[:limit], true
+	}
+}
+
+// moreReferences keeps the end of a value that is too long: the last of the
+// references are those that matter most.
+func (f *headerFields) moreReferences(line []byte) {
+	f.values = append(f.values, line...)
+	if n := len(f.values) - f.start; n > maxReferenceBytes {
+		f.values = append(f.values[:f.start], f.values[f.start+n-maxReferenceBytes/2:]...)
 	}
 }
 

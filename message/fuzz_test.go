@@ -228,6 +228,10 @@ func FuzzDecodeDigest(f *testing.F) {
 			return
 		}
 		d.AppendBody(nil)
+		var k Keys
+		if d.Keys(&k) && !bytes.Equal(k.append(nil), d.EncodedKeys) {
+			t.Fatal("keys change when they are decoded and encoded")
+		}
 		for i := range d.Parts {
 			p := &d.Parts[i]
 			if p.HeaderOff < 0 || p.BodyOff()+p.BodyLen > d.Size {

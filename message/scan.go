@@ -39,6 +39,7 @@ type scanner struct {
 	full     bool // no more parts: the rest belongs to the last one
 	envelope []byte
 	date     Date
+	keys     []byte
 }
 
 // openPart is a part whose end was not seen yet.
@@ -92,6 +93,7 @@ func (s *scanner) run() *Digest {
 		Envelope:      s.envelope,
 		BodyStructure: s.appendStructure(make([]byte, 0, 2*len(s.wire)+64), 0),
 		SentDate:      s.date,
+		EncodedKeys:   s.keys,
 		Parts:         s.parts,
 	}
 }
@@ -174,7 +176,8 @@ func (s *scanner) takeEnvelope(w *partWire, wanted bool) {
 	}
 	if len(s.parts) == 0 {
 		s.envelope = appendEnvelope(make([]byte, 0, 512), &s.fields)
-		s.date, _ = ParseDate(s.fields.value(fieldDate))
+		keys := NewKeys(s.envelope, s.fields.value(fieldReferences))
+		s.date, s.keys = keys.Sent, keys.append(nil)
 		return
 	}
 	from := len(s.wire)

@@ -75,6 +75,22 @@ func (m *guarded) Search(ctx context.Context, program *imap.SearchKey) (mailbox.
 	return m.Mailbox.Search(ctx, program)
 }
 
+// Sort needs r.
+func (m *guarded) Sort(ctx context.Context, keys []imap.SortKey, program *imap.SearchKey) (mailbox.Sorted, error) {
+	if _, err := m.need(ctx, imap.RightRead); err != nil {
+		return mailbox.Sorted{}, err
+	}
+	return m.Mailbox.Sort(ctx, keys, program)
+}
+
+// Thread needs r.
+func (m *guarded) Thread(ctx context.Context, alg imap.ThreadAlgorithm, program *imap.SearchKey) ([]imap.ThreadMember, error) {
+	if _, err := m.need(ctx, imap.RightRead); err != nil {
+		return nil, err
+	}
+	return m.Mailbox.Thread(ctx, alg, program)
+}
+
 // Vanished needs r.
 func (m *guarded) Vanished(ctx context.Context, uids imap.UIDSet, since imap.ModSeq) (imap.UIDSet, error) {
 	if _, err := m.need(ctx, imap.RightRead); err != nil {

@@ -28,6 +28,8 @@ const (
 	SearchSentBefore          // Date: header's day < Date
 	SearchSentOn              // Date: header's day = Date
 	SearchSentSince           // Date: header's day >= Date
+	SearchYounger             // internal date at most Size seconds ago (RFC 5032)
+	SearchOlder               // internal date at least Size seconds ago
 	SearchModSeq              // modification sequence >= ModSeq, as the acting user sees it (RFC 7162 section 3.1.5)
 	SearchEmailID             // EMAILID is Text (RFC 8474)
 	SearchThreadID            // THREADID is Text (RFC 8474)

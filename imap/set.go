@@ -124,6 +124,9 @@ func UIDRange(start, stop UID) UIDSet {
 	return UIDSet{{uint32(start), uint32(stop)}}
 }
 
+// UIDSetOfRanges makes a set of ranges in any order, each with Start up to Stop.
+func UIDSetOfRanges(ranges ...Range) UIDSet { return UIDSet(slices.Clone(ranges)).normalize() }
+
 // normalize sorts and joins in place.
 func (s UIDSet) normalize() UIDSet {
 	ordered := func(a, b Range) int { return int(int64(a.Start) - int64(b.Start)) }

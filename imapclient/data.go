@@ -58,7 +58,7 @@ func (c *Conn) modSeqItem(n *uint64) bool {
 // esearch reads an ESEARCH response. RFC 9051 section 7.3.4.
 func (c *Conn) esearch(h *Handler) bool {
 	d := c.dec
-	var found imap.UIDSet
+	var found []imap.Range
 	var modSeq uint64
 	for first := true; d.SP(); first = false {
 		if b, ok := d.PeekByte(); ok && b == '(' && first {
@@ -67,38 +67,37 @@ func (c *Conn) esearch(h *Handler) bool {
 			}
 			continue
 		}
-		var name, set string
-		if !d.ExpectAtom(&name) {
-			return false
-		}
-		if strings.EqualFold(name, "UID") {
-			continue
-		}
-		if strings.EqualFold(name, "MODSEQ") {
-			if !d.ExpectSP() || !d.ExpectNumber64(&modSeq) {
-				return false
-			}
-			continue
-		}
-		if !strings.EqualFold(name, "ALL") {
-			if _, err := d.RawValue(); !d.Expect(err == nil, "value") {
-				return false
-			}
-			continue
-		}
-		if !d.ExpectSP() || !d.ExpectSeqSet(&set) {
-			return false
-		}
-		var err error
-		if found, err = parseUIDs(set); err != nil {
-			d.Fail(err)
+		var name string
+		if !d.ExpectAtom(&name) || !c.esearchItem(strings.ToUpper(name), &found, &modSeq) {
 			return false
 		}
 	}
 	if h.Search != nil {
-		h.Search(found, imap.ModSeq(modSeq))
+		h.Search(imap.UIDSetOfRanges(found...), imap.ModSeq(modSeq))
+	}
+	if h.Sort != nil {
+		h.Sort(found, imap.ModSeq(modSeq))
 	}
 	return d.Err() == nil
+}
+
+// esearchItem reads the value of an item behind its name.
+func (c *Conn) esearchItem(name string, found *[]imap.Range, modSeq *uint64) (ok bool) {
+	if name == "UID" {
+		return true
+	}
+	if !c.dec.ExpectSP() {
+		return false
+	}
+	switch name {
+	case "ALL":
+		*found, ok = c.ranges()
+		return ok
+	case "MODSEQ":
+		return c.dec.ExpectNumber64(modSeq)
+	}
+	_, err := c.dec.RawValue()
+	return c.dec.Expect(err == nil, "value")
 }
 
 func (c *Conn) list(h *Handler) bool {

@@ -11,12 +11,17 @@ import (
 // the connection's Handler, or else to nobody. They are called by whoever waits
 // on the connection, in the order of the responses, and must not use it.
 type Handler struct {
-	Status        func(*Status) // untagged OK, NO, BAD and BYE
-	Exists        func(n uint32)
-	Expunge       func(imap.SeqNum)
-	Flags         func([]imap.Flag)
-	Search        func(imap.UIDSet, imap.ModSeq) // of SEARCH and ESEARCH; the latter's ALL
-	List          func(*ListData)                // of LIST and LSUB
+	Status  func(*Status) // untagged OK, NO, BAD and BYE
+	Exists  func(n uint32)
+	Expunge func(imap.SeqNum)
+	Flags   func([]imap.Flag)
+	Search  func(imap.UIDSet, imap.ModSeq) // of SEARCH and ESEARCH; the latter's ALL
+	List    func(*ListData)                // of LIST and LSUB
+
+	// Sort gets what SORT or ESEARCH tells, in the order of the response.
+	Sort   func([]imap.Range, imap.ModSeq)
+	Thread func([]imap.ThreadMember)
+
 	MailboxStatus func(*StatusData)
 	ACL           func([]imap.ACLEntry)
 	MyRights      func(imap.Rights)
@@ -46,6 +51,10 @@ func (h *Handler) or(base *Handler) *Handler {
 	if out.Search == nil {
 		out.Search = base.Search
 	}
+	if out.Sort == nil {
+		out.Sort = base.Sort
+	}
+	pick(&out.Thread, base.Thread)
 	pick(&out.List, base.List)
 	pick(&out.MailboxStatus, base.MailboxStatus)
 	pick(&out.ACL, base.ACL)

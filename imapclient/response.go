@@ -167,6 +167,10 @@ func (c *Conn) named(name string) error {
 		ok = c.flags(h)
 	case "SEARCH":
 		ok = c.search(h)
+	case "SORT":
+		ok = c.sort(h)
+	case "THREAD":
+		ok = c.thread(h)
 	case "ESEARCH":
 		ok = c.esearch(h)
 	case "LIST", "LSUB":

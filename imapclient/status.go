@@ -2,7 +2,6 @@ package imapclient
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/roost-mail/roost/imap"
 )
@@ -94,13 +93,4 @@ func textOf(code imap.Code) string {
 		return "Not possible"
 	}
 	return ""
-}
-
-// parseUIDs reads the numbers of a set in a response, such as COPYUID's.
-func parseUIDs(s string) (imap.UIDSet, error) {
-	set, err := imap.ParseNumSet(s)
-	if err != nil || strings.Contains(s, "*") {
-		return nil, fmt.Errorf("invalid set %.40q", s)
-	}
-	return set.Resolve(0), nil
 }

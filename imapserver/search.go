@@ -52,10 +52,7 @@ func (s *session) writeSearch(found imap.UIDSet) {
 // writeESearch is the ESEARCH response. RFC 4466 section 2.6.2: where nothing was
 // found, MIN, MAX and ALL are left out.
 func (s *session) writeESearch(cmd *command, ret searchReturn, found imap.UIDSet) {
-	s.enc.RawString("* ESEARCH (TAG ").String(string(cmd.tag)).RawString(")")
-	if cmd.is(byUID) {
-		s.enc.RawString(" UID")
-	}
+	s.beginESearch(cmd)
 	some := !found.Empty()
 	if some && ret&returnMin != 0 {
 		s.enc.RawString(" MIN ").Number(uint32(found.Min()))
@@ -70,6 +67,18 @@ func (s *session) writeESearch(cmd *command, ret searchReturn, found imap.UIDSet
 		s.enc.RawString(" COUNT ").Number(uint32(found.Len()))
 	}
 	s.enc.CRLF()
+}
+
+func (s *session) beginESearch(cmd *command) {
+	s.enc.RawString("* ESEARCH (TAG ").String(string(cmd.tag)).RawString(")")
+	if cmd.is(byUID) {
+		s.enc.RawString(" UID")
+	}
+}
+
+// knownCharset: RFC 5256 asks for these two. Texts come as UTF-8 in either.
+func knownCharset(name string) bool {
+	return strings.EqualFold(name, "UTF-8") || strings.EqualFold(name, "US-ASCII")
 }
 
 // parseSearch reads the arguments of SEARCH: RETURN, CHARSET, keys.
@@ -94,7 +103,7 @@ func (s *session) parseSearch() (searchReturn, *imap.SearchKey, error) {
 		if !s.dec.ExpectSP() || !s.dec.ExpectAString(&charset) || !s.dec.ExpectSP() {
 			return 0, nil, s.dec.Err()
 		}
-		badCharset = !strings.EqualFold(charset, "UTF-8") && !strings.EqualFold(charset, "US-ASCII")
+		badCharset = !knownCharset(charset)
 		first = ""
 	}
 	if badCharset {

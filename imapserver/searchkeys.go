@@ -198,6 +198,16 @@ func (p *searchParser) withArgument(name string) (imap.SearchKey, error) {
 			p.dec.ExpectNumber(&key.Size)
 		}
 		return key, p.dec.Err()
+	case "YOUNGER", "OLDER": // RFC 5032
+		key.Op = imap.SearchYounger
+		if name == "OLDER" {
+			key.Op = imap.SearchOlder
+		}
+		if p.dec.ExpectSP() {
+			p.dec.ExpectNumber(&key.Size)
+		}
+		p.dec.Expect(key.Size > 0, "number of seconds")
+		return key, p.dec.Err()
 	case "KEYWORD", "UNKEYWORD":
 		key.Op = imap.SearchFlag
 		if p.dec.ExpectSP() {

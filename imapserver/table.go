@@ -73,6 +73,8 @@ func commandRows() map[string]*row {
 		{"UNSELECT", selected, 0, "Unselect completed.", (*session).unselect}, // RFC 3691
 		{"EXPUNGE", selected, asksHome | changes, "Expunge completed.", (*session).expunge},
 		{"SEARCH", selected, holdsExpunges, "Search completed.", (*session).search}, // with RFC 4731
+		{"SORT", selected, holdsExpunges, "Sort completed.", (*session).sort},       // RFC 5256, with RFC 5267 and 5957
+		{"THREAD", selected, holdsExpunges, "Thread completed.", (*session).thread}, // RFC 5256
 		{"FETCH", selected, holdsExpunges, "Fetch completed.", (*session).fetch},
 		{"STORE", selected, holdsExpunges | changes, "Store completed.", (*session).store},
 		{"COPY", selected, 0, "Copy completed.", (*session).copy},
@@ -80,6 +82,8 @@ func commandRows() map[string]*row {
 
 		// RFC 3501 section 6.4.8.
 		{"UID SEARCH", selected, byUID, "Search completed.", (*session).search},
+		{"UID SORT", selected, byUID, "Sort completed.", (*session).sort},
+		{"UID THREAD", selected, byUID, "Thread completed.", (*session).thread},
 		{"UID FETCH", selected, byUID, "Fetch completed.", (*session).fetch},
 		{"UID STORE", selected, byUID | changes, "Store completed.", (*session).store},
 		{"UID COPY", selected, byUID, "Copy completed.", (*session).copy},

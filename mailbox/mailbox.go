@@ -32,6 +32,14 @@ type Mailbox interface {
 	// not reported yet perhaps among them.
 	Search(ctx context.Context, program *imap.SearchKey) (Found, error)
 
+	// Sort is Search with the result in order of keys, of which there is one at
+	// least. RFC 5256, RFC 5957.
+	Sort(ctx context.Context, keys []imap.SortKey, program *imap.SearchKey) (Sorted, error)
+
+	// Thread returns the threads of all messages that match: of one that does
+	// not, it tells nothing but that there may be one (UID 0). RFC 5256.
+	Thread(ctx context.Context, algorithm imap.ThreadAlgorithm, program *imap.SearchKey) ([]imap.ThreadMember, error)
+
 	// Vanished returns those of uids that were expunged after the modification
 	// sequence since, and perhaps others that do not exist; never one that
 	// exists, or that no message had yet (RFC 7162 section 3.2.6).
@@ -82,6 +90,12 @@ type Mailbox interface {
 // the messages found if the program has a SearchModSeq, else 0.
 type Found struct {
 	UIDs   imap.UIDSet
+	ModSeq imap.ModSeq
+}
+
+// Sorted is Found in the order that was asked for.
+type Sorted struct {
+	UIDs   []imap.UID
 	ModSeq imap.ModSeq
 }
 

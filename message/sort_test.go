@@ -106,7 +106,9 @@ func BenchmarkSort100k(b *testing.B) {
 		mails[i] = sortMessage{uid: imap.UID(i + 1), arrival: int64(i), size: int64(i * 31 % 5000), keys: k}
 	}
 	for _, by := range [][]imap.SortKey{
-		{{Field: imap.SortArrival, Reverse: true}}, {{Field: imap.SortDate}}, {{Field: imap.SortFrom}},
+		{{Field: imap.SortArrival, Reverse: true}},
+		{{Field: imap.SortDate}},
+		{{Field: imap.SortFrom}},
 		{{Field: imap.SortSubject}, {Field: imap.SortDate, Reverse: true}},
 	} {
 		b.Run(by[0].Field.String(), func(b *testing.B) {

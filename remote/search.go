@@ -11,12 +11,15 @@ import (
 )
 
 func (b *box) Search(ctx context.Context, program *imap.SearchKey) (mailbox.Found, error) {
+	program, err := b.within(ctx, program)
+	if err != nil {
+		return mailbox.Found{}, err
+	}
 	var found mailbox.Found
 	h := &imapclient.Handler{Search: func(uids imap.UIDSet, modSeq imap.ModSeq) {
 		found = mailbox.Found{UIDs: uids, ModSeq: modSeq}
 	}}
-	err := b.do(ctx, true, func(c *imapclient.Conn) error {
-		program := forPeer(program, c)
+	err = b.do(ctx, true, func(c *imapclient.Conn) error {
 		_, err := c.Do(ctx, h, func(e *imapwire.Encoder) {
 			e.RawString("UID SEARCH ")
 			if c.Has("ESEARCH") {
@@ -25,16 +28,7 @@ func (b *box) Search(ctx context.Context, program *imap.SearchKey) (mailbox.Foun
 			if !plain(program) {
 				e.RawString("CHARSET UTF-8 ")
 			}
-			if program.Op == imap.SearchAnd && len(program.Keys) > 0 {
-				for i := range program.Keys {
-					if i > 0 {
-						e.SP()
-					}
-					writeKey(e, &program.Keys[i])
-				}
-				return
-			}
-			writeKey(e, program)
+			writeProgram(e, forPeer(program, c))
 		})
 		return err
 	})
@@ -69,6 +63,20 @@ func forPeer(k *imap.SearchKey, c *imapclient.Conn) *imap.SearchKey {
 		out.Keys[i] = *forPeer(&k.Keys[i], c)
 	}
 	return &out
+}
+
+// writeProgram writes a program as the search keys of a command.
+func writeProgram(e *imapwire.Encoder, program *imap.SearchKey) {
+	if program.Op != imap.SearchAnd || len(program.Keys) == 0 {
+		writeKey(e, program)
+		return
+	}
+	for i := range program.Keys {
+		if i > 0 {
+			e.SP()
+		}
+		writeKey(e, &program.Keys[i])
+	}
 }
 
 // plain reports whether all texts are ASCII.
@@ -136,6 +144,10 @@ func writeNumberKey(e *imapwire.Encoder, k *imap.SearchKey) {
 	switch k.Op {
 	case imap.SearchLarger:
 		e.RawString("LARGER ").Number(k.Size)
+	case imap.SearchYounger:
+		e.RawString("YOUNGER ").Number(k.Size)
+	case imap.SearchOlder:
+		e.RawString("OLDER ").Number(k.Size)
 	case imap.SearchSmaller:
 		e.RawString("SMALLER ").Number(k.Size)
 	case imap.SearchBefore:

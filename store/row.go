@@ -46,6 +46,9 @@ func (p packedTime) time() time.Time {
 	return t.In(time.FixedZone("", zone*60))
 }
 
+// unix is the date in seconds since 1970.
+func (p packedTime) unix() int64 { return int64(p) >> 16 }
+
 // day is the day that p names in its own zone, in days since 1970.
 func (p packedTime) day() int64 {
 	zone := int64(uint16(p)) - zoneBias

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
@@ -12,40 +13,69 @@ import (
 
 // Search implements mailbox.Mailbox.
 func (h *handle) Search(ctx context.Context, program *imap.SearchKey) (mailbox.Found, error) {
-	s := searcher{ctx: ctx, cursor: cursor{h: h, uids: imap.UIDRange(1, 1<<32-1)}}
-	root := compile(program)
-	s.cursor.bodies = root.cost > costRow
-	s.contents.account, s.contents.bodies = h.session.account, root.cost == costBody
-	defer s.contents.close()
+	s := newSearcher(ctx, h)
+	defer s.close()
 	var found []imap.UID
-	var highest imap.ModSeq
+	highest, err := s.find(program, false, func() error {
+		found = append(found, s.row.uid)
+		return nil
+	})
+	if err != nil {
+		return mailbox.Found{}, err
+	}
+	return mailbox.Found{UIDs: imap.UIDSetOf(found...), ModSeq: highest}, nil
+}
+
+func newSearcher(ctx context.Context, h *handle) *searcher {
+	s := &searcher{ctx: ctx, now: time.Now(), cursor: cursor{h: h, uids: imap.UIDRange(1, 1<<32-1)}}
+	s.contents.account = h.session.account
+	return s
+}
+
+func (s *searcher) close() {
+	s.contents.close()
+	s.digests.close()
+}
+
+// find calls found for each message that matches, which is s.row then, and
+// returns the highest of their modification sequences if the program asks for
+// such. With digests, found may call digest.
+func (s *searcher) find(program *imap.SearchKey, digests bool, found func() error) (highest imap.ModSeq, err error) {
+	root := compile(program)
+	s.cursor.bodies, s.contents.bodies = digests || root.cost > costRow, root.cost == costBody
 	for {
-		if err := ctx.Err(); err != nil {
-			return mailbox.Found{}, err
+		if err := s.ctx.Err(); err != nil {
+			return 0, err
 		}
 		more, err := s.cursor.next()
 		if err != nil {
-			return mailbox.Found{}, err
+			return 0, err
 		}
 		if !more {
 			break
 		}
 		s.contents.begin(s.cursor.rows)
+		if digests {
+			s.digests.begin(s.contents.account, s.cursor.h.box.id, s.cursor.rows)
+		}
 		for i := range s.cursor.rows {
 			match, err := s.decide(&s.cursor.rows[i], root)
 			if err != nil {
-				return mailbox.Found{}, err
+				return 0, err
 			}
-			if match {
-				found = append(found, s.row.uid)
-				highest = max(highest, s.row.modseq)
+			if !match {
+				continue
+			}
+			highest = max(highest, s.row.modseq)
+			if err := found(); err != nil {
+				return 0, err
 			}
 		}
 	}
 	if !program.Has(imap.SearchModSeq) {
 		highest = 0
 	}
-	return mailbox.Found{UIDs: imap.UIDSetOf(found...), ModSeq: highest}, nil
+	return highest, nil
 }
 
 // decide is matches for a message that may be gone or damaged by now: then it
@@ -108,8 +138,11 @@ func compile(k *imap.SearchKey) *term {
 // searcher decides terms for one message after the other.
 type searcher struct {
 	ctx      context.Context
+	now      time.Time // for YOUNGER and OLDER
 	cursor   cursor
 	contents contents
+	digests  digests
+	keys     message.Keys // of SORT and THREAD, of row
 	matcher  message.Matcher
 	row      *seenRow
 	content  *content // of row, once it was needed
@@ -136,6 +169,10 @@ func (s *searcher) matches(t *term) (bool, error) {
 		return k.UIDs.Contains(s.row.uid), nil
 	case imap.SearchFlag:
 		return imap.HasFlag(s.row.flags, k.Flag), nil
+	case imap.SearchYounger:
+		return s.row.date.unix() >= s.now.Unix()-int64(k.Size), nil
+	case imap.SearchOlder:
+		return s.row.date.unix() <= s.now.Unix()-int64(k.Size), nil
 	case imap.SearchModSeq:
 		return s.row.modseq >= k.ModSeq, nil
 	case imap.SearchLarger:

@@ -133,3 +133,10 @@ func (m *msg) matchesSent(k *imap.SearchKey) bool {
 	}
 	return false
 }
+
+// keys are what SORT and THREAD compare.
+func (m *msg) keys() *message.Keys {
+	keys := new(message.Keys)
+	m.digest.Keys(keys)
+	return keys
+}

@@ -6,29 +6,51 @@ import (
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
+	"github.com/roost-mail/roost/message"
 )
 
 func (h *handle) Search(_ context.Context, program *imap.SearchKey) (mailbox.Found, error) {
+	var found []imap.UID
+	highest, err := h.find(program, func(m *msg) { found = append(found, m.uid) })
+	return mailbox.Found{UIDs: imap.UIDSetOf(found...), ModSeq: highest}, err
+}
+
+func (h *handle) Sort(_ context.Context, keys []imap.SortKey, program *imap.SearchKey) (mailbox.Sorted, error) {
+	sorter := message.NewSorter(keys)
+	highest, err := h.find(program, func(m *msg) {
+		sorter.Add(m.uid, m.date.Unix(), int64(len(m.body)), m.keys())
+	})
+	return mailbox.Sorted{UIDs: sorter.UIDs(), ModSeq: highest}, err
+}
+
+func (h *handle) Thread(_ context.Context, alg imap.ThreadAlgorithm, program *imap.SearchKey) ([]imap.ThreadMember, error) {
+	threader := message.NewThreader(alg)
+	_, err := h.find(program, func(m *msg) { threader.Add(m.uid, m.date.Unix(), m.keys()) })
+	return threader.Threads(), err
+}
+
+// find calls found with each message that matches, and returns the highest of
+// their modification sequences if the program asks for such.
+func (h *handle) find(program *imap.SearchKey, found func(*msg)) (imap.ModSeq, error) {
 	defer h.account.lock()()
 	if err := h.usable(false); err != nil {
-		return mailbox.Found{}, err
+		return 0, err
 	}
 	var highest imap.ModSeq
-	var found []imap.UID
 	for _, m := range h.box.messages {
 		match, err := m.matches(program, h.account.reader)
 		if err != nil {
-			return mailbox.Found{}, err
+			return 0, err
 		}
 		if match {
-			found = append(found, m.uid)
+			found(m)
 			highest = max(highest, m.modSeqFor(h.account.reader))
 		}
 	}
 	if !program.Has(imap.SearchModSeq) {
 		highest = 0
 	}
-	return mailbox.Found{UIDs: imap.UIDSetOf(found...), ModSeq: highest}, nil
+	return highest, nil
 }
 
 // matches is RFC 9051 section 6.4.4, read literally.
@@ -49,6 +71,10 @@ func (m *msg) matches(k *imap.SearchKey, r reader) (bool, error) {
 		return k.UIDs.Contains(m.uid), nil
 	case imap.SearchFlag:
 		return imap.HasFlag(m.flagsFor(r), k.Flag), nil
+	case imap.SearchYounger:
+		return time.Since(m.date) <= time.Duration(k.Size)*time.Second, nil
+	case imap.SearchOlder:
+		return time.Since(m.date) >= time.Duration(k.Size)*time.Second, nil
 	case imap.SearchModSeq:
 		return m.modSeqFor(r) >= k.ModSeq, nil
 	case imap.SearchLarger:

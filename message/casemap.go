@@ -26,12 +26,13 @@ func appendCasemap(dst, text []byte) []byte {
 	return dst
 }
 
+// appendTitle appends the casemap of one character.
 func appendTitle(dst []byte, r rune) []byte {
+	if isIdeograph(r) {
+		return utf8.AppendRune(dst, r)
+	}
 	from := len(dst)
 	dst = utf8.AppendRune(dst, unicode.ToTitle(r))
-	if isIdeograph(r) {
-		return dst
-	}
 	if parts := norm.NFKD.Properties(dst[from:]).Decomposition(); parts != nil {
 		dst = append(dst[:from], parts...)
 	}

@@ -170,6 +170,7 @@ func TestNeedle(t *testing.T) {
 		{"ПРИВЕТ", "привет", true},
 		{"\xe9t\xe9", "été", true},
 		{"İ", "i", true},
+		{"ｈｅｌｌｏ", "HELLO", true}, // RFC 5051: wide letters are letters
 		{"한국어", "국", true},
 	}
 	for _, tt := range tests {

@@ -52,7 +52,7 @@ func naiveFold(text []byte) []byte {
 		if r == utf8.RuneError && size == 1 {
 			r = rune(text[0])
 		}
-		out = appendFolded(out, r)
+		out = appendTitle(out, r)
 		text = text[size:]
 	}
 	return out

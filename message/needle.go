@@ -2,18 +2,14 @@ package message
 
 import (
 	"bytes"
-	"unicode"
 	"unicode/utf8"
-
-	"golang.org/x/text/unicode/norm"
 )
 
 // Needle is a text to search for. It may be used by many goroutines.
 //
-// Texts are compared in a form in which case makes no difference, and in which
-// a character with a mark is the same whether written as one character or as
-// two. So é is found by É and by e, but e is not found by é. It is close to
-// the collation i;unicode-casemap.
+// Texts are compared by the collation i;unicode-casemap, RFC 5051: case makes no
+// difference, and a character with a mark is the same whether written as one
+// character or as two. So é is found by É and by e, but e is not found by é.
 type Needle struct {
 	folded []byte
 	ascii  bool
@@ -81,7 +77,7 @@ func (f *folder) append(dst, text []byte) []byte {
 			}
 			text = text[size:]
 			if int(r) >= len(f.cache) {
-				dst = appendFolded(dst, r)
+				dst = appendTitle(dst, r)
 				continue
 			}
 			c := &f.cache[r]
@@ -89,7 +85,7 @@ func (f *folder) append(dst, text []byte) []byte {
 			case 2:
 				dst = append(dst, c.utf8[0], c.utf8[1])
 			case 0:
-				c.n = uint8(copy(c.utf8[:], appendFolded(nil, r)))
+				c.n = uint8(copy(c.utf8[:], appendTitle(nil, r)))
 				fallthrough
 			default:
 				dst = append(dst, c.utf8[:c.n]...)
@@ -99,35 +95,7 @@ func (f *folder) append(dst, text []byte) []byte {
 	return dst
 }
 
-// appendFolded appends r without case and with its marks apart.
-func appendFolded(dst []byte, r rune) []byte {
-	if isIdeograph(r) {
-		return utf8.AppendRune(dst, r)
-	}
-	var buf [utf8.UTFMax]byte
-	one := utf8.AppendRune(buf[:0], r)
-	parts := norm.NFD.Properties(one).Decomposition()
-	if parts == nil {
-		return utf8.AppendRune(dst, foldRune(r))
-	}
-	for len(parts) > 0 {
-		r, size := utf8.DecodeRune(parts)
-		dst = utf8.AppendRune(dst, foldRune(r))
-		parts = parts[size:]
-	}
-	return dst
-}
-
 // isIdeograph is true of the many characters that have neither case nor marks.
 func isIdeograph(r rune) bool {
 	return r >= 0x3400 && r < 0xa000 || r >= 0xac00 && r <= 0xd7a3
-}
-
-// foldRune is the smallest of the characters that differ from r in case only.
-func foldRune(r rune) rune {
-	least := r
-	for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {
-		least = min(least, next)
-	}
-	return least
 }

@@ -192,6 +192,7 @@ func (d *dovecot) fixture(*testing.T) mailboxtest.Fixture {
 			"Append/Empty":                   "IMAP servers refuse an APPEND of nothing",
 			"Names/CreateMakesMissingLevels": "missing levels do not become mailboxes",
 			"Names/DeleteKeepsWhatIsBelow":   "missing levels do not become mailboxes",
+			"Thread/Refs":                    "threads are in order of sent dates, not of internal dates",
 			"Names/Odd":                      "no dots in maildir's names",
 			"Rename/TakesAllBelowAlong":      "missing levels do not become mailboxes",
 			"Rename/Refusals":                "missing levels do not become mailboxes",

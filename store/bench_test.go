@@ -198,6 +198,71 @@ func BenchmarkSearch(b *testing.B) {
 	}
 }
 
+// BenchmarkSort100k and BenchmarkThread100k are of 100,000 messages whose digests
+// are in the digest file, and in the log alone.
+func BenchmarkSort100k(b *testing.B) {
+	benchmarkOrder(b, func(m mailbox.Mailbox) map[string]func() error {
+		sort := func(keys ...imap.SortKey) func() error {
+			return func() error {
+				sorted, err := m.Sort(context.Background(), keys, &imap.SearchKey{Op: imap.SearchAll})
+				if err == nil && len(sorted.UIDs) != benchOrdered {
+					err = fmt.Errorf("%d are sorted", len(sorted.UIDs))
+				}
+				return err
+			}
+		}
+		return map[string]func() error{
+			"Arrival": sort(imap.SortKey{Field: imap.SortArrival, Reverse: true}),
+			"Date":    sort(imap.SortKey{Field: imap.SortDate}),
+			"Subject": sort(imap.SortKey{Field: imap.SortSubject}, imap.SortKey{Field: imap.SortFrom}),
+		}
+	})
+}
+
+func BenchmarkThread100k(b *testing.B) {
+	benchmarkOrder(b, func(m mailbox.Mailbox) map[string]func() error {
+		all := map[string]func() error{}
+		for _, alg := range imap.ThreadAlgorithms() {
+			all[string(alg)] = func() error {
+				_, err := m.Thread(context.Background(), alg, &imap.SearchKey{Op: imap.SearchAll})
+				return err
+			}
+		}
+		return all
+	})
+}
+
+const benchOrdered = 100_000
+
+func benchmarkOrder(b *testing.B, commands func(mailbox.Mailbox) map[string]func() error) {
+	_, a := filled(b, b.TempDir(), benchOrdered)
+	a.background.Wait()
+	if err := a.fold(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+	kept := a.digests
+	for _, from := range []string{"Digests", "Log"} {
+		if from == "Log" {
+			a.digests = nil
+		}
+		m, err := a.Open(context.Background(), "INBOX", false)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for name, run := range commands(m) {
+			b.Run(from+"/"+name, func(b *testing.B) {
+				for b.Loop() {
+					if err := run(); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+		m.Close() //nolint:errcheck // never fails
+	}
+	a.digests = kept
+}
+
 // BenchmarkStore is a flag change of one message.
 func BenchmarkStore(b *testing.B) {
 	_, a := filled(b, b.TempDir(), 10_000)

@@ -59,6 +59,8 @@ func Test(t *testing.T, open func(t *testing.T) Fixture) {
 		{name: "Fetch", tests: fetchTests()},
 		{name: "Items", tests: itemTests()},
 		{name: "Search", tests: searchTests()},
+		{name: "Sort", tests: sortTests()},
+		{name: "Thread", tests: threadTests()},
 		{name: "Store", tests: storeTests()},
 		{name: "Expunge", tests: expungeTests()},
 		{name: "Copy", tests: copyTests()},

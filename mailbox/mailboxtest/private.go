@@ -59,6 +59,23 @@ func privateTests() []test {
 			both := imap.SearchKey{Op: imap.SearchAnd, Keys: []imap.SearchKey{s.unseen, {Op: imap.SearchBody, Text: "soup"}}}
 			s.wantUIDs(s.bobBox.search(both), "1", "unseen by bob, with soup")
 		}},
+		{"SortAndThreadAreOnesOwn", func(s *shared) {
+			s.bobBox.store(uids(2), mailbox.FlagsAdd, imap.FlagSeen)
+			seen := imap.SearchKey{Op: imap.SearchFlag, Flag: imap.FlagSeen}
+			nested := imap.SearchKey{Op: imap.SearchOr, Keys: []imap.SearchKey{seen, {Op: imap.SearchAnd, Keys: []imap.SearchKey{s.unseen.Not(), seen}}}}
+			s.ownerBox.wantSorted("DATE", nested, 1)
+			s.bobBox.wantSorted("DATE", nested, 2)
+			s.carolBox.wantSorted("DATE", nested)
+			s.carolBox.wantSorted("REVERSE ARRIVAL", s.unseen, 1, 2)
+			for _, alg := range imap.ThreadAlgorithms() {
+				if got := s.bobBox.thread(alg, s.unseen); got != "0:1" {
+					s.Errorf("%s unseen by bob: got %s", alg, got)
+				}
+				if got := s.carolBox.thread(alg, seen); got != "" {
+					s.Errorf("%s seen by carol: got %s", alg, got)
+				}
+			}
+		}},
 		{"ReplaceSparesTheOwners", func(s *shared) {
 			s.bobBox.store(s.all, mailbox.FlagsReplace, imap.FlagFlagged)
 			s.ownerBox.wantFlags(1, imap.FlagSeen, imap.FlagFlagged)

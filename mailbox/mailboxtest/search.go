@@ -105,6 +105,24 @@ func searchTests() []test {
 			h.wantUIDs(o.open(imap.Inbox).search(r.key), r.want, "search")
 		}})
 	}
+	within := func(name string, key imap.SearchKey, want string) test {
+		return test{name, func(h *home) {
+			o := h.owner()
+			for _, age := range []time.Duration{3 * time.Hour, time.Hour, 0} {
+				m := newMessage(shortMessage, imap.FlagSeen)
+				m.InternalDate = time.Now().Add(-age)
+				_, err := o.Append(h.Context(), imap.Inbox, mailbox.One(m))
+				h.must(err, "append")
+			}
+			h.wantUIDs(o.open(imap.Inbox).search(key), want, "search")
+		}}
+	}
+	tests = append(tests,
+		within("Younger", size(imap.SearchYounger, 7200), "2:3"),
+		within("YoungerThanAllTime", size(imap.SearchYounger, 1<<32-1), "1:3"),
+		within("Older", size(imap.SearchOlder, 7200), "1"),
+		within("NeitherYoungNorOld", list(imap.SearchAnd, size(imap.SearchOlder, 1800), size(imap.SearchOlder, 7200).Not(), flag(imap.FlagSeen)), "2"),
+	)
 	return append(tests, test{"EmptyMailbox", func(h *home) {
 		h.wantUIDs(h.owner().open(imap.Inbox).search(imap.SearchKey{Op: imap.SearchAll}), "", "search")
 	}})

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/sasl"
 )
 
 // Authenticator answers who a user is. It is safe for concurrent use.
@@ -42,10 +43,11 @@ type Authenticator struct {
 // Request is one attempt to log in. Fields that a client or a proxy may forward
 // have no place in it: they can never be taken for fields of a passdb.
 type Request struct {
-	Mechanism string // "PLAIN", "LOGIN"
+	Mechanism string // as package sasl names it
 	AuthzID   string // SASL authorization identity; empty if none was sent
 	AuthID    string // SASL authentication identity, or the name of LOGIN
 	Password  string
+	Proof     *sasl.Proof // instead of a password: what a SCRAM exchange with Keys came to
 
 	// RemoteAddr is the client that began the chain of proxies, as far as the
 	// peers that told it are trusted; PeerAddr is the other end of the connection.
@@ -85,7 +87,7 @@ func (r *Result) Master() bool { return r.User != r.Acting }
 // New checks the settings. Files are read at the first login.
 func New(config Config) (*Authenticator, error) {
 	a := &Authenticator{
-		hasher:       newHasher(config.HashWorkers, config.Cache),
+		hasher:       newHasher(config.HashWorkers, config.Cache, config.Secret),
 		penalties:    newPenalties(config.MaxPenalty),
 		failureDelay: config.FailureDelay,
 		expand:       config.Expand,
@@ -157,7 +159,7 @@ func (a *Authenticator) guarded(ctx context.Context, login Login, req Request) (
 	case err == nil:
 		a.penalties.succeeded(key)
 	case wrap(err, login).Code == imap.CodeAuthenticationFailed:
-		a.penalties.failed(key, a.hasher.sum(req.Password))
+		a.penalties.failed(key, a.hasher.attempt(req))
 	}
 	return result, err
 }

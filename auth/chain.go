@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+
+	"github.com/roost-mail/roost/sasl"
 )
 
 // found is what one passdb says of one attempt: err is nil, errUnknown,
@@ -48,7 +50,7 @@ func (db *passdb) try(ctx context.Context, a *Authenticator, s *attempt, name st
 		}
 	}
 	if check {
-		if err := a.checkPassword(ctx, e, all, guess{name, s.req.Password}); err != nil {
+		if err := a.checkPassword(ctx, e, all, guess{name, s.req.Password}, s.req.Proof); err != nil {
 			return found{err: err}
 		}
 	}
@@ -73,11 +75,17 @@ func (db *passdb) try(ctx context.Context, a *Authenticator, s *attempt, name st
 
 // checkPassword compares. Any password will do only if the field nopassword is
 // set and nothing is stored; nothing stored alone accepts nothing.
-func (a *Authenticator) checkPassword(ctx context.Context, e entry, fields Fields, g guess) error {
-	if e.password.data == "" && fields.Flag("nopassword") {
+func (a *Authenticator) checkPassword(ctx context.Context, e entry, fields Fields, g guess, proof *sasl.Proof) error {
+	var ok bool
+	var err error
+	switch {
+	case proof != nil:
+		ok, err = a.hasher.proved(ctx, e.password, g.user, proof)
+	case e.password.data == "" && fields.Flag("nopassword"):
 		return nil
+	default:
+		ok, err = a.hasher.verify(ctx, e.password, g)
 	}
-	ok, err := a.hasher.verify(ctx, e.password, g)
 	if err == nil && !ok {
 		err = errMismatch
 	}

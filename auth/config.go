@@ -23,6 +23,9 @@ type Config struct {
 	// 0 is one per processor.
 	HashWorkers int
 	Cache       CacheConfig
+	// Secret makes the keys that Keys invents the same after a restart and on
+	// several directors. Nobody may be able to guess it; empty is a random one.
+	Secret []byte
 
 	Expand Expand       // nil: %u, %{user}, %% and the modifiers L and U
 	Log    *slog.Logger // nil: nothing is logged

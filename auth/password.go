@@ -46,5 +46,5 @@ func VerifyPassword(ctx context.Context, hash, user, password string) (bool, err
 	if s.scheme == "" {
 		return false, errors.New("the hash does not begin with {SCHEME}")
 	}
-	return newHasher(1, CacheConfig{}).verify(ctx, s, guess{user, password})
+	return newHasher(1, CacheConfig{}, nil).verify(ctx, s, guess{user, password})
 }

@@ -39,6 +39,8 @@ type scheme struct {
 	make func(g guess, rounds int) (string, error)
 	// expensive rations match.
 	expensive bool
+	// plain says that the data is the password.
+	plain bool
 	// encoding of the data unless a suffix names one. size is the length of
 	// binary data if it is always the same: then hex and base64 both pass for it.
 	encoding dataEncoding
@@ -56,7 +58,7 @@ const (
 // schemes is the table of password schemes, those of Dovecot 2.3 and what older
 // versions wrote. The first name of equal schemes is the one to use.
 func schemes() []scheme {
-	plain := scheme{match: matchPlain, make: makePlain}
+	plain := scheme{match: matchPlain, make: makePlain, plain: true}
 	rows := []scheme{
 		named("PLAIN", plain), named("CLEARTEXT", plain), named("CLEAR", plain),
 		cryptScheme("CRYPT", "$", "$2y$"),

@@ -45,7 +45,7 @@ var hashes = []struct{ name, stored, password string }{
 }
 
 func TestSchemes(t *testing.T) {
-	h := newHasher(1, CacheConfig{})
+	h := newHasher(1, CacheConfig{}, nil)
 	for _, row := range hashes {
 		t.Run(row.name, func(t *testing.T) {
 			s := parseStored(row.stored, "CRYPT")
@@ -67,7 +67,7 @@ func TestSchemes(t *testing.T) {
 // What cannot be understood is an error, so that it is logged; a locked or empty
 // password is a mismatch. Neither is ever accepted.
 func TestUnusableStored(t *testing.T) {
-	h := newHasher(1, CacheConfig{})
+	h := newHasher(1, CacheConfig{}, nil)
 	rows := []struct {
 		name, stored string
 		broken       bool
@@ -112,7 +112,7 @@ func TestUnusableStored(t *testing.T) {
 }
 
 func TestEqual(t *testing.T) {
-	h := newHasher(1, CacheConfig{})
+	h := newHasher(1, CacheConfig{}, nil)
 	for _, row := range []struct {
 		a, b string
 		want bool
@@ -121,14 +121,14 @@ func TestEqual(t *testing.T) {
 			t.Errorf("equal(%q, %q) != %v", row.a, row.b, row.want)
 		}
 	}
-	if newHasher(1, CacheConfig{}).sum("a") == h.sum("a") {
+	if newHasher(1, CacheConfig{}, nil).sum("a") == h.sum("a") {
 		t.Error("two processes share a key")
 	}
 }
 
 // An expensive comparison waits for its turn, and the wait ends with the context.
 func TestVerifyWaits(t *testing.T) {
-	h := newHasher(1, CacheConfig{})
+	h := newHasher(1, CacheConfig{}, nil)
 	h.slots <- struct{}{}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
@@ -147,7 +147,7 @@ func FuzzVerify(f *testing.F) {
 			f.Add(row.stored, row.password)
 		}
 	}
-	h := newHasher(1, CacheConfig{})
+	h := newHasher(1, CacheConfig{}, nil)
 	f.Fuzz(func(t *testing.T, text, password string) {
 		if strings.Contains(text, "rounds=") || strings.Contains(text, "m=") || strings.Contains(text, "$y$") ||
 			(strings.Contains(text, "$2") && !strings.Contains(text, "$05$")) || strings.Contains(upperASCII(text), "{PBKDF2}") {

@@ -21,10 +21,11 @@ import (
 // Safe for concurrent use.
 type hasher struct {
 	schemes schemeTable
-	macs    sync.Pool // of HMACs with a random key of this process; see equal
+	macs    sync.Pool // of HMACs with a key that clients do not know; see equal
 	slots   chan struct{}
 	memory  *semaphore.Weighted // KiB
 	cache   *cache
+	derived *derivedKeys
 }
 
 // hashMemory is what comparisons that need much memory may take together, in
@@ -32,18 +33,23 @@ type hasher struct {
 const hashMemory = maxArgonMemory
 
 // newHasher runs workers expensive comparisons at once; 0 is one per processor.
-func newHasher(workers int, config CacheConfig) *hasher {
+// secret is the key of what clients can compare, random if it is empty.
+func newHasher(workers int, config CacheConfig, secret []byte) *hasher {
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	key := make([]byte, 32)
-	rand.Read(key) // never fails, see crypto/rand
+	key := secret
+	if len(key) == 0 {
+		key = make([]byte, 32)
+		rand.Read(key) // never fails, see crypto/rand
+	}
 	return &hasher{
 		schemes: newSchemeTable(),
 		macs:    sync.Pool{New: func() any { return hmac.New(sha256.New, key) }},
 		slots:   make(chan struct{}, workers),
 		memory:  semaphore.NewWeighted(hashMemory),
 		cache:   newCache(config),
+		derived: newDerivedKeys(),
 	}
 }
 
@@ -72,6 +78,15 @@ func (h *hasher) sum(words ...string) (sum [32]byte) {
 	}
 	mac.Sum(sum[:0])
 	return sum
+}
+
+// attempt tells attempts with different passwords apart; of proofs, which do not
+// show the password, each is taken for another.
+func (h *hasher) attempt(req Request) [32]byte {
+	if req.Proof != nil {
+		return h.sum(randomText(16))
+	}
+	return h.sum(req.Password)
 }
 
 // verify says whether the guess has the stored password. Nothing stored and

@@ -5,7 +5,7 @@ func authRows() []group {
 		imp("disable_plaintext_auth", Bool, "yes", "Refuse passwords on connections that are not secured: neither from this machine nor from login_trusted_networks.").
 			to(func(s *Settings) any { return &s.Auth.DisablePlaintext }),
 		imp("auth_mechanisms", List, "plain", "SASL mechanisms that are offered.").
-			only("this version has plain and login only", "plain", "login").
+			only("this version has plain, login and SCRAM only", "plain", "login", "scram-sha-1", "scram-sha-1-plus", "scram-sha-256", "scram-sha-256-plus").
 			to(func(s *Settings) any { return &s.Auth.Mechanisms }),
 		imp("auth_master_user_separator", String, "", "The character between user and master user in a login name like alice*bob; empty turns such names off.").
 			to(func(s *Settings) any { return &s.Auth.MasterUserSeparator }),

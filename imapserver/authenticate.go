@@ -3,10 +3,9 @@ package imapserver
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"slices"
 	"strings"
-
-	gosasl "github.com/emersion/go-sasl"
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/sasl"
@@ -18,8 +17,9 @@ func (s *session) authenticate(ctx context.Context, cmd *command) error {
 	if err != nil {
 		return err
 	}
-	offered := func(m sasl.Mechanism) bool { return strings.EqualFold(m.Name, mechanism) }
-	i := slices.IndexFunc(s.cfg.Mechanisms, offered)
+	i := slices.IndexFunc(s.cfg.Mechanisms, func(m sasl.Mechanism) bool {
+		return strings.EqualFold(m.Name, mechanism) && s.speaks(m)
+	})
 	if i < 0 {
 		return imap.Errorf(imap.CodeNone, "Unsupported authentication mechanism.")
 	}
@@ -29,14 +29,20 @@ func (s *session) authenticate(ctx context.Context, cmd *command) error {
 			return err
 		}
 	}
-	server := m.NewServer(func(c sasl.Credentials) error {
-		return s.logIn(ctx, &Credentials{Mechanism: m.Name, AuthzID: c.AuthzID, AuthID: c.AuthID, Password: c.Password})
-	})
-	if err := s.exchange(server, initial); err != nil {
+	login, cred, err := s.exchange(ctx, m, initial)
+	if err != nil {
 		return err
 	}
+	s.adopt(login, cred)
 	s.welcome(cmd)
 	return nil
+}
+
+// speaks says whether this connection and the Authenticator have what a
+// mechanism needs, but for privacy.
+func (s *session) speaks(m sasl.Mechanism) bool {
+	_, keys := s.cfg.Authenticator.(KeyHolder)
+	return (keys || !m.Keys) && (s.client.ChannelBinding != nil || !m.Binding)
 }
 
 // parseAuthenticate reads the arguments. initial is nil if there is none; "="
@@ -60,19 +66,48 @@ func (s *session) parseAuthenticate() (mechanism string, initial []byte, err err
 	return mechanism, initial, s.dec.Err()
 }
 
-// exchange asks and answers until the mechanism is done. The mechanism's end is
-// also that of the login: it is its last step that verifies.
-func (s *session) exchange(server gosasl.Server, response []byte) error {
+// exchange asks and answers until the mechanism is done. A login counts only
+// then: SCRAM has a step behind the one that verifies.
+func (s *session) exchange(ctx context.Context, m sasl.Mechanism, response []byte) (login *Login, cred *Credentials, err error) {
+	server := m.NewServer(sasl.Exchange{
+		Verify: func(c sasl.Credentials) error {
+			cred = &Credentials{Mechanism: m.Name, AuthzID: c.AuthzID, AuthID: c.AuthID, Password: c.Password, Proof: c.Proof}
+			login, err = s.logIn(ctx, cred)
+			return err
+		},
+		Keys: func(mechanism string, c sasl.Credentials) (sasl.Keys, error) {
+			return s.keys(ctx, &Credentials{Mechanism: mechanism, AuthzID: c.AuthzID, AuthID: c.AuthID})
+		},
+		Binding:        s.client.ChannelBinding,
+		BindingOffered: slices.ContainsFunc(s.cfg.Mechanisms, func(m sasl.Mechanism) bool { return m.Binding && s.speaks(m) }),
+	})
 	for {
 		challenge, done, err := server.Next(response)
-		if err != nil || done {
-			return err
+		if done && err == nil {
+			return login, cred, nil
 		}
-		s.enc.RawString("+ ").RawString(base64.StdEncoding.EncodeToString(challenge)).CRLF()
-		if response, err = s.readResponse(); err != nil {
-			return err
+		if err == nil {
+			s.enc.RawString("+ ").RawString(base64.StdEncoding.EncodeToString(challenge)).CRLF()
+			response, err = s.readResponse()
+		}
+		if err != nil {
+			s.discard(login)
+			return nil, nil, err
 		}
 	}
+}
+
+// keys asks the Authenticator for what a mechanism without a password needs.
+func (s *session) keys(ctx context.Context, cred *Credentials) (sasl.Keys, error) {
+	holder, ok := s.cfg.Authenticator.(KeyHolder)
+	if !ok {
+		return sasl.Keys{}, errors.New("authenticator has no keys")
+	}
+	keys, err := holder.Keys(ctx, &s.client, *cred)
+	if err != nil {
+		s.logRefused(cred, err)
+	}
+	return keys, err
 }
 
 func (s *session) readResponse() ([]byte, error) {

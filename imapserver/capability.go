@@ -66,7 +66,7 @@ func (s *session) capabilities() string {
 		}
 	}
 	for _, m := range s.cfg.Mechanisms { // RFC 3501 section 7.2.1
-		if s.state == notAuthenticated && (s.client.Secured || !m.Plaintext && !s.cfg.SecuredOnly()) {
+		if s.state == notAuthenticated && s.speaks(m) && (s.client.Secured || !m.Plaintext && !s.cfg.SecuredOnly()) {
 			names = append(names, "AUTH="+m.Name)
 		}
 	}

@@ -109,12 +109,21 @@ type Authenticator interface {
 	Login(ctx context.Context, c *Client, cred Credentials) (*Login, error)
 }
 
+// KeyHolder is an Authenticator that knows what SCRAM needs. Without it no
+// mechanism of that kind is offered.
+type KeyHolder interface {
+	// Keys gives the keys of cred.AuthID for cred.Mechanism, invented ones for
+	// users who do not exist. Login follows, with a Proof.
+	Keys(ctx context.Context, c *Client, cred Credentials) (sasl.Keys, error)
+}
+
 // Credentials are what a client sent to prove who it is.
 type Credentials struct {
-	Mechanism string // PLAIN, LOGIN; empty for the command LOGIN
+	Mechanism string // as package sasl names it; empty for the command LOGIN
 	AuthzID   string // who to act as; empty: AuthID
 	AuthID    string
 	Password  string
+	Proof     *sasl.Proof // of SCRAM, which has no password
 }
 
 // Client is what is known of a connection's other end before it logs in.

@@ -3,6 +3,7 @@ package imapserver
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"strings"
 	"time"
@@ -35,9 +36,14 @@ func (s *session) verifyPlain(ctx context.Context, user, password string) error 
 	if err != nil {
 		return err
 	}
-	server := rows[0].NewServer(func(c sasl.Credentials) error {
-		return s.logIn(ctx, &Credentials{AuthID: c.AuthID, Password: c.Password})
-	})
+	server := rows[0].NewServer(sasl.Exchange{Verify: func(c sasl.Credentials) error {
+		cred := &Credentials{AuthID: c.AuthID, Password: c.Password}
+		login, err := s.logIn(ctx, cred)
+		if err == nil {
+			s.adopt(login, cred)
+		}
+		return err
+	}})
 	_, _, err = server.Next([]byte("\x00" + user + "\x00" + password))
 	return err
 }
@@ -53,22 +59,41 @@ func (s *session) checkSecured() error {
 	return imap.Errorf(imap.CodePrivacyRequired, "Plaintext authentication disallowed on non-secure (SSL/TLS) connections.")
 }
 
-// logIn asks the Authenticator and, if it agrees, makes the session that user's.
-func (s *session) logIn(ctx context.Context, cred *Credentials) error {
+// logIn asks the Authenticator. What it gives is for adopt or discard.
+func (s *session) logIn(ctx context.Context, cred *Credentials) (*Login, error) {
 	login, err := s.askAuthenticator(ctx, cred)
 	if err != nil {
 		s.logRefused(cred, err)
-		return err
+		return nil, err
 	}
 	if login.Acting == "" {
 		login.Acting = login.User
 	}
+	return login, nil
+}
+
+// adopt makes the session that of a login.
+func (s *session) adopt(login *Login, cred *Credentials) {
 	s.login = login
 	s.state = authenticated
 	s.stream.limit = time.Time{}
 	s.setLog()
 	s.logLogin(cred)
-	return nil
+}
+
+// discard frees a login that came to nothing: the client went back on its word.
+func (s *session) discard(login *Login) {
+	if login == nil {
+		return
+	}
+	for _, c := range []io.Closer{login.RawIn, login.RawOut, login.Account, login.Proxy} {
+		if c == nil {
+			continue
+		}
+		if err := c.Close(); err != nil {
+			s.log.Warn("close after a login that came to nothing", "error", err)
+		}
+	}
 }
 
 func (s *session) askAuthenticator(ctx context.Context, cred *Credentials) (*Login, error) {

@@ -20,7 +20,7 @@ const (
 	loginStepDone
 )
 
-func newLoginServer(verify Verify) gosasl.Server { return &loginServer{verify: verify} }
+func newLoginServer(x Exchange) gosasl.Server { return &loginServer{verify: x.Verify} }
 
 func (s *loginServer) Next(response []byte) (challenge []byte, done bool, err error) {
 	switch s.step {

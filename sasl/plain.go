@@ -12,7 +12,7 @@ type plainServer struct {
 	done   bool
 }
 
-func newPlainServer(verify Verify) gosasl.Server { return &plainServer{verify: verify} }
+func newPlainServer(x Exchange) gosasl.Server { return &plainServer{verify: x.Verify} }
 
 // Next answers a missing initial response (nil) with an empty challenge.
 func (s *plainServer) Next(response []byte) (challenge []byte, done bool, err error) {

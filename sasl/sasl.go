@@ -44,11 +44,26 @@ type Credentials struct {
 	AuthzID  string
 	AuthID   string
 	Password string
+
+	Proof *Proof // of SCRAM, which has no password
 }
 
 // Verify decides about credentials. What it returns is what Next of the server
 // side returns. It is called once an exchange, on the caller's goroutine.
 type Verify func(Credentials) error
+
+// Exchange is what a server side needs of its caller.
+type Exchange struct {
+	Verify Verify
+	// Keys gives the keys of AuthID for a SCRAM mechanism, on the caller's
+	// goroutine. It must give some for users who do not exist too, always the
+	// same ones; an error ends the exchange.
+	Keys func(mechanism string, c Credentials) (Keys, error)
+	// Binding gives the bytes of a channel binding of some kind. nil: none.
+	Binding func(kind string) ([]byte, error)
+	// BindingOffered says that the client was shown a mechanism with channel binding.
+	BindingOffered bool
+}
 
 // Mechanism is one row of the table.
 type Mechanism struct {
@@ -56,13 +71,19 @@ type Mechanism struct {
 	// Plaintext says that the password crosses the connection readably, so
 	// that the connection must be secured first.
 	Plaintext bool
+	Keys      bool // Exchange.Keys is needed
+	Binding   bool // Exchange.Binding is needed
 	// NewServer starts one exchange. The server side is not safe for concurrent use.
-	NewServer func(Verify) gosasl.Server
+	NewServer func(Exchange) gosasl.Server
 }
 
 // Mechanisms is the table, the preferred mechanism first.
 func Mechanisms() []Mechanism {
 	return []Mechanism{
+		scramRow("SCRAM-SHA-256-PLUS"),                              // RFC 7677
+		scramRow("SCRAM-SHA-256"),                                   // RFC 7677
+		scramRow("SCRAM-SHA-1-PLUS"),                                // RFC 5802
+		scramRow("SCRAM-SHA-1"),                                     // RFC 5802
 		{Name: "PLAIN", Plaintext: true, NewServer: newPlainServer}, // RFC 4616
 		{Name: "LOGIN", Plaintext: true, NewServer: newLoginServer}, // draft-murchison-sasl-login
 	}

@@ -39,8 +39,12 @@ func (n *node) proxy(ctx context.Context, c *imapserver.Client, cred imapserver.
 			r.AuthID = dest
 		}
 	}
-	if pass, ok := res.Fields["pass"]; ok {
+	pass, ok := res.Fields["pass"]
+	switch {
+	case ok:
 		r.Password = pass
+	case cred.Proof != nil:
+		return nil, unavailable(fmt.Errorf("%s logged in by %s, so there is no password for the backend: the passdb must give the field pass", res.User, cred.Mechanism))
 	}
 	if master := res.Fields["master"]; master != "" {
 		r.AuthID = master

@@ -14,6 +14,7 @@ import (
 	"github.com/roost-mail/roost/imapserver"
 	"github.com/roost-mail/roost/mailbox"
 	"github.com/roost-mail/roost/namespace"
+	"github.com/roost-mail/roost/sasl"
 	"github.com/roost-mail/roost/share"
 	"github.com/roost-mail/roost/store"
 )
@@ -25,11 +26,7 @@ func (p *parts) Login(ctx context.Context, c *imapserver.Client, cred imapserver
 }
 
 func (n *node) logIn(ctx context.Context, c *imapserver.Client, cred imapserver.Credentials) (*imapserver.Login, error) {
-	res, err := n.auth.Authenticate(ctx, auth.Request{
-		Mechanism: cred.Mechanism, AuthzID: cred.AuthzID, AuthID: cred.AuthID, Password: cred.Password,
-		RemoteAddr: c.Remote.Addr(), PeerAddr: c.Peer.Addr(), LocalAddr: c.Local.Addr(),
-		Service: "imap", SessionID: c.SessionID, Secured: c.Secured,
-	})
+	res, err := n.auth.Authenticate(ctx, authRequest(c, cred))
 	if err != nil {
 		return nil, err
 	}
@@ -43,6 +40,19 @@ func (n *node) logIn(ctx context.Context, c *imapserver.Client, cred imapserver.
 		return nil, err
 	}
 	return login, nil
+}
+
+// Keys gives SCRAM exchanges what they need of a user.
+func (p *parts) Keys(ctx context.Context, c *imapserver.Client, cred imapserver.Credentials) (sasl.Keys, error) {
+	return p.latest().auth.Keys(ctx, authRequest(c, cred))
+}
+
+func authRequest(c *imapserver.Client, cred imapserver.Credentials) auth.Request {
+	return auth.Request{
+		Mechanism: cred.Mechanism, AuthzID: cred.AuthzID, AuthID: cred.AuthID, Password: cred.Password, Proof: cred.Proof,
+		RemoteAddr: c.Remote.Addr(), PeerAddr: c.Peer.Addr(), LocalAddr: c.Local.Addr(),
+		Service: "imap", SessionID: c.SessionID, Secured: c.Secured,
+	}
 }
 
 // session opens a user's mail for one session. login.Acting becomes whose rights

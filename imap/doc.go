@@ -5,6 +5,8 @@
 // and back. Every other package may import it; it imports none of ours.
 package imap
 
+import "strconv"
+
 // UID names a message of a mailbox for good: it is never given to another
 // message under the same UIDVALIDITY (RFC 9051 section 2.3.1.1). 0 is no UID.
 type UID uint32
@@ -15,6 +17,9 @@ type SeqNum uint32
 
 // ModSeq orders the changes of a mailbox (RFC 7162 section 3). 0 is before all.
 type ModSeq uint64
+
+// String is the number as it stands on the wire.
+func (n ModSeq) String() string { return strconv.FormatUint(uint64(n), 10) }
 
 // Delimiter separates the levels of a mailbox name. All namespaces use it.
 const Delimiter = '/'

@@ -90,6 +90,7 @@ type Conn struct {
 	lastTag int
 	pending []*Command // sent and not answered, oldest first
 	caps    []string   // as they were sent; nil while they are not known
+	enabled []string   // of ENABLED
 
 	// Used again for each FETCH response.
 	fetched FetchData
@@ -190,6 +191,14 @@ func (c *Conn) Capabilities() []string { return c.caps }
 // Has reports whether the server has told of a capability.
 func (c *Conn) Has(capability string) bool {
 	return slices.ContainsFunc(c.caps, func(has string) bool { return strings.EqualFold(has, capability) })
+}
+
+// maxEnabled bounds what a server can make us hold of ENABLED.
+const maxEnabled = 20
+
+// Enabled reports whether the server has said that an extension is turned on.
+func (c *Conn) Enabled(extension string) bool {
+	return slices.ContainsFunc(c.enabled, func(on string) bool { return strings.EqualFold(on, extension) })
 }
 
 func (c *Conn) setCapabilities(args string) {

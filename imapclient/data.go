@@ -24,6 +24,47 @@ func (c *Conn) flags(h *Handler) bool {
 	return true
 }
 
+// enabledList reads ENABLED. RFC 5161 section 3.2.
+func (c *Conn) enabledList() bool {
+	for c.dec.SP() {
+		var name string
+		if !c.dec.ExpectAtom(&name) {
+			return false
+		}
+		if !c.Enabled(name) && len(c.enabled) < maxEnabled {
+			c.enabled = append(c.enabled, name)
+		}
+	}
+	return true
+}
+
+// vanished reads VANISHED. RFC 7162 section 3.2.10.
+func (c *Conn) vanished(h *Handler) bool {
+	var text string
+	if !c.dec.ExpectSP() {
+		return false
+	}
+	earlier := c.dec.Special('(')
+	if earlier {
+		var word string
+		if !c.dec.ExpectAtom(&word) || !c.dec.Expect(strings.EqualFold(word, "EARLIER"), "EARLIER") ||
+			!c.dec.ExpectSpecial(')') || !c.dec.ExpectSP() {
+			return false
+		}
+	}
+	if !c.dec.ExpectSeqSet(&text) {
+		return false
+	}
+	set, err := imap.ParseNumSet(text)
+	if err != nil || strings.Contains(text, "*") {
+		return c.dec.Expect(false, "set of UIDs")
+	}
+	if h.Vanished != nil {
+		h.Vanished(set.Resolve(0), earlier)
+	}
+	return true
+}
+
 func (c *Conn) search(h *Handler) bool {
 	var found []imap.UID
 	var modSeq uint64

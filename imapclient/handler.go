@@ -11,12 +11,13 @@ import (
 // the connection's Handler, or else to nobody. They are called by whoever waits
 // on the connection, in the order of the responses, and must not use it.
 type Handler struct {
-	Status  func(*Status) // untagged OK, NO, BAD and BYE
-	Exists  func(n uint32)
-	Expunge func(imap.SeqNum)
-	Flags   func([]imap.Flag)
-	Search  func(imap.UIDSet, imap.ModSeq) // of SEARCH and ESEARCH; the latter's ALL
-	List    func(*ListData)                // of LIST and LSUB
+	Status   func(*Status) // untagged OK, NO, BAD and BYE
+	Exists   func(n uint32)
+	Expunge  func(imap.SeqNum)
+	Vanished func(uids imap.UIDSet, earlier bool) // RFC 7162 section 3.2.10
+	Flags    func([]imap.Flag)
+	Search   func(imap.UIDSet, imap.ModSeq) // of SEARCH and ESEARCH; the latter's ALL
+	List     func(*ListData)                // of LIST and LSUB
 
 	// Sort gets what SORT or ESEARCH tells, in the order of the response.
 	Sort   func([]imap.Range, imap.ModSeq)
@@ -55,6 +56,9 @@ func (h *Handler) or(base *Handler) *Handler {
 		out.Sort = base.Sort
 	}
 	pick(&out.Thread, base.Thread)
+	if out.Vanished == nil {
+		out.Vanished = base.Vanished
+	}
 	pick(&out.List, base.List)
 	pick(&out.MailboxStatus, base.MailboxStatus)
 	pick(&out.ACL, base.ACL)

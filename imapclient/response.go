@@ -165,6 +165,10 @@ func (c *Conn) named(name string) error {
 		}
 	case "FLAGS":
 		ok = c.flags(h)
+	case "ENABLED":
+		ok = c.enabledList()
+	case "VANISHED":
+		ok = c.vanished(h)
 	case "SEARCH":
 		ok = c.search(h)
 	case "SORT":

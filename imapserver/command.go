@@ -20,7 +20,9 @@ type command struct {
 	args string
 	text string
 
-	after func() error // done behind the tagged OK; its error ends the connection
+	after      func() error // done behind the tagged OK; its error ends the connection
+	toldModSeq bool         // a MODSEQ item was written
+	vanished   bool         // a VANISHED response was written
 }
 
 // step reads one command, executes it and answers. An error ends the connection.
@@ -38,6 +40,9 @@ func (s *session) step() error {
 	}
 	if err == nil || !imap.AsError(err).Bad {
 		s.sync(cmd.fresh || cmd.is(asksHome), cmd.is(holdsExpunges))
+	}
+	if cmd.is(expunges) && cmd.vanished && cmd.code == imap.CodeNone {
+		cmd.code, cmd.args = "HIGHESTMODSEQ", s.settled.String() // RFC 7162 sections 3.2.7 and 3.2.9
 	}
 	s.answer(cmd, err)
 	s.logCommand(cmd, err, time.Since(started)-(s.stream.waited-waited))

@@ -52,7 +52,7 @@ func (s *session) parseCopy(ctx context.Context, cmd *command) (imap.UIDSet, str
 	if err != nil {
 		return nil, "", err
 	}
-	uids, err := s.view.resolve(set, cmd.is(byUID))
+	uids, err := s.resolve(set, cmd.is(byUID))
 	if err != nil {
 		return nil, "", err
 	}
@@ -71,15 +71,6 @@ func (s *session) parseCopy(ctx context.Context, cmd *command) (imap.UIDSet, str
 // told of no message may be wrong.
 func (s *session) reachable(ctx context.Context, uids imap.UIDSet) error {
 	return s.mbox.Fetch(ctx, uids, &imap.FetchItems{Flags: true}, func(*mailbox.Message) error { return nil })
-}
-
-// parseSet reads a space and a sequence set.
-func (s *session) parseSet() (imap.NumSet, error) {
-	var text string
-	if !s.dec.ExpectSP() || !s.dec.ExpectSeqSet(&text) {
-		return imap.NumSet{}, s.dec.Err()
-	}
-	return imap.ParseNumSet(text)
 }
 
 func copyUID(d *imap.CopyData) string {

@@ -20,7 +20,7 @@ func (s *session) uidExpunge(ctx context.Context, cmd *command) error {
 	if !s.dec.ExpectCRLF() {
 		return s.dec.Err()
 	}
-	uids, err := s.view.resolve(set, cmd.is(byUID))
+	uids, err := s.resolve(set, cmd.is(byUID))
 	if err != nil {
 		return err
 	}

@@ -13,19 +13,29 @@ func (s *session) fetch(ctx context.Context, cmd *command) error {
 	if err != nil {
 		return err
 	}
-	uids, err := s.view.resolve(set, cmd.is(byUID))
+	uids, err := s.resolve(set, cmd.is(byUID))
 	if err != nil {
 		return err
 	}
 	if s.examined {
 		req.items.MarkSeen = false
 	}
+	if req.items.ModSeq {
+		if err := s.needModSeqs(); err != nil {
+			return err
+		}
+	}
+	if req.vanished {
+		if err := s.tellVanished(ctx, s.anyUIDs(set), req.items.ChangedSince); err != nil {
+			return err
+		}
+	}
 	fetched := 0
 	err = s.mbox.Fetch(ctx, uids, &req.items, func(m *mailbox.Message) error {
 		fetched++
 		return s.writeMessage(req, m)
 	})
-	if err == nil && fetched < s.view.countOf(uids) {
+	if err == nil && !req.changedSince && fetched < s.view.countOf(uids) {
 		cmd.expungeIssued()
 	}
 	return err
@@ -37,6 +47,8 @@ type fetchRequest struct {
 	uid    bool
 	labels []string // of items.Sections: how the response names each
 	sizes  []string // likewise of items.BinarySizes
+
+	changedSince, vanished bool // modifiers
 }
 
 // writeMessage writes one FETCH response. RFC 3501 section 7.4.2. Bodies are
@@ -52,13 +64,18 @@ func (s *session) writeMessage(req *fetchRequest, m *mailbox.Message) error {
 		s.enc.RawString(sep).RawString(name)
 		sep = " "
 	}
-	if req.uid {
+	unasked := m.FlagsChanged && s.modSeqs() // RFC 7162 section 3.2.4
+	if req.uid || unasked {
 		item("UID ")
 		s.enc.Number(uint32(m.UID))
 	}
 	if req.items.Flags || m.FlagsChanged {
 		item("FLAGS ")
 		s.writeFlags(m.UID, m.Flags)
+	}
+	if req.items.ModSeq || unasked {
+		item("")
+		s.writeModSeq(m.ModSeq)
 	}
 	if req.items.InternalDate {
 		item("INTERNALDATE ")
@@ -87,6 +104,19 @@ func (s *session) writeMessage(req *fetchRequest, m *mailbox.Message) error {
 	}
 	s.enc.RawString(")").CRLF()
 	return s.enc.Err()
+}
+
+// tellVanished writes which of uids were expunged after since. What the client
+// has a sequence number for is left to sync. RFC 7162 sections 3.2.6 and 3.2.10.1.
+func (s *session) tellVanished(ctx context.Context, uids imap.UIDSet, since imap.ModSeq) error {
+	gone, err := s.mbox.Vanished(ctx, uids, since)
+	if err != nil {
+		return err
+	}
+	if gone = gone.Minus(s.view.uids); !gone.Empty() {
+		s.enc.RawString("* VANISHED (EARLIER) ").AppendFunc(gone.AppendTo).CRLF()
+	}
+	return nil
 }
 
 // writeExtensions writes the items of RFC 8474, 8514, 8970 and 3516. A message

@@ -10,7 +10,7 @@ import (
 
 // parseFetch reads the arguments of FETCH. A response to UID FETCH always has
 // the UID (RFC 3501 section 6.4.8).
-func (s *session) parseFetch(isUID bool) (imap.NumSet, *fetchRequest, error) {
+func (s *session) parseFetch(isUID bool) (messageSet, *fetchRequest, error) {
 	req := &fetchRequest{uid: isUID}
 	set, err := s.parseSet()
 	if err != nil {
@@ -34,6 +34,9 @@ func (s *session) parseFetch(isUID bool) (imap.NumSet, *fetchRequest, error) {
 	} else {
 		err = s.parseFetchMacro(req)
 	}
+	if err == nil && s.dec.SP() {
+		err = s.parseFetchModifiers(req, isUID)
+	}
 	if err != nil {
 		return set, nil, err
 	}
@@ -41,10 +44,47 @@ func (s *session) parseFetch(isUID bool) (imap.NumSet, *fetchRequest, error) {
 	return set, req, s.dec.Err()
 }
 
+// parseFetchModifiers reads what may stand behind the items. RFC 4466 section
+// 2.3, RFC 7162 sections 3.1.4.1 and 3.2.6.
+func (s *session) parseFetchModifiers(req *fetchRequest, isUID bool) error {
+	err := s.dec.List(func() error {
+		var name string
+		if !s.dec.ExpectAtom(&name) {
+			return s.dec.Err()
+		}
+		switch strings.ToUpper(name) {
+		case "CHANGEDSINCE":
+			req.items.ModSeq, req.changedSince = true, true
+			return s.parseModSeq(&req.items.ChangedSince)
+		case "VANISHED":
+			req.vanished = true
+			return nil
+		}
+		return imap.BadCommand("Unknown FETCH modifier")
+	})
+	switch {
+	case err != nil || !req.vanished:
+		return err
+	case !req.changedSince || !isUID:
+		return imap.BadCommand("VANISHED is for UID FETCH with CHANGEDSINCE")
+	case s.on&qresync == 0:
+		return imap.BadCommand("QRESYNC is not enabled")
+	}
+	return nil
+}
+
+// parseModSeq reads a space and a modification sequence.
+func (s *session) parseModSeq(n *imap.ModSeq) error {
+	if s.dec.ExpectSP() {
+		s.dec.ExpectNumber64((*uint64)(n))
+	}
+	return s.dec.Err()
+}
+
 // asksAnything is false after "()", which the grammar does not have.
 func (r *fetchRequest) asksAnything() bool {
 	i := &r.items
-	return r.uid || i.Flags || i.InternalDate || i.Size || i.Envelope || i.Body || i.BodyStructure ||
+	return r.uid || i.Flags || i.ModSeq || i.InternalDate || i.Size || i.Envelope || i.Body || i.BodyStructure ||
 		i.EmailID || i.ThreadID || i.SaveDate || i.Preview || len(i.BinarySizes) > 0 || len(i.Sections) > 0
 }
 
@@ -78,6 +118,8 @@ func (s *session) parseFetchItem(req *fetchRequest, name string) error {
 		req.uid = true
 	case "FLAGS":
 		i.Flags = true
+	case "MODSEQ":
+		i.ModSeq = true
 	case "INTERNALDATE":
 		i.InternalDate = true
 	case "RFC822.SIZE":

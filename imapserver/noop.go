@@ -1,10 +1,6 @@
 package imapserver
 
-import (
-	"context"
-
-	"github.com/roost-mail/roost/imap"
-)
+import "context"
 
 // noop is NOOP and CHECK: what is new is told at the end of every command, by
 // these two with a question to the mailbox's home. RFC 3501 sections 6.1.2 and 6.4.1.
@@ -21,25 +17,5 @@ func (s *session) logout(_ context.Context, _ *command) error {
 	s.closeMailbox()
 	s.state = loggedOut
 	s.enc.RawString("* BYE Logging out").CRLF()
-	return nil
-}
-
-// enable is ENABLE. Nothing that is served has to be enabled. RFC 5161 section 3.1.
-func (s *session) enable(_ context.Context, _ *command) error {
-	n := 0
-	for s.dec.SP() {
-		var name string
-		if !s.dec.ExpectAtom(&name) {
-			return s.dec.Err()
-		}
-		n++
-	}
-	if !s.dec.ExpectCRLF() {
-		return s.dec.Err()
-	}
-	if n == 0 {
-		return imap.BadCommand("Expected capability")
-	}
-	s.enc.RawString("* ENABLED").CRLF()
 	return nil
 }

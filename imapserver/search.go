@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
 )
 
 // searchReturn is what a SEARCH with RETURN asks for. RFC 4731 section 3.1.
@@ -15,56 +16,119 @@ const (
 	returnMax
 	returnAll
 	returnCount
+	returnSave // RFC 5182: remember what was found as "$"
+
+	returnShown = returnMin | returnMax | returnAll | returnCount
 )
 
-// search is SEARCH. RFC 3501 section 6.4.4, RFC 4731.
+// search is SEARCH. RFC 3501 section 6.4.4, RFC 4731, RFC 5182.
 func (s *session) search(ctx context.Context, cmd *command) error {
 	ret, program, err := s.parseSearch()
+	if err == nil && program.Has(imap.SearchModSeq) {
+		err = s.needModSeqs()
+	}
 	if err != nil {
 		return err
 	}
 	all, err := s.mbox.Search(ctx, program)
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.tellFound(ctx, cmd, ret, program, all)
 	}
+	if err != nil && ret&returnSave != 0 {
+		s.saved = nil // RFC 5182 section 2.1
+	}
+	return err
+}
+
+func (s *session) tellFound(ctx context.Context, cmd *command, ret searchReturn, program *imap.SearchKey, all mailbox.Found) error {
 	// What the client was not told of has no number, and is no news of a SEARCH.
-	found := all.UIDs.Intersect(s.view.uids)
-	if !cmd.is(byUID) {
-		found = s.view.seqsOf(found)
+	found := mailbox.Found{UIDs: all.UIDs.Intersect(s.view.uids)}
+	told := ret.told(found.UIDs)
+	if ret&returnSave != 0 {
+		s.saved = told
 	}
-	if ret == 0 {
+	if program.Has(imap.SearchModSeq) {
+		found.ModSeq = all.ModSeq
+		if told.Len() < all.UIDs.Len() {
+			var err error
+			if found.ModSeq, err = s.highestOf(ctx, told); err != nil {
+				return err
+			}
+		}
+	}
+	if !cmd.is(byUID) {
+		found.UIDs = s.view.seqsOf(found.UIDs)
+	}
+	switch {
+	case ret == 0:
 		s.writeSearch(found)
-	} else {
+	case ret&returnShown != 0:
 		s.writeESearch(cmd, ret, found)
 	}
 	return nil
 }
 
+// told are those of found that the client learns: the first and the last if it
+// has asked for no more. RFC 5182 section 2.4, RFC 7162 section 3.1.10.
+func (r searchReturn) told(found imap.UIDSet) imap.UIDSet {
+	if !r.endsOnly() || found.Empty() {
+		return found
+	}
+	var ends imap.UIDSet
+	if r&returnMin != 0 {
+		ends = imap.UIDSetOf(found.Min())
+	}
+	if r&returnMax != 0 {
+		ends = ends.Union(imap.UIDSetOf(found.Max()))
+	}
+	return ends
+}
+
+// endsOnly reports whether no more is asked for than the first or the last.
+func (r searchReturn) endsOnly() bool {
+	return r&(returnMin|returnMax) != 0 && r&(returnAll|returnCount) == 0
+}
+
+// highestOf is the highest modification sequence of messages.
+func (s *session) highestOf(ctx context.Context, uids imap.UIDSet) (highest imap.ModSeq, err error) {
+	err = s.mbox.Fetch(ctx, uids, &imap.FetchItems{ModSeq: true}, func(m *mailbox.Message) error {
+		highest = max(highest, m.ModSeq)
+		return nil
+	})
+	return highest, err
+}
+
 // writeSearch is the SEARCH response. RFC 3501 section 7.2.5.
-func (s *session) writeSearch(found imap.UIDSet) {
+func (s *session) writeSearch(found mailbox.Found) {
 	s.enc.RawString("* SEARCH")
-	for n := range found.All() {
+	for n := range found.UIDs.All() {
 		s.enc.SP().Number(uint32(n))
+	}
+	if found.ModSeq > 0 {
+		s.enc.RawString(" (MODSEQ ").Number64(uint64(found.ModSeq)).Special(')')
 	}
 	s.enc.CRLF()
 }
 
 // writeESearch is the ESEARCH response. RFC 4466 section 2.6.2: where nothing was
 // found, MIN, MAX and ALL are left out.
-func (s *session) writeESearch(cmd *command, ret searchReturn, found imap.UIDSet) {
+func (s *session) writeESearch(cmd *command, ret searchReturn, found mailbox.Found) {
 	s.beginESearch(cmd)
-	some := !found.Empty()
+	some := !found.UIDs.Empty()
 	if some && ret&returnMin != 0 {
-		s.enc.RawString(" MIN ").Number(uint32(found.Min()))
+		s.enc.RawString(" MIN ").Number(uint32(found.UIDs.Min()))
 	}
 	if some && ret&returnMax != 0 {
-		s.enc.RawString(" MAX ").Number(uint32(found.Max()))
+		s.enc.RawString(" MAX ").Number(uint32(found.UIDs.Max()))
 	}
 	if some && ret&returnAll != 0 {
-		s.enc.RawString(" ALL ").AppendFunc(found.AppendTo)
+		s.enc.RawString(" ALL ").AppendFunc(found.UIDs.AppendTo)
 	}
 	if ret&returnCount != 0 {
-		s.enc.RawString(" COUNT ").Number(uint32(found.Len()))
+		s.enc.RawString(" COUNT ").Number(uint32(found.UIDs.Len()))
+	}
+	if some && found.ModSeq > 0 {
+		s.enc.RawString(" MODSEQ ").Number64(uint64(found.ModSeq)) // RFC 7162 section 3.1.10
 	}
 	s.enc.CRLF()
 }
@@ -85,6 +149,9 @@ func knownCharset(name string) bool {
 func (s *session) parseSearch() (searchReturn, *imap.SearchKey, error) {
 	p := &searchParser{session: s}
 	var ret searchReturn
+	if s.on&rev2 != 0 {
+		ret = returnAll // RFC 9051 section 6.4.4: all answers are ESEARCH
+	}
 	if !s.dec.ExpectSP() {
 		return 0, nil, s.dec.Err()
 	}
@@ -138,6 +205,8 @@ func (s *session) parseReturn() (searchReturn, error) {
 			ret |= returnAll
 		case "COUNT":
 			ret |= returnCount
+		case "SAVE":
+			ret |= returnSave
 		default:
 			return imap.BadCommand("Unknown SEARCH return option")
 		}

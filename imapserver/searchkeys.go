@@ -1,6 +1,7 @@
 package imapserver
 
 import (
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -50,7 +51,7 @@ func (p *searchParser) key(name string, depth int) (imap.SearchKey, error) {
 		switch b, _ := p.dec.PeekByte(); {
 		case b == '(':
 			return p.list(depth)
-		case b == '*':
+		case b == '*' || b == '$':
 			var set string
 			p.dec.SeqSet(&set)
 			return p.set(set, false)
@@ -59,7 +60,7 @@ func (p *searchParser) key(name string, depth int) (imap.SearchKey, error) {
 			return none, p.dec.Err()
 		}
 	}
-	if name[0] >= '0' && name[0] <= '9' {
+	if name == "$" || name[0] >= '0' && name[0] <= '9' {
 		// An atom ends before `*`; the rest of a set may follow.
 		var rest string
 		p.dec.SeqSet(&rest)
@@ -85,11 +86,11 @@ func (p *searchParser) set(text string, isUID bool) (imap.SearchKey, error) {
 	if err := p.dec.Err(); err != nil {
 		return imap.SearchKey{}, err
 	}
-	set, err := imap.ParseNumSet(text)
+	set, err := newMessageSet(text)
 	if err != nil {
 		return imap.SearchKey{}, err
 	}
-	uids, err := p.view.resolve(set, isUID)
+	uids, err := p.resolve(set, isUID)
 	return imap.SearchKey{Op: imap.SearchUIDs, UIDs: uids}, err
 }
 
@@ -208,6 +209,9 @@ func (p *searchParser) withArgument(name string) (imap.SearchKey, error) {
 		}
 		p.dec.Expect(key.Size > 0, "number of seconds")
 		return key, p.dec.Err()
+	case "MODSEQ":
+		key.Op = imap.SearchModSeq
+		return key, p.modSeq(&key.ModSeq)
 	case "KEYWORD", "UNKEYWORD":
 		key.Op = imap.SearchFlag
 		if p.dec.ExpectSP() {
@@ -237,6 +241,28 @@ func (p *searchParser) text(s *string) error {
 		return imap.BadCommand("Search text is not valid in its charset")
 	}
 	return nil
+}
+
+// modSeq reads what follows MODSEQ. A flag may be named whose sequence is meant,
+// and whether it is one's own: as messages have one sequence, for all that the
+// acting user sees, that makes no difference (RFC 7162 section 3.1.5).
+func (p *searchParser) modSeq(n *imap.ModSeq) error {
+	if !p.dec.ExpectSP() {
+		return p.dec.Err()
+	}
+	if b, ok := p.dec.PeekByte(); ok && b == '"' {
+		var entry, kind string
+		if !p.dec.QuotedString(&entry) || !p.dec.ExpectSP() || !p.dec.ExpectAtom(&kind) || !p.dec.ExpectSP() {
+			return p.dec.Err()
+		}
+		flag, is := strings.CutPrefix(strings.ToLower(entry), "/flags/")
+		kinds := []string{"priv", "shared", "all"}
+		if !is || flag == "" || !slices.Contains(kinds, strings.ToLower(kind)) {
+			return imap.BadCommand("Invalid entry of MODSEQ")
+		}
+	}
+	p.dec.ExpectNumber64((*uint64)(n))
+	return p.dec.Err()
 }
 
 func (p *searchParser) date(op imap.SearchOp) (imap.SearchKey, error) {

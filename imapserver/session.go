@@ -54,6 +54,11 @@ type session struct {
 	readOnly bool            // what the client was told of it
 	view     *view
 
+	on         extensions
+	hasModSeqs bool        // of mbox; false: NOMODSEQ
+	settled    imap.ModSeq // the client was told of all changes of mbox up to here
+	saved      imap.UIDSet // "$": what SEARCH has saved in this mailbox (RFC 5182)
+
 	cmd     command     // that is running
 	words   []byte      // its tag and name
 	proxied atomic.Bool // ctx belongs to a Proxy now
@@ -290,7 +295,7 @@ func (s *session) closeMailbox() {
 	if err := s.mbox.Close(); err != nil {
 		s.log.Warn("close mailbox", "mailbox", s.name, "error", err)
 	}
-	s.mbox, s.view, s.name, s.state = nil, nil, "", authenticated
+	s.mbox, s.view, s.saved, s.name, s.state = nil, nil, nil, "", authenticated
 }
 
 // sink is where answers go.

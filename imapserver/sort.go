@@ -10,10 +10,16 @@ import (
 // sort is SORT. RFC 5256 section 3, RFC 5957, with RETURN RFC 5267 section 3.
 func (s *session) sort(ctx context.Context, cmd *command) error {
 	ret, keys, program, err := s.parseSort()
+	if err == nil && program.Has(imap.SearchModSeq) {
+		err = s.needModSeqs()
+	}
 	if err != nil {
 		return err
 	}
 	sorted, err := s.mbox.Sort(ctx, keys, s.told(program))
+	if ret&returnSave != 0 {
+		s.saved = savedOf(ret, sorted.UIDs) // nothing after a NO
+	}
 	if err != nil {
 		return err
 	}
@@ -23,12 +29,28 @@ func (s *session) sort(ctx context.Context, cmd *command) error {
 			numbers = append(numbers, n)
 		}
 	}
-	if ret == 0 {
+	switch {
+	case ret == 0:
 		s.writeSort(numbers, sorted.ModSeq)
-	} else {
+	case ret&returnShown != 0:
 		s.writeESort(cmd, ret, numbers, sorted.ModSeq)
 	}
 	return nil
+}
+
+// savedOf is what SAVE keeps of messages in order. RFC 5182 section 2.4.
+func savedOf(ret searchReturn, sorted []imap.UID) imap.UIDSet {
+	if !ret.endsOnly() || len(sorted) == 0 {
+		return imap.UIDSetOf(sorted...)
+	}
+	var ends []imap.UID
+	if ret&returnMin != 0 {
+		ends = append(ends, sorted[0])
+	}
+	if ret&returnMax != 0 {
+		ends = append(ends, sorted[len(sorted)-1])
+	}
+	return imap.UIDSetOf(ends...)
 }
 
 // told is a program that finds only what the client was told of, as far as that

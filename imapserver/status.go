@@ -25,6 +25,7 @@ func statusRows() []statusRow {
 		{"UIDNEXT", core, imap.StatusUIDNext, func(e *imapwire.Encoder, s *imap.Status) { e.Number(uint32(s.UIDNext)) }},
 		{"UIDVALIDITY", core, imap.StatusUIDValidity, func(e *imapwire.Encoder, s *imap.Status) { e.Number(s.UIDValidity) }},
 		{"UNSEEN", core, imap.StatusUnseen, func(e *imapwire.Encoder, s *imap.Status) { e.Number(s.Unseen) }},
+		{"HIGHESTMODSEQ", "RFC 7162 section 3.1.7", imap.StatusHighestModSeq, func(e *imapwire.Encoder, s *imap.Status) { e.Number64(uint64(s.HighestModSeq)) }},
 		{"MAILBOXID", "RFC 8474 section 4.3", imap.StatusMailboxID, func(e *imapwire.Encoder, s *imap.Status) { e.Special('(').Atom(string(s.MailboxID)).Special(')') }},
 		{"SIZE", "RFC 8438", imap.StatusSize, func(e *imapwire.Encoder, s *imap.Status) { e.Number64(s.Size) }},
 		{"DELETED", "RFC 9208 section 4.1.4", imap.StatusDeleted, func(e *imapwire.Encoder, s *imap.Status) { e.Number(s.Deleted) }},
@@ -64,6 +65,9 @@ func (s *session) writeStatus(name string, items imap.StatusItems, status *imap.
 		s.enc.Special(sep)
 	}
 	s.enc.RawString(")").CRLF()
+	if items&imap.StatusHighestModSeq != 0 {
+		s.turnOn(condStore)
+	}
 }
 
 func (s *session) parseStatus(cmd *command) (imap.StatusItems, error) {

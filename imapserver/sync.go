@@ -41,13 +41,49 @@ func (s *session) tell(c *mailbox.Changes, hold bool) {
 			s.beginFetch(seq)
 			s.enc.RawString("UID ").Number(uint32(m.UID)).RawString(" FLAGS ")
 			s.writeFlags(m.UID, m.Flags)
+			if s.modSeqs() {
+				s.enc.SP()
+				s.writeModSeq(m.ModSeq)
+			}
 			s.enc.RawString(")").CRLF()
 		}
 	}
+	s.settle(c)
 	s.tellEnd(c)
 }
 
+// settle notes up to where the client knows everything. A client that was told of
+// later changes while EXPUNGE responses are held back would take those for known
+// (RFC 7162 section 3.2): it is told how far it may go.
+func (s *session) settle(c *mailbox.Changes) {
+	if s.view.gone.Empty() {
+		s.settled = max(s.settled, c.HighestModSeq)
+		return
+	}
+	if s.cmd.toldModSeq && s.vanishes() {
+		s.tellHighestModSeq("VANISHED is held back.")
+	}
+}
+
+func (s *session) tellHighestModSeq(text string) {
+	s.enc.RawString("* OK ").Code("HIGHESTMODSEQ", s.settled.String()).Text(text).CRLF()
+}
+
+// writeModSeq writes a MODSEQ item. RFC 7162 section 3.1.4.2.
+func (s *session) writeModSeq(n imap.ModSeq) {
+	s.cmd.toldModSeq = true
+	s.enc.RawString("MODSEQ (").Number64(uint64(n)).Special(')')
+}
+
 func (s *session) tellExpunged() {
+	if s.vanishes() {
+		if uids := s.view.gone; !uids.Empty() {
+			s.view.expunge()
+			s.cmd.vanished = true
+			s.enc.RawString("* VANISHED ").AppendFunc(uids.AppendTo).CRLF()
+		}
+		return
+	}
 	seqs := s.view.expunge()
 	for i := len(seqs) - 1; i >= 0; i-- {
 		for n := seqs[i].Stop; n >= seqs[i].Start; n-- {
@@ -56,9 +92,12 @@ func (s *session) tellExpunged() {
 	}
 }
 
-// tellCounts writes EXISTS and RECENT.
+// tellCounts writes EXISTS and, unless IMAP4rev2 is on, RECENT.
 func (s *session) tellCounts() {
 	s.enc.RawString("* ").Number(s.view.count()).RawString(" EXISTS").CRLF()
+	if s.on&rev2 != 0 {
+		return
+	}
 	s.enc.RawString("* ").Number(uint32(s.view.recent.Len())).RawString(" RECENT").CRLF()
 }
 
@@ -125,7 +164,7 @@ func (s *session) writeFlags(uid imap.UID, flags []imap.Flag) {
 		}
 		s.enc.Flag(f)
 	}
-	if s.view.recent.Contains(uid) {
+	if s.on&rev2 == 0 && s.view.recent.Contains(uid) {
 		if len(flags) > 0 {
 			s.enc.SP()
 		}

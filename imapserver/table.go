@@ -27,6 +27,9 @@ const (
 
 	// changes: refused in a mailbox that was opened by EXAMINE.
 	changes
+
+	// expunges: its OK tells HIGHESTMODSEQ after a VANISHED.
+	expunges
 )
 
 // commandRows is the table of all commands, by their names.
@@ -71,14 +74,14 @@ func commandRows() map[string]*row {
 		{"CHECK", selected, asksHome, "Check completed.", (*session).noop},
 		{"CLOSE", selected, 0, "Close completed.", (*session).closeCommand},
 		{"UNSELECT", selected, 0, "Unselect completed.", (*session).unselect}, // RFC 3691
-		{"EXPUNGE", selected, asksHome | changes, "Expunge completed.", (*session).expunge},
+		{"EXPUNGE", selected, asksHome | changes | expunges, "Expunge completed.", (*session).expunge},
 		{"SEARCH", selected, holdsExpunges, "Search completed.", (*session).search}, // with RFC 4731
 		{"SORT", selected, holdsExpunges, "Sort completed.", (*session).sort},       // RFC 5256, with RFC 5267 and 5957
 		{"THREAD", selected, holdsExpunges, "Thread completed.", (*session).thread}, // RFC 5256
 		{"FETCH", selected, holdsExpunges, "Fetch completed.", (*session).fetch},
 		{"STORE", selected, holdsExpunges | changes, "Store completed.", (*session).store},
 		{"COPY", selected, 0, "Copy completed.", (*session).copy},
-		{"MOVE", selected, asksHome | changes, "Move completed.", (*session).move}, // RFC 6851
+		{"MOVE", selected, asksHome | changes | expunges, "Move completed.", (*session).move}, // RFC 6851
 
 		// RFC 3501 section 6.4.8.
 		{"UID SEARCH", selected, byUID, "Search completed.", (*session).search},
@@ -87,8 +90,8 @@ func commandRows() map[string]*row {
 		{"UID FETCH", selected, byUID, "Fetch completed.", (*session).fetch},
 		{"UID STORE", selected, byUID | changes, "Store completed.", (*session).store},
 		{"UID COPY", selected, byUID, "Copy completed.", (*session).copy},
-		{"UID MOVE", selected, byUID | asksHome | changes, "Move completed.", (*session).move},
-		{"UID EXPUNGE", selected, byUID | asksHome | changes, "Expunge completed.", (*session).uidExpunge}, // RFC 4315
+		{"UID MOVE", selected, byUID | asksHome | changes | expunges, "Move completed.", (*session).move},
+		{"UID EXPUNGE", selected, byUID | asksHome | changes | expunges, "Expunge completed.", (*session).uidExpunge}, // RFC 4315
 	}
 	rows := make(map[string]*row, len(all))
 	for i := range all {

@@ -19,6 +19,9 @@ func (s *session) thread(ctx context.Context, cmd *command) error {
 		return imap.BadCommand("Unknown thread algorithm")
 	}
 	program, err := s.parseCriteria()
+	if err == nil && program.Has(imap.SearchModSeq) {
+		err = s.needModSeqs()
+	}
 	if err != nil {
 		return err
 	}

@@ -121,6 +121,7 @@ type Message struct {
 	ModSeq        imap.ModSeq
 	Flags         []imap.Flag // without \Recent; shared, not to be changed
 	FlagsChanged  bool
+	ModSeqAlone   bool // of a silent Store: the client knows the flags, which are left out
 	InternalDate  time.Time
 	Size          int64
 	Envelope      []byte        // wire form, parentheses included
@@ -155,7 +156,7 @@ type FlagChange struct {
 	Silent bool
 
 	// ModSeqs has emit be called although the change is silent: with UID and
-	// ModSeq, and with Flags only where the client has to learn them.
+	// ModSeq (Message.ModSeqAlone), or with Flags where the client has to learn them.
 	ModSeqs bool
 
 	// UnchangedSince, unless nil, limits the change as Spares says.
@@ -226,7 +227,10 @@ type Changes struct {
 	Recent   imap.UIDSet // those of New that are recent for this session
 	Flags    []Message   // UID, Flags and ModSeq of messages told before whose flags changed
 
-	UIDNext       imap.UID
+	UIDNext imap.UID
+
+	// HighestModSeq is one up to which everything has been told. As long as
+	// only others expunge it may stay behind that of the mailbox.
 	HighestModSeq imap.ModSeq
 
 	// FlagsChanged says that Info's Flags, PermanentFlags or ReadOnly differ

@@ -55,11 +55,18 @@ func (b *box) selectOn(ctx context.Context, c *imapclient.Conn) error {
 	if err != nil {
 		return err
 	}
+	s := selection{readOnly: b.readOnly}
 	b.event(func(st *state) {
-		st.renew()
+		if c.Has("QRESYNC") && c.Has("ENABLE") {
+			s.enable, s.since = true, st.syncedTo()
+		}
+		if s.since > 0 {
+			st.reconsider()
+		} else {
+			st.renew()
+		}
 		st.exists = 0
 	})
-	s := selection{readOnly: b.readOnly}
 	c.Handler = b.handler()
 	c.Handler.Status, c.Handler.Flags = s.status, func(flags []imap.Flag) { s.flags = flags }
 	err = b.exchangeSelect(ctx, c, peer, &s)
@@ -68,30 +75,37 @@ func (b *box) selectOn(ctx context.Context, c *imapclient.Conn) error {
 		b.event((*state).restore)
 		return b.notSelected(err)
 	}
-	return b.adopt(&s)
+	if err := b.adopt(&s); err != nil {
+		return err
+	}
+	return b.complete(ctx, c)
 }
 
-// exchangeSelect sends the commands of a SELECT and waits for what they give.
+// exchangeSelect sends the commands of a SELECT and waits for what they give: all
+// messages, or if s.since is known what has changed since.
 func (b *box) exchangeSelect(ctx context.Context, c *imapclient.Conn, peer string, s *selection) error {
-	verb, modSeq := "SELECT", c.Has("CONDSTORE")
-	if b.readOnly {
-		verb = "EXAMINE"
-	}
-	selecting, err := c.Send(ctx, nil, func(e *imapwire.Encoder) {
-		e.Atom(verb).SP().Mailbox(peer)
-		if modSeq {
-			e.RawString(" (CONDSTORE)")
+	var enabling, fetching *imapclient.Command
+	var err error
+	if s.enable {
+		if enabling, err = c.Send(ctx, nil, command("ENABLE QRESYNC")); err != nil {
+			return unavailable(err)
 		}
-	})
+	}
+	modSeq := c.Has("CONDSTORE")
+	selecting, err := c.Send(ctx, nil, func(e *imapwire.Encoder) { b.writeSelect(e, peer, s, modSeq) })
+	if err == nil && s.since == 0 {
+		fetching, err = c.Send(ctx, nil, command("UID FETCH 1:* "+flagItems(modSeq)))
+	}
 	if err != nil {
 		return unavailable(err)
 	}
-	fetching, err := c.Send(ctx, nil, command("UID FETCH 1:* "+flagItems(modSeq)))
-	if err != nil {
-		return unavailable(err)
+	if enabling != nil {
+		_, _ = c.Wait(ctx, enabling) // if it is refused, so is SELECT, or it tells all the same
 	}
 	status, refused := c.Wait(ctx, selecting)
-	_, err = c.Wait(ctx, fetching)
+	if fetching != nil {
+		_, err = c.Wait(ctx, fetching)
+	}
 	if c.Broken() != nil {
 		return unavailable(c.Broken())
 	}
@@ -99,6 +113,9 @@ func (b *box) exchangeSelect(ctx context.Context, c *imapclient.Conn, peer strin
 		return refusal(refused, imap.CodeNonExistent)
 	}
 	s.status(status)
+	if s.noModSeq && (s.since > 0 || err != nil) {
+		return b.fetchAnew(ctx, c)
+	}
 	// Some servers say BAD to 1:* where there are no messages.
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -108,7 +125,37 @@ func (b *box) exchangeSelect(ctx context.Context, c *imapclient.Conn, peer strin
 	return nil
 }
 
-// flagItems are what is kept of each message.
+func (b *box) writeSelect(e *imapwire.Encoder, peer string, s *selection, modSeq bool) {
+	verb := "SELECT"
+	if b.readOnly {
+		verb = "EXAMINE"
+	}
+	e.Atom(verb).SP().Mailbox(peer)
+	switch {
+	case s.since > 0: // RFC 7162 section 3.2.5
+		e.RawString(" (QRESYNC (").Number(b.Info().UIDValidity).SP().Number64(uint64(s.since)).RawString("))")
+	case modSeq:
+		e.RawString(" (CONDSTORE)")
+	}
+}
+
+// fetchAnew fetches all messages of a mailbox without modification sequences.
+func (b *box) fetchAnew(ctx context.Context, c *imapclient.Conn) error {
+	b.event(func(st *state) { st.messages, st.resync, st.noModSeq = nil, false, true })
+	_, err := c.Do(ctx, nil, command("UID FETCH 1:* "+flagItems(false)))
+	return refusal(err, imap.CodeCannot)
+}
+
+// flagItems are what is kept of each message, as far as the peer has it.
+func (b *box) flagItems(c *imapclient.Conn) string { return flagItems(b.modSeqs(c)) }
+
+// modSeqs reports whether the mailbox has modification sequences there.
+func (b *box) modSeqs(c *imapclient.Conn) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return c.Has("CONDSTORE") && !b.state.noModSeq
+}
+
 func flagItems(modSeq bool) string {
 	if modSeq {
 		return "(UID FLAGS MODSEQ)"
@@ -139,6 +186,10 @@ type selection struct {
 	permanent     []imap.Flag
 	limited       bool // PERMANENTFLAGS were told
 	readOnly      bool
+	noModSeq      bool // NOMODSEQ was told
+
+	enable bool        // QRESYNC is to be enabled
+	since  imap.ModSeq // ask only for what happened after it, by QRESYNC; 0: for all
 }
 
 // status takes the response codes of SELECT (RFC 9051 section 6.3.2).
@@ -154,6 +205,8 @@ func (s *selection) status(status *imapclient.Status) {
 		if id := imap.ObjectID(strings.Trim(status.Args, "()")); id.Valid() {
 			s.mailboxID = id
 		}
+	case "NOMODSEQ":
+		s.noModSeq = true
 	case "PERMANENTFLAGS":
 		s.permanent, s.limited = flagList(status.Args), true
 	case "READ-ONLY":
@@ -197,7 +250,11 @@ func (b *box) adopt(s *selection) error {
 	st.info.UIDValidity, st.denied = s.uidValidity, false
 	st.info.MailboxID = s.mailboxID
 	st.uidNext = max(st.uidNext, s.uidNext)
+	if st.noModSeq = s.noModSeq; s.noModSeq {
+		st.highestModSeq = 0
+	}
 	st.highestModSeq = max(st.highestModSeq, s.highestModSeq)
+	st.settle()
 	if !s.limited {
 		s.permanent = append(slices.Clone(s.flags), imap.FlagWildcard)
 	}
@@ -230,6 +287,9 @@ func (b *box) do(ctx context.Context, repeat bool, f func(*imapclient.Conn) erro
 		return err
 	}
 	err := b.link.do(ctx, repeat, f)
+	if err == nil {
+		b.settle()
+	}
 	if b.usable() != nil {
 		return imap.NoMailbox()
 	}
@@ -273,7 +333,17 @@ func (b *box) refresh(ctx context.Context, fresh bool) {
 		}
 		return b.complete(ctx, c)
 	})
+	if err == nil {
+		b.settle()
+	}
 	b.noteReached(err)
+}
+
+// settle notes that the peer has told all that happened so far.
+func (b *box) settle() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.state.settle()
 }
 
 // noteReached notes whether the peer could be asked.
@@ -300,7 +370,7 @@ func (b *box) complete(ctx context.Context, c *imapclient.Conn) error {
 			return nil
 		}
 		set := imap.UIDRange(from, 1<<32-1).String()
-		_, err := c.Do(ctx, nil, command("UID FETCH "+set+" "+flagItems(c.Has("CONDSTORE"))))
+		_, err := c.Do(ctx, nil, command("UID FETCH "+set+" "+b.flagItems(c)))
 		if all {
 			b.event(func(s *state) {
 				if err != nil {

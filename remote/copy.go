@@ -78,6 +78,7 @@ func (b *box) transfer(ctx context.Context, c *imapclient.Conn, verb string, uid
 	if err != nil {
 		return imap.CopyData{}, err
 	}
+	b.onStatus(status)
 	noteCopy(&data, status)
 	return data, nil
 }
@@ -114,7 +115,10 @@ func (b *box) Expunge(ctx context.Context, uids imap.UIDSet, all bool) error {
 
 func (b *box) run(ctx context.Context, build func(*imapwire.Encoder)) error {
 	return b.do(ctx, true, func(c *imapclient.Conn) error {
-		_, err := c.Do(ctx, nil, build)
+		status, err := c.Do(ctx, nil, build)
+		if err == nil {
+			b.onStatus(status) // HIGHESTMODSEQ, RFC 7162 section 3.2.7
+		}
 		return err
 	})
 }
@@ -127,7 +131,10 @@ func (b *box) expunge(ctx context.Context, uids imap.UIDSet) error {
 		if uidPlus = c.Has("UIDPLUS"); !uidPlus {
 			return nil
 		}
-		_, err := c.Do(ctx, nil, func(e *imapwire.Encoder) { e.RawString("UID EXPUNGE ").AppendFunc(uids.AppendTo) })
+		status, err := c.Do(ctx, nil, func(e *imapwire.Encoder) { e.RawString("UID EXPUNGE ").AppendFunc(uids.AppendTo) })
+		if err == nil {
+			b.onStatus(status)
+		}
 		return err
 	})
 	if err != nil || uidPlus {

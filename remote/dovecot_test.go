@@ -210,6 +210,8 @@ func (d *dovecot) fixture(*testing.T) mailboxtest.Fixture {
 			"Items/EmailIDOfACopy":           "there are no object IDs",
 			"Items/MailboxID":                "there are no object IDs",
 			"Items/Preview":                  "an inline element of HTML parts words",
+			"ModSeq/UnchangedSinceZero":      "no message passes a condition of 0",
+			"ModSeq/VanishedOfInbox":         "maildir's INBOX can't be renamed",
 			"Sync/GoneStaysGone":             "an index that was made anew at once is taken for the old one",
 		},
 	}

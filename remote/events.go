@@ -16,6 +16,9 @@ func (b *box) handler() imapclient.Handler {
 		Expunge: func(seq imap.SeqNum) {
 			b.event(func(s *state) { s.expunge(seq) })
 		},
+		Vanished: func(uids imap.UIDSet, earlier bool) {
+			b.event(func(s *state) { s.vanish(uids, earlier) })
+		},
 		Flags: func(flags []imap.Flag) {
 			b.event(func(s *state) { s.setFlags(flags, s.permanent, s.readOnly) })
 		},
@@ -36,7 +39,8 @@ func (b *box) onStatus(status *imapclient.Status) {
 		case "READ-ONLY", "READ-WRITE":
 			s.setFlags(s.flags, s.permanent, status.Code == "READ-ONLY")
 		case "HIGHESTMODSEQ":
-			s.highestModSeq = max(s.highestModSeq, imap.ModSeq(number(status.Args)))
+			s.heldBack = imap.ModSeq(number(status.Args))
+			s.highestModSeq = max(s.highestModSeq, s.heldBack)
 		case "UIDNEXT":
 			s.uidNext = max(s.uidNext, imap.UID(number(status.Args)))
 		}

@@ -63,7 +63,7 @@ func (b *box) Fetch(ctx context.Context, uids imap.UIDSet, items *imap.FetchItem
 				return nil
 			}
 			f.want = wanted(items, c)
-			_, err := c.Do(ctx, f.handler(), func(e *imapwire.Encoder) { f.command(e, rest, c.Has("CONDSTORE")) })
+			_, err := c.Do(ctx, f.handler(), func(e *imapwire.Encoder) { f.command(e, rest, b.modSeqs(c)) })
 			if f.stopped != nil {
 				return final{f.stopped}
 			}

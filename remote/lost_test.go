@@ -142,6 +142,52 @@ func TestLostConnectionIsMadeAgain(t *testing.T) {
 	}
 }
 
+// With QRESYNC the peer tells what has changed since the connection was lost, not
+// all that there is.
+func TestReselectAsksForWhatChanged(t *testing.T) {
+	const all = 500 * len("* 100 FETCH (UID 100 FLAGS () MODSEQ (100))\r\n")
+	for _, row := range []struct {
+		name  string
+		hides []string
+		whole bool
+	}{
+		{"with QRESYNC", nil, false},
+		{"without", []string{"QRESYNC"}, true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			b := newBackend(t)
+			b.hides = row.hides
+			home := b.local()
+			deliver(t, home, imap.Inbox, 500)
+			m := open(t, b.account(owner), imap.Inbox)
+			if c := synced(t, m); !c.Empty() {
+				t.Fatalf("got %+v", c)
+			}
+			b.cut(false)
+			own := open(t, home, imap.Inbox)
+			change := mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{imap.FlagDeleted}, Silent: true}
+			if _, err := own.Store(t.Context(), imap.UIDSetOf(7, 400), change, nil); err != nil {
+				t.Fatal(err)
+			}
+			if err := own.Expunge(t.Context(), imap.UIDSetOf(7), false); err != nil {
+				t.Fatal(err)
+			}
+			deliver(t, home, imap.Inbox, 2)
+			before := b.sent.Load()
+			c := synced(t, m)
+			if c.Vanished.String() != "7" || c.New.String() != "501:502" || len(c.Flags) != 1 || c.Flags[0].UID != 400 {
+				t.Fatalf("got %+v", c)
+			}
+			if sent := b.sent.Load() - before; (sent > int64(all)/2) != row.whole {
+				t.Errorf("%d bytes were sent", sent)
+			}
+			if uids := m.Info().UIDs.String(); uids != "1:6,8:502" {
+				t.Errorf("left are %s", uids)
+			}
+		})
+	}
+}
+
 func TestUnavailable(t *testing.T) {
 	b := newBackend(t)
 	deliver(t, b.local(), imap.Inbox, 1)

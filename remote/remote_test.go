@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,6 +27,7 @@ type backend struct {
 	counters imapclient.Counters
 	guarded  bool     // by rights
 	hides    []string // capabilities that clients do not get to see
+	sent     atomic.Int64
 
 	mu    sync.Mutex // guards what follows
 	down  bool       // nobody can connect
@@ -81,7 +84,7 @@ func (b *backend) dial(ctx context.Context) (*imapclient.Conn, error) {
 		return nil, err
 	}
 	b.conns = append(b.conns, nc)
-	return imapclient.New(ctx, &veil{nc, b.hides}, imapclient.Config{Counters: &b.counters, Timeout: 20 * time.Second})
+	return imapclient.New(ctx, &veil{nc, b.hides, &b.sent}, imapclient.Config{Counters: &b.counters, Timeout: 20 * time.Second})
 }
 
 // cut ends all connections, and lets no more be made if down is set.
@@ -98,10 +101,12 @@ func (b *backend) cut(down bool) {
 type veil struct {
 	net.Conn
 	words []string
+	count *atomic.Int64 // bytes
 }
 
 func (v *veil) Read(p []byte) (int, error) {
 	n, err := v.Conn.Read(p)
+	v.count.Add(int64(n))
 	if !bytes.Contains(p[:n], []byte("CAPABILITY")) {
 		return n, err
 	}
@@ -121,7 +126,7 @@ func (b *backend) fixture() mailboxtest.Fixture {
 	return mailboxtest.Fixture{
 		Owner:    func() mailbox.Account { return b.account(owner) },
 		Reader:   func(name string) mailbox.Account { return b.account(name) },
-		NoModSeq: true,
+		NoModSeq: slices.Contains(b.hides, "CONDSTORE"),
 		Skip: map[string]string{
 			"Append/Empty": "IMAP servers refuse an APPEND of nothing",
 		},
@@ -136,7 +141,7 @@ func TestAgainstRoost(t *testing.T) {
 func TestAgainstOldServer(t *testing.T) {
 	mailboxtest.Test(t, func(t *testing.T) mailboxtest.Fixture {
 		b := newBackend(t)
-		b.hides = []string{"LITERAL+", "SASL-IR", "IDLE", "UIDPLUS", "ESEARCH", "MULTIAPPEND", "MOVE", "ACL", "BINARY", "OBJECTID", "SAVEDATE", "PREVIEW"}
+		b.hides = []string{"LITERAL+", "SASL-IR", "IDLE", "UIDPLUS", "ESEARCH", "MULTIAPPEND", "MOVE", "ACL", "BINARY", "OBJECTID", "SAVEDATE", "PREVIEW", "CONDSTORE", "QRESYNC"}
 		f := b.fixture()
 		f.Skip["Items/NULComesBack"] = "nothing but BINARY can send NUL"
 		f.Skip["Items/EmailID"] = "there are no object IDs"
@@ -144,6 +149,17 @@ func TestAgainstOldServer(t *testing.T) {
 		f.Skip["Items/MailboxID"] = "there are no object IDs"
 		f.Skip["Items/SearchSaveDate"] = "internal dates stand in for save dates"
 		f.Skip["Items/SaveDate"] = "there are no save dates"
+		return f
+	})
+}
+
+// A peer that has modification sequences and does not know what has vanished.
+func TestAgainstServerWithoutQresync(t *testing.T) {
+	mailboxtest.Test(t, func(t *testing.T) mailboxtest.Fixture {
+		b := newBackend(t)
+		b.hides = []string{"QRESYNC"}
+		f := b.fixture()
+		f.VanishedIsAll = true
 		return f
 	})
 }

@@ -22,10 +22,14 @@ type state struct {
 	messages []message // by the peer's sequence numbers, as far as their UIDs are known
 	exists   int       // how many there are
 	confused bool      // the numbers can't be right: all is to be fetched again
-	before   *earlier  // from renew to keep or restore, else nil
+	before   *earlier  // from renew or reconsider to keep or restore, else nil
+	resync   bool      // from reconsider to keep or restore: messages are those from before
 
 	uidNext       imap.UID
 	highestModSeq imap.ModSeq
+	synced        imap.ModSeq // all changes up to here are known
+	heldBack      imap.ModSeq // the peer has said that it has told no more than this; else 0
+	noModSeq      bool        // the peer has no modification sequences for the mailbox
 	flags         []imap.Flag
 	permanent     []imap.Flag
 	readOnly      bool
@@ -107,15 +111,43 @@ func (s *state) renew() {
 	s.messages, s.confused = nil, false
 }
 
-// restore goes back to what was known before renew.
+// reconsider keeps the messages until the peer tells what has changed since
+// syncedTo, for keep or restore.
+func (s *state) reconsider() {
+	s.before, s.resync = &earlier{s.messages, s.exists}, true
+	s.messages = slices.Clone(s.messages)
+}
+
+// syncedTo is where the peer can go on telling, 0 if it has to begin anew.
+func (s *state) syncedTo() imap.ModSeq {
+	if s.info.UIDValidity == 0 || s.incomplete() || s.noModSeq {
+		return 0
+	}
+	return s.synced
+}
+
+// settle notes that nothing is missing of what happened so far, as at the end of
+// a command.
+func (s *state) settle() {
+	s.synced = s.highestModSeq
+	if s.heldBack > 0 {
+		s.synced = min(s.synced, s.heldBack)
+	}
+	s.heldBack = 0
+}
+
+// restore goes back to what was known before renew or reconsider.
 func (s *state) restore() {
-	s.messages, s.exists, s.before = s.before.messages, s.before.exists, nil
+	s.messages, s.exists, s.before, s.resync = s.before.messages, s.before.exists, nil, false
 }
 
 // keep notes what differs from before renew.
 func (s *state) keep() {
 	old := state{messages: s.before.messages}
 	s.before, s.moved = nil, true
+	if s.resync {
+		s.resync, s.confused = false, s.confused || s.exists < len(s.messages)
+	}
 	for i := range s.messages {
 		m := &s.messages[i]
 		if before := old.find(m.uid); before != nil {
@@ -142,7 +174,7 @@ func (s *state) add(m message) {
 
 func (s *state) setExists(n int) {
 	s.exists = n
-	if n < len(s.messages) {
+	if n < len(s.messages) && !s.resync {
 		s.confused = true
 	}
 }
@@ -157,6 +189,32 @@ func (s *state) expunge(seq imap.SeqNum) {
 		delete(s.changed, s.messages[i].uid)
 		s.messages = slices.Delete(s.messages, i, i+1)
 		s.moved = s.moved || s.before == nil
+	}
+}
+
+// vanish takes messages out by their UIDs. What happened earlier is not counted
+// any more. Of what is not known yet, numbers are missing behind the last.
+func (s *state) vanish(uids imap.UIDSet, earlier bool) {
+	ahead := uids.Intersect(imap.UIDRange(s.lastUID()+1, 1<<32-1)).Len()
+	before := len(s.messages)
+	first, _ := slices.BinarySearchFunc(s.messages, uids.Min(), compareUID)
+	kept := slices.DeleteFunc(s.messages[first:], func(m message) bool {
+		gone := uids.Contains(m.uid)
+		if gone {
+			delete(s.changed, m.uid)
+		}
+		return gone
+	})
+	s.messages = s.messages[:first+len(kept)]
+	gone := before - len(s.messages)
+	s.moved = s.moved || gone > 0 && s.before == nil
+	switch {
+	case earlier:
+	case gone+ahead != uids.Len() || gone+ahead > s.exists:
+		s.confused = true
+		s.exists = max(0, s.exists-gone)
+	default:
+		s.exists -= gone + ahead
 	}
 }
 

@@ -35,7 +35,7 @@ func (b *box) Store(ctx context.Context, uids imap.UIDSet, change mailbox.FlagCh
 func (s *storing) run(ctx context.Context, emit func(*mailbox.Message) error) error {
 	s.expect()
 	err := s.box.do(ctx, s.change.UnchangedSince == nil, func(c *imapclient.Conn) error {
-		if s.change.UnchangedSince != nil && !c.Has("CONDSTORE") {
+		if s.change.UnchangedSince != nil && !s.box.modSeqs(c) {
 			return imap.Errorf(imap.CodeCannot, "Mailbox has no modification sequences")
 		}
 		for i, step := range s.steps() {
@@ -206,7 +206,7 @@ func (s *storing) ask(ctx context.Context, c *imapclient.Conn) error {
 	}
 	defer s.forgetGone(silent)
 	_, err := c.Do(ctx, s.handler(), func(e *imapwire.Encoder) {
-		e.RawString("UID FETCH ").AppendFunc(imap.UIDSetOf(silent...).AppendTo).SP().RawString(flagItems(c.Has("CONDSTORE")))
+		e.RawString("UID FETCH ").AppendFunc(imap.UIDSetOf(silent...).AppendTo).SP().RawString(s.box.flagItems(c))
 	})
 	return err
 }
@@ -244,7 +244,7 @@ func (s *storing) tell(emit func(*mailbox.Message) error) error {
 		case !s.change.Silent || s.missed(r):
 			out = append(out, mailbox.Message{UID: m.uid, Flags: r.flags, ModSeq: r.modSeq})
 		case s.change.ModSeqs:
-			out = append(out, mailbox.Message{UID: m.uid, ModSeq: r.modSeq})
+			out = append(out, mailbox.Message{UID: m.uid, ModSeq: r.modSeq, ModSeqAlone: true})
 		}
 	}
 	s.box.mu.Unlock()

@@ -25,7 +25,7 @@ func (h *handle) Store(ctx context.Context, uids imap.UIDSet, change mailbox.Fla
 			return modified, err
 		}
 		for i := range c.rows {
-			m = mailbox.Message{UID: c.rows[i].uid, ModSeq: c.rows[i].modseq}
+			m = mailbox.Message{UID: c.rows[i].uid, ModSeq: c.rows[i].modseq, ModSeqAlone: change.Silent}
 			if !change.Silent {
 				m.Flags = c.rows[i].flags
 			}

@@ -188,7 +188,7 @@ func (h *handle) store(uids imap.UIDSet, change mailbox.FlagChange) (results []m
 		}
 		result := m.flagsOnly(reader)
 		if change.Silent {
-			result.Flags = nil
+			result.Flags, result.ModSeqAlone = nil, true
 		}
 		results = append(results, result)
 	}

@@ -31,6 +31,10 @@ type Fixture struct {
 	// NoModSeq says that the home knows no modification sequences.
 	NoModSeq bool
 
+	// VanishedIsAll says that the home does not know when messages vanished, and
+	// names them all.
+	VanishedIsAll bool
+
 	// Skip names the tests that this home can't pass ("Names/Odd"), each with
 	// the reason.
 	Skip map[string]string
@@ -64,10 +68,12 @@ func Test(t *testing.T, open func(t *testing.T) Fixture) {
 		{name: "Store", tests: storeTests()},
 		{name: "Expunge", tests: expungeTests()},
 		{name: "Copy", tests: copyTests()},
+		{name: "ModSeq", tests: modSeqTests()},
 		{name: "Sync", tests: syncTests()},
 		{name: "Entries", tests: entryTests()},
 		{name: "Watch", tests: watchTests()},
 		{name: "Private", readers: true, tests: privateTests()},
+		{name: "PrivateModSeq", readers: true, tests: privateModSeqTests()},
 	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) {

@@ -60,6 +60,10 @@ type player struct {
 	name string
 	box  *box
 	told map[imap.UID][]imap.Flag
+
+	// marks are HIGHESTMODSEQ of the mailbox at some times. Homes number their
+	// changes as they like, but the n-th mark is of the same moment in all.
+	marks []mark
 }
 
 func newWorld(t *testing.T, f Fixture) *world {
@@ -149,6 +153,8 @@ func (p *player) open(name string, readOnly bool) string {
 	p.box = &box{p.home, m}
 	info := m.Info()
 	p.told = map[imap.UID][]imap.Flag{}
+	p.marks = nil
+	p.mark()
 	if err := p.learn(info.UIDs); err != nil {
 		return codeText(err)
 	}

@@ -138,7 +138,7 @@ func (g *game) boxMove(p *player) (string, func(*player) string) {
 		nothing = false
 		return nil
 	})
-	switch n := g.rng.IntN(20); {
+	switch n := g.rng.IntN(25); {
 	case n < 6 || nothing:
 		return "syncs", (*player).catchUp
 	case n < 11:
@@ -160,6 +160,10 @@ func (g *game) boxMove(p *player) (string, func(*player) string) {
 		}
 	case n < 19:
 		return "searches", g.searchMove()
+	case n < 22:
+		return g.modSeqMove()
+	case n < 24:
+		return g.conditionalMove(uids)
 	}
 	return "closes", func(p *player) string {
 		p.close()

@@ -206,6 +206,8 @@ func parseManifestName(s string) (uint64, bool) {
 	return n, is && err == nil && manifestName(n) == s
 }
 
+var errNoManifest = errors.New("there is mail, but no manifest")
+
 // newestManifest reads the manifest with the highest number. It returns nil for
 // an account that does not exist yet.
 func (d *disk) newestManifest() (*manifest, error) {
@@ -224,7 +226,7 @@ func (d *disk) newestManifest() (*manifest, error) {
 		}
 	}
 	if count == 0 && others {
-		return nil, fmt.Errorf("%s holds mail but no manifest", d.dir)
+		return nil, fmt.Errorf("%s: %w", d.dir, errNoManifest)
 	}
 	if count == 0 {
 		return nil, nil

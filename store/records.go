@@ -26,8 +26,9 @@ const (
 	typeShared    recordType = 14
 	typeBlob      recordType = 15
 
-	typeUnkeep recordType = 37
-	typeLast              = typeUnkeep
+	typeUnkeep   recordType = 37
+	typeRestored recordType = 38
+	typeLast                = typeRestored
 
 	// In table files.
 	typeState recordType = 32
@@ -89,6 +90,8 @@ func newRecord(kind recordType) (record, error) {
 		return &recBlob{}, nil
 	case typeUnkeep:
 		return &recUnkeep{}, nil
+	case typeRestored:
+		return &recRestored{}, nil
 	}
 	return nil, fmt.Errorf("%w: record of unknown type %d", errFormat, kind)
 }

@@ -70,7 +70,7 @@ although they live on different backends. It reads Dovecot 2.3's configuration.
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		serveCommand(), reloadCommand(), demoCommand(), configCommand(), pwCommand(),
-		storeCommand(), undeleteCommand(),
+		storeCommand(), undeleteCommand(), backupCommand(), restoreCommand(),
 	)
 	return root
 }

@@ -18,6 +18,7 @@ type offline struct {
 	set   *config.Settings
 	auth  *auth.Authenticator
 	store *store.Store
+	log   *slog.Logger // warnings, to stderr
 }
 
 // newOffline reads a configuration file. The caller closes the store.
@@ -34,7 +35,8 @@ func newOffline(file string) (*offline, error) {
 	if o.auth, err = auth.New(authConfig(set, quiet)); err != nil {
 		return nil, err
 	}
-	options := storeOptions(set, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	o.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	options := storeOptions(set, o.log)
 	options.Linger = -1
 	o.store = store.New(options)
 	return o, nil

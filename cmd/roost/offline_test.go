@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -69,6 +72,56 @@ func TestParseWhen(t *testing.T) {
 		got, err := parseWhen(text, now)
 		if (err != nil) != want.IsZero() || !got.Equal(want) {
 			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+}
+
+// TestBackupCommands backs up a running backend, loses a user's mail, and brings it back.
+func TestBackupCommands(t *testing.T) {
+	r := startRig(t, "rig")
+	home := filepath.Join(r.root, "shared-fs/home")
+	r.say(t, "someone1", "NOOP")
+	if _, err := run("store", "init", home); err != nil {
+		t.Fatal(err)
+	}
+	r.edit(t, "be1", appended("mail_volume = "+home+"\nmail_ballast = 0\n"))
+	conf, to := r.files["be1"], t.TempDir()
+	for n := range 3 {
+		r.say(t, "someone1", fmt.Sprintf("APPEND INBOX {10+}\r\nSubject: %d\r\n", n))
+	}
+	out, err := run("backup", "-c", conf, "--all", to, "--json")
+	if err != nil || !strings.Contains(out, `"user":"someone1"`) || strings.Contains(out, `"copied":0`) {
+		t.Fatalf("backup: %v\n%s", err, out)
+	}
+	if out, err := run("backup", "-c", conf, "someone1", to); err != nil || !strings.Contains(out, "someone1: ") {
+		t.Errorf("backup of one: %v\n%s", err, out)
+	}
+	if _, err := run("restore", "-c", conf, to, "someone1"); err == nil {
+		t.Error("restored over mail")
+	}
+	r.stop(t, "be1")
+	if _, err := run("backup", "-c", conf, "someone1", to); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(home, "someone1/mail")); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := run("restore", "-c", conf, to, "someone1"); err != nil || !strings.Contains(out, "someone1: restored") || !strings.Contains(out, " 0 problems") {
+		t.Fatalf("restore: %v\n%s", err, out)
+	}
+	if _, err := run("restore", "-c", conf, to, "someone1", "--from", "nobody"); err == nil {
+		t.Error("restored nobody")
+	}
+	r.start(t, "be1", nil)
+	if got := r.say(t, "someone1", "STATUS INBOX (MESSAGES UIDNEXT)"); !strings.Contains(got, "MESSAGES 3") || !strings.Contains(got, "UIDNEXT 104858") {
+		t.Error(got)
+	}
+}
+
+func TestBackupName(t *testing.T) {
+	for user, want := range map[string]string{"alice": "alice", "a@example.org": "a@example.org", "../x": "%2E.%2Fx", ".": "%2E", "a/b": "a%2Fb"} {
+		if got := backupName(user); got != want {
+			t.Errorf("%q: %q", user, got)
 		}
 	}
 }

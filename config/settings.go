@@ -151,6 +151,8 @@ type Mail struct {
 	Ballast              int      // bytes of each volume that are kept for when it is full
 	RewriteRate          int      // bytes a second
 	ExpungeKeep          time.Duration
+	CacheSize            int // bytes of memory
+	MaxOpenFiles         int // 0: by the limit of the process
 	Home                 string
 	Plugins              []string
 	MaxUserIPConnections int // 0: no limit

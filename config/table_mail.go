@@ -15,6 +15,10 @@ func mailRows() []group {
 				to(func(s *Settings) any { return &s.Mail.RewriteRate }),
 			imp("mail_expunge_keep", Time, "3 days", "Roost's own: how long roost undelete brings expunged messages back, those of deleted mailboxes too. 0 is not at all.").
 				to(func(s *Settings) any { return &s.Mail.ExpungeKeep }),
+			imp("mail_cache_size", Size, "256 M", "Roost's own: about how much memory a backend keeps of mailboxes. Beyond it, those that no session has open and accounts that nobody uses are dropped, the ones used last come last.").
+				to(func(s *Settings) any { return &s.Mail.CacheSize }),
+			imp("mail_max_open_files", Uint, "0", "Roost's own: how many files of mail stay open; beyond it accounts that nobody uses are closed. 0 is a quarter of what the process may open.").
+				to(func(s *Settings) any { return &s.Mail.MaxOpenFiles }),
 			imp("mail_home", String, "", "The home directory of users whose userdb entry has none.").
 				to(func(s *Settings) any { return &s.Mail.Home }).vars().user(),
 			imp("mail_plugins", List, "", "acl turns rights on, imap_acl the commands of RFC 4314. Dovecot's other plugins give a warning, mail_crypt is refused.").

@@ -43,6 +43,9 @@ type account struct {
 	leading bool
 	ended   error // why nothing more is taken
 
+	share share // of Store.memory: all but the messages of mailboxes
+	files share // of Store.files
+
 	roomy atomic.Int64 // until when (Unix nanoseconds) there is room on the disk
 
 	mu     sync.RWMutex
@@ -65,7 +68,9 @@ type account struct {
 	tail     tail
 	group    []*txn // being worked on
 	folding  bool
-	timerSet bool
+	// installing is true from a snapshot until the manifest that lists it, or its end
+	installing bool
+	timerSet   bool
 
 	ctx        context.Context // of background work; cancel ends it
 	cancel     context.CancelFunc

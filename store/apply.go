@@ -220,7 +220,7 @@ func (r *recCreate) apply(s *state, _ place) error {
 	}
 	b := newBox(r.box, r.name)
 	b.uidValidity, b.objectID, b.entries = r.uidValidity, r.id, r.entries
-	b.shared, b.loaded, b.dirty = r.modseq, true, true
+	b.shared, b.dirty = r.modseq, true // it is loaded when it is used: nothing is
 	s.boxes[b.id], s.names[b.name] = b, b
 	s.nextBox = max(s.nextBox, r.box+1)
 	s.lastValidity = max(s.lastValidity, r.uidValidity)
@@ -244,6 +244,9 @@ func (r *recDelete) apply(s *state, _ place) error {
 	delete(s.names, b.name)
 	b.gone = true
 	b.rows, b.uidsNow, b.sums = nil, nil, sums{}
+	if s.freed != nil {
+		s.freed(b)
+	}
 	s.note(b, event{kind: eventGone})
 	s.shareVersion++
 	s.sorted.Store(nil)

@@ -18,6 +18,7 @@ func (a *account) close() error {
 	a.queueMu.Unlock()
 	err := a.submit(context.Background(), &txn{alone: true, run: a.closeClean})
 	a.background.Wait()
+	a.forget()
 	if err == nil && a.man.beside > sweepAtClose {
 		a.sweep()
 	}
@@ -47,7 +48,7 @@ func (a *account) closeClean() error {
 	m.Holder, m.Clean = "", true
 	m.ModSeqLimit, m.ModSeqFloor = a.st.modseq+1, a.st.floor
 	last := len(m.Segments) - 1
-	if a.writer.file == nil {
+	if !a.writer.begun() {
 		m.Segments = m.Segments[:last]
 	} else {
 		m.Segments[last] = segmentEntry{Name: a.writer.name.String(), Sealed: a.writer.synced}

@@ -199,6 +199,7 @@ func (a *account) commit(group []*txn) {
 	for _, t := range group {
 		durable = durable || t.durable
 	}
+	a.store.files.use(&a.files, 2)
 	before := a.writer.written
 	err := a.writer.flush()
 	if err == nil && (durable || a.writer.unsyncedBytes > maxUnsynced) {

@@ -34,10 +34,16 @@ func (a *account) upkeep() {
 	if a.folding || a.tail.bytes < limits.foldBytes && a.tail.records < limits.foldRecords && a.tailSegments() <= maxTailSegments && !a.overdue() {
 		return
 	}
+	a.startMaintenance()
+}
+
+// startMaintenance has the account folded in the background. It is run by the
+// leader, and reports whether maintenance is under way after it.
+func (a *account) startMaintenance() bool {
 	a.queueMu.Lock()
 	defer a.queueMu.Unlock()
-	if a.ended != nil {
-		return
+	if a.folding || a.ended != nil || a.broken != nil {
+		return a.folding
 	}
 	a.folding = true
 	a.background.Add(1)
@@ -49,6 +55,7 @@ func (a *account) upkeep() {
 		}
 		a.maintained()
 	}()
+	return true
 }
 
 // maxTailSegments bounds the files that an open has to read: an account that is
@@ -84,6 +91,7 @@ func (a *account) fold(ctx context.Context) error {
 	var s *snapshot
 	err := a.submit(ctx, &txn{alone: true, run: func() (err error) {
 		s, err = a.snapshot()
+		a.installing = err == nil
 		return err
 	}})
 	if err == nil {
@@ -103,6 +111,7 @@ func (a *account) fold(ctx context.Context) error {
 	}
 	wrote := err
 	err = a.submit(ctx, &txn{alone: true, run: func() error {
+		a.installing = a.installing && s == nil
 		if wrote != nil {
 			a.unfold(s)
 			return wrote

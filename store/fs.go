@@ -17,6 +17,8 @@ import (
 type FS interface {
 	// Create makes a new file for reading and writing; it fails if the name is taken.
 	Create(name string) (File, error)
+	// Reopen opens a file that this process created for reading and writing.
+	Reopen(name string) (File, error)
 	// Open opens a file for reading.
 	Open(name string) (File, error)
 	// Temp makes a nameless file in dir that goes away when it is closed.
@@ -76,6 +78,15 @@ func (f osFile) Size() (int64, error) {
 // Create implements FS.
 func (OS) Create(name string) (File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return osFile{f}, nil
+}
+
+// Reopen implements FS.
+func (OS) Reopen(name string) (File, error) {
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -221,6 +232,16 @@ func (OS) Reserve(name string, size int64) error {
 		err = errors.Join(err, os.Remove(name))
 	}
 	return err
+}
+
+// defaultMaxFiles leaves three quarters of what the process may open to
+// connections and to what is being read.
+func defaultMaxFiles() int {
+	var r unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
+		return 256
+	}
+	return int(min(r.Cur/4, 1<<20))
 }
 
 // Lock implements FS.

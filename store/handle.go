@@ -61,7 +61,11 @@ func (s *Session) open(name string, readOnly bool) (*handle, *box, error) {
 		return nil, b, nil
 	}
 	h := &handle{session: s, box: b, view: s.view, version: b.now()}
+	if b.handles == nil {
+		b.handles = map[*handle]struct{}{}
+	}
 	b.handles[h] = struct{}{}
+	s.use(b)
 	h.info = mailbox.Info{Name: name, UIDValidity: b.uidValidity, MailboxID: b.objectID.mailboxID(), ReadOnly: readOnly, UIDNext: 1}
 	h.advance(&mailbox.Changes{})
 	h.info.Unseen = imap.UID(h.firstUnseen())
@@ -225,6 +229,9 @@ func (h *handle) Close() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(h.box.handles, h)
+	if h.box.loaded {
+		a.use(h.box)
+	}
 	return nil
 }
 

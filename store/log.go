@@ -13,6 +13,7 @@ type logWriter struct {
 	name    fileName
 	salt    uint32
 	file    File  // nil until something is written
+	parked  bool  // file was closed, for a while
 	linked  bool  // the directory was synced since the file was made
 	end     int64 // where the next record goes
 	written int64 // where buf goes
@@ -71,6 +72,9 @@ func (w *logWriter) append(entries []entry) error {
 func (w *logWriter) create() error {
 	if w.file != nil {
 		return nil
+	}
+	if w.parked {
+		return w.unpark()
 	}
 	f, err := w.disk.fs.Create(w.disk.path(w.name.String()))
 	if err != nil {
@@ -190,6 +194,25 @@ func (w *logWriter) sync() error {
 	w.synced = w.end
 	w.unsynced, w.unsyncedBytes = nil, 0
 	return w.disk.fail("commit.synced")
+}
+
+// begun says whether there is a file.
+func (w *logWriter) begun() bool { return w.file != nil || w.parked }
+
+// park closes the file, which is synced, until the next write.
+func (w *logWriter) park() error {
+	f := w.file
+	w.file, w.parked = nil, true
+	return f.Close()
+}
+
+func (w *logWriter) unpark() error {
+	f, err := w.disk.fs.Reopen(w.disk.path(w.name.String()))
+	if err != nil {
+		return fmt.Errorf("reopen segment: %w", err)
+	}
+	w.file, w.parked = f, false
+	return nil
 }
 
 // entry is what a manifest says of the segment while it is open.

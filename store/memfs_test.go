@@ -178,6 +178,8 @@ func (m *memFS) Create(name string) (File, error) {
 	return &memFile{m, name, node}, nil
 }
 
+func (m *memFS) Reopen(name string) (File, error) { return m.Open(name) }
+
 func (m *memFS) Open(name string) (File, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

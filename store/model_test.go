@@ -173,6 +173,7 @@ type world struct {
 	durable int  // how many of done must not be lost in a power loss
 	next    int
 	keep    time.Duration // Options.ExpungeKeep
+	tight   bool          // memory and files are taken back after every step
 }
 
 func (w *world) options() Options {
@@ -230,6 +231,9 @@ func (w *world) step() *op {
 	w.next++
 	o := randomOp(w.rnd, w.next)
 	err := o.run(w.users)
+	if w.tight {
+		squeeze(w.store)
+	}
 	if code := imap.CodeOf(err); code == imap.CodeUnavailable || code == imap.CodeOverQuota { // of a full disk
 		return &o
 	}
@@ -256,6 +260,7 @@ func TestModel(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			w := &world{t: t, rnd: rand.New(rand.NewPCG(uint64(seed), 1)), fs: newMemFS(), model: modelUsers(nil)}
 			w.keep = time.Duration(seed%2) * time.Hour
+			w.tight = seed%4 < 2
 			w.open()
 			for range 6 {
 				w.life()

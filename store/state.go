@@ -35,6 +35,8 @@ type state struct {
 
 	// load fetches a mailbox's table. It is set while the leader or open may need it.
 	load func(*box) error
+	// freed is told of a mailbox that is no more; nil while nobody counts
+	freed func(*box)
 	// origin is the handle whose change is being applied, or nil.
 	origin *handle
 	// noted are the mailboxes with events since watchers was called.
@@ -76,6 +78,8 @@ type box struct {
 
 	expunged history
 
+	share share // of Store.memory, while loaded
+
 	table tableRef // where the last fold is
 	dirty bool     // changed since
 
@@ -87,7 +91,7 @@ type box struct {
 }
 
 func newBox(id uint32, name string) *box {
-	b := &box{id: id, name: name, uidNext: 1, nextUID: 1, readers: map[string]*reader{}, handles: map[*handle]struct{}{}}
+	b := &box{id: id, name: name, uidNext: 1, nextUID: 1}
 	b.recent.Store(1)
 	b.recentKept = 1
 	return b
@@ -190,6 +194,9 @@ func (s *state) highest(b *box, v view) uint64 {
 func (b *box) reader(name string) *reader {
 	r := b.readers[name]
 	if r == nil {
+		if b.readers == nil {
+			b.readers = map[string]*reader{}
+		}
 		r = &reader{}
 		b.readers[name] = r
 	}

@@ -45,6 +45,13 @@ type Options struct {
 	// the room of expunged messages back; 0 is defaultRewriteRate.
 	RewriteRate int64
 
+	// CacheSize is about how many bytes of memory open mailboxes may take before
+	// those that no session has open, and accounts that nobody uses, are dropped;
+	// 0 is defaultCacheSize. MaxFiles is likewise for files that stay open; 0 is
+	// a quarter of what the process may open.
+	CacheSize int64
+	MaxFiles  int
+
 	// FS is the file system; nil is the real one.
 	FS FS
 
@@ -69,6 +76,10 @@ const (
 	defaultMaxIdle = 1000
 	defaultMinFree = 64 << 20
 
+	defaultCacheSize = 256 << 20
+	// maxOpening is how many accounts are opened at once.
+	maxOpening = 32
+
 	defaultRewriteRate = 20 << 20
 )
 
@@ -80,6 +91,9 @@ type Store struct {
 	rewriting throttle
 	syncer    syncer
 	roomyFor  time.Duration
+	memory    *lru          // bytes of accounts and mailboxes
+	files     *lru          // that stay open
+	opening   chan struct{} // a place for each account that is being opened
 
 	mu       sync.Mutex
 	accounts map[string]*slot // by directory
@@ -114,6 +128,12 @@ func New(o Options) *Store {
 	if o.MaxIdle == 0 {
 		o.MaxIdle = defaultMaxIdle
 	}
+	if o.CacheSize <= 0 {
+		o.CacheSize = defaultCacheSize
+	}
+	if o.MaxFiles <= 0 {
+		o.MaxFiles = defaultMaxFiles()
+	}
 	if o.RewriteRate <= 0 {
 		o.RewriteRate = defaultRewriteRate
 	}
@@ -125,6 +145,7 @@ func New(o Options) *Store {
 	}
 	s := &Store{
 		options: o, accounts: map[string]*slot{}, ballasts: map[string]*ballast{}, roomyFor: roomy,
+		memory: newLRU(o.CacheSize), files: newLRU(int64(o.MaxFiles)), opening: make(chan struct{}, maxOpening),
 		syncer: syncer{fs: o.FS, log: o.Log, now: o.Now, volumes: map[uint64]*syncVolume{}},
 	}
 	for _, root := range o.Volumes {
@@ -204,13 +225,17 @@ func (p *slot) open(ctx context.Context, s *Store, user, dir string) (*account, 
 		defer a.mu.RUnlock()
 		return a, a.broken
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
+	select {
+	case s.opening <- struct{}{}:
+		defer func() { <-s.opening }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 	a, err := openAccount(s, user, dir)
 	if err != nil {
 		return nil, err
 	}
+	a.opened(p)
 	if err := a.createInbox(ctx); err != nil {
 		return nil, errors.Join(err, a.close())
 	}
@@ -284,6 +309,8 @@ func (s *Store) Close() error {
 		all = append(all, p)
 	}
 	s.mu.Unlock()
+	s.memory.close()
+	s.files.close()
 	var errs []error
 	for _, p := range all {
 		p.mu.Lock()

@@ -119,7 +119,7 @@ func decodeBox(d *decoder) *box {
 	b.table = tableRef{Seq: d.uint32(), Off: int64(d.uint())}
 	for range d.count(3) {
 		name := d.string()
-		b.readers[name] = &reader{highest: d.uint(), seen: d.uint32()}
+		*b.reader(name) = reader{highest: d.uint(), seen: d.uint32()}
 	}
 	decodeExtras(d, b.takeExtra)
 	return b
@@ -334,5 +334,6 @@ func (a *account) ensure(b *box) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	b.adopt(t)
+	a.use(b)
 	return nil
 }

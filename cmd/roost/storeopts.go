@@ -13,6 +13,7 @@ func storeOptions(set *config.Settings, log *slog.Logger) store.Options {
 	o := store.Options{
 		Holder: holderName(set), Log: log, Volumes: set.Mail.Volumes,
 		MinFree: int64(set.Mail.MinFree), Ballast: int64(set.Mail.Ballast), RewriteRate: int64(set.Mail.RewriteRate),
+		CacheSize: int64(set.Mail.CacheSize), MaxFiles: set.Mail.MaxOpenFiles,
 		ExpungeKeep: set.Mail.ExpungeKeep,
 	}
 	if o.MinFree == 0 {

@@ -1,0 +1,162 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/roost-mail/roost/imap"
+)
+
+// squeeze has everything given back that can be.
+func squeeze(s *Store) {
+	for _, l := range []*lru{s.memory, s.files} {
+		for _, share := range l.oldest() {
+			share.release(context.Background())
+		}
+	}
+}
+
+// loadedBoxes counts the mailboxes in memory.
+func (a *account) loadedBoxes() int {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	n := 0
+	for _, b := range a.st.boxes {
+		if b.loaded {
+			n++
+		}
+	}
+	return n
+}
+
+// Mailboxes that no session has open are dropped beyond the limit, once they are
+// folded, and are as they were when they are opened again.
+func TestCacheSize(t *testing.T) {
+	ctx := context.Background()
+	o := testOptions(t)
+	o.CacheSize = 1
+	s := New(o)
+	defer s.Close() //nolint:errcheck // closed below
+	dir := t.TempDir()
+	a := mustOpen(t, s, dir, owner)
+	bob := mustOpen(t, s, dir, View{Acting: "bob", PrivateSeen: true})
+	want := map[string]string{}
+	for i := range 4 {
+		name := fmt.Sprint("box", i)
+		if err := a.Create(ctx, name); err != nil {
+			t.Fatal(err)
+		}
+		for n := range 5 {
+			mustAppend(t, a, name, n, imap.FlagFlagged, "$Key")
+		}
+		if _, err := bob.Append(ctx, name, newMail(9, imap.FlagSeen)); err != nil {
+			t.Fatal(err)
+		}
+		want[name] = contentsOf(t, a, name) + contentsOf(t, bob, name)
+	}
+	kept, err := a.Open(ctx, "box0", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	squeeze(s)
+	if n := a.loadedBoxes(); n != 4 {
+		t.Errorf("%d mailboxes are in memory; 4 are changed and small, INBOX was never used", n)
+	}
+	if err := a.fold(ctx); err != nil {
+		t.Fatal(err)
+	}
+	squeeze(s)
+	if n := a.loadedBoxes(); n != 1 {
+		t.Errorf("%d mailboxes are in memory; one is open", n)
+	}
+	for name, was := range want {
+		if got := contentsOf(t, a, name) + contentsOf(t, bob, name); got != was {
+			t.Errorf("after it was dropped: %s\nbefore: %s", got, was)
+		}
+	}
+	s.memory.work.Wait()
+	kept.Close() //nolint:errcheck // never fails
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s.memory.used != 0 || s.files.used != 0 {
+		t.Errorf("%d bytes and %d files are in use after all was closed", s.memory.used, s.files.used)
+	}
+	checkDir(t, dir)
+}
+
+// A large mailbox that changed is folded to be dropped.
+func TestCacheFoldsWhatChanged(t *testing.T) {
+	ctx := context.Background()
+	s := New(testOptions(t))
+	dir := t.TempDir()
+	a := mustOpen(t, s, dir, owner)
+	if err := a.Create(ctx, "Large"); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, a, "Large", 1)
+	m, err := a.Open(ctx, "Large", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 13 {
+		if _, err := m.Copy(ctx, imap.UIDRange(1, 1<<32-1), "Large"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.Close() //nolint:errcheck // never fails
+	if m, err = a.Open(ctx, "INBOX", false); err != nil {
+		t.Fatal(err)
+	}
+	squeeze(s)
+	a.background.Wait()
+	squeeze(s)
+	if n := a.loadedBoxes(); n != 1 {
+		t.Errorf("%d mailboxes are in memory; one is open", n)
+	}
+	m.Close() //nolint:errcheck // never fails
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	checkDir(t, dir)
+}
+
+// Accounts that only linger are closed when there are too many files, the one
+// that was used last stays; accounts in use hold their lock only, until they write.
+func TestMaxFiles(t *testing.T) {
+	ctx := context.Background()
+	o := testOptions(t)
+	o.Linger = time.Hour
+	s := New(o)
+	defer s.Close() //nolint:errcheck // only a helper
+	root := t.TempDir()
+	for i := range 10 {
+		a, err := s.Open(ctx, "alice", filepath.Join(root, fmt.Sprint(i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Close() //nolint:errcheck // never fails
+	}
+	if s.files.used != 20 {
+		t.Errorf("%d files are open, not a lock and a log for each of 10", s.files.used)
+	}
+	s.files.limit = 8
+	a := mustOpen(t, s, filepath.Join(root, "a"), owner)
+	s.files.work.Wait()
+	if s.files.used > 8 {
+		t.Errorf("%d files are open, not 8", s.files.used)
+	}
+	mustAppend(t, a, "INBOX", 1)
+	s.files.limit = 1
+	squeeze(s)
+	if s.files.used != 1 || a.writer.file != nil {
+		t.Errorf("%d files are open, the lock of the account in use should be", s.files.used)
+	}
+	mustAppend(t, a, "INBOX", 2)
+	if got := contentsOf(t, a, "INBOX"); len(got) == 0 || a.writer.name.seq != a.man.NextSeq-1 {
+		t.Errorf("a new segment was begun:\n%s", got)
+	}
+}

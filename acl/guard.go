@@ -14,6 +14,7 @@ import (
 type Home interface {
 	mailbox.Account
 	mailbox.EntryKeeper
+	mailbox.Metadata
 }
 
 // Options say how rights are judged and granted on this server.
@@ -103,6 +104,10 @@ func (g *Guard) List(ctx context.Context, patterns []string) ([]mailbox.ListEntr
 	if err != nil {
 		return nil, err
 	}
+	uses, err := g.home.Uses(ctx)
+	if err != nil {
+		return nil, err
+	}
 	visible := make([]mailbox.ListEntry, 0, len(names))
 	for _, name := range names {
 		have, err := g.rights(ctx, name)
@@ -110,7 +115,7 @@ func (g *Guard) List(ctx context.Context, patterns []string) ([]mailbox.ListEntr
 			return nil, err
 		}
 		if have.Has(imap.RightLookup) {
-			visible = append(visible, mailbox.ListEntry{Name: name, Rights: have})
+			visible = append(visible, mailbox.ListEntry{Name: name, Attrs: uses[name], Rights: have})
 		}
 	}
 	return mailbox.Select(visible, patterns), nil
@@ -183,11 +188,14 @@ func (g *Guard) Open(ctx context.Context, name string, readOnly bool) (mailbox.M
 
 // Create needs k on the nearest existing level above; at the top only the
 // owner creates. Whether a hidden mailbox is in the way is not told.
-func (g *Guard) Create(ctx context.Context, name string) error {
+func (g *Guard) Create(ctx context.Context, name string, use ...imap.Attr) error {
 	if err := g.needCreate(ctx, name); err != nil {
 		return err
 	}
-	return g.hideTaken(ctx, name, g.home.Create(ctx, name))
+	if len(use) > 0 && !g.who.isOwner() {
+		return errNotOwners()
+	}
+	return g.hideTaken(ctx, name, g.home.Create(ctx, name, use...))
 }
 
 // hideTaken tells that a name is taken only who may know the mailbox there.
@@ -288,4 +296,6 @@ func (g *Guard) Close() error { return g.home.Close() }
 var (
 	_ mailbox.Account = (*Guard)(nil)
 	_ mailbox.ACL     = (*Guard)(nil)
+
+	_ mailbox.Metadata = (*Guard)(nil)
 )

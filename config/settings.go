@@ -157,6 +157,8 @@ type Mail struct {
 	Plugins              []string
 	MaxUserIPConnections int // 0: no limit
 	MaxKeywordLength     int
+	ServerAdmin          string // /shared/admin and /shared/comment of METADATA's server
+	ServerComment        string
 	RawlogDir            string
 }
 

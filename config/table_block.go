@@ -136,16 +136,17 @@ func namespaceRows() []Row {
 }
 
 func mailboxRows() []Row {
-	const why = "no mailbox is created or marked by it in this version"
 	return []Row{
-		acc("auto", Enum, "no", "Whether it exists, or is subscribed too, from the start.", why).enum("no", "create", "subscribe").
+		imp("auto", Enum, "no", "Whether it is made at a login of its owner, and subscribed then, if it does not exist.").enum("no", "create", "subscribe").
 			toBox(func(m *Mailbox) any { return &m.Auto }),
-		acc("special_use", List, "", "Its attributes of RFC 6154.", why).toBox(func(m *Mailbox) any { return &m.SpecialUse }),
+		imp("special_use", List, "", "Its attributes of RFC 6154, unless it was given others by CREATE or METADATA. Others do not see them.").
+			only("RFC 6154 and RFC 8457 know these", `\All`, `\Archive`, `\Drafts`, `\Flagged`, `\Important`, `\Junk`, `\Sent`, `\Trash`).
+			toBox(func(m *Mailbox) any { return &m.SpecialUse }),
 		acc("autoexpunge", Time, "0", "When mail in it is deleted.", "nothing is deleted on its own").
 			toBox(func(m *Mailbox) any { return &m.Autoexpunge }),
 		acc("autoexpunge_max_mails", Uint, "0", "How much mail stays in it.", "nothing is deleted on its own").
 			toBox(func(m *Mailbox) any { return &m.AutoexpungeMaxMails }),
-		acc("comment", String, "", "Comment that METADATA shows.", "METADATA is not part of this version"),
+		acc("comment", String, "", "Comment that METADATA shows.", "clients set comments by METADATA"),
 		acc("driver", String, "", "Its storage driver.", whyStore),
 	}
 }

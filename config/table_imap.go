@@ -22,7 +22,7 @@ func imapRows() []group {
 			acc("imap_hibernate_timeout", Time, "0", "When an idle session moves to another process.", whyProcess),
 			acc("imap_id_retain", Bool, "no", "Keep the client's ID for authentication.", "user databases are not given the client's ID"),
 			acc("imap_literal_minus", Bool, "no", "Announce LITERAL- for LITERAL+.", "Roost announces what it can do"),
-			acc("imap_metadata", Bool, "no", "Offer METADATA.", "METADATA is not part of this version"),
+			acc("imap_metadata", Bool, "no", "Offer METADATA.", "METADATA is always offered"),
 			acc("imap_urlauth_host", String, "", "Host name in URLAUTH.", "URLAUTH is not part of this version"),
 			acc("imap_urlauth_port", Port, "143", "Port in URLAUTH.", "URLAUTH is not part of this version"),
 			acc("imap_urlauth_logout_format", String, "in=%i out=%o", "Log line of URLAUTH sessions.", "URLAUTH is not part of this version"),

@@ -45,9 +45,11 @@ func mailRows() []group {
 			acc("mail_chroot", String, "", "Directory that mail processes cannot leave.", whyProcess),
 			acc("valid_chroot_dirs", String, "", "Directories that users may be confined to.", whyProcess),
 			acc("mail_plugin_dir", String, "/usr/lib/dovecot/modules", "Directory of plugins.", "plugins are built in"),
-			acc("mail_server_admin", String, "", "Contact that METADATA shows.", "METADATA is not part of this version"),
-			acc("mail_server_comment", String, "", "Comment that METADATA shows.", "METADATA is not part of this version"),
-			acc("mail_attribute_dict", String, "", "Dictionary of METADATA entries.", "METADATA is not part of this version"),
+			imp("mail_server_admin", String, "", "A URI of the administrator: the entry /shared/admin of METADATA's server.").
+				to(func(s *Settings) any { return &s.Mail.ServerAdmin }),
+			imp("mail_server_comment", String, "", "The entry /shared/comment of METADATA's server.").
+				to(func(s *Settings) any { return &s.Mail.ServerComment }),
+			acc("mail_attribute_dict", String, "", "Dictionary of METADATA entries.", "they are kept with the mail"),
 			acc("mail_sort_max_read_count", Uint, "0", "How many messages SORT may read from disk.", whyStore),
 			acc("mail_temp_dir", String, "/tmp", "Directory of temporary files.", whyStore),
 			acc("mail_prefetch_count", Uint, "0", "How many messages are read ahead.", whyStore),

@@ -33,6 +33,12 @@ const (
 	CodeTryCreate            Code = "TRYCREATE" // RFC 9051 section 7.1
 	CodeUnavailable          Code = "UNAVAILABLE"
 	CodeUnknownCTE           Code = "UNKNOWN-CTE" // RFC 3516 section 4.3
+	CodeUseAttr              Code = "USEATTR"     // RFC 6154 section 3
+
+	// RFC 5464 section 4.3: a code and its first argument.
+	CodeMetadataMaxSize   Code = "METADATA MAXSIZE" // the number is MaxMetadataValue
+	CodeMetadataTooMany   Code = "METADATA TOOMANY"
+	CodeMetadataNoPrivate Code = "METADATA NOPRIVATE"
 )
 
 // Error is the one error that crosses layers and backends.

@@ -221,6 +221,36 @@ func setStatus(status *imap.Status, item string, n uint64) {
 	}
 }
 
+// metadata reads a METADATA response. One without values, which tells only what
+// has changed, is passed over.
+func (c *Conn) metadata(h *Handler) bool {
+	d := c.dec
+	var data MetadataData
+	if !d.ExpectSP() || !d.ExpectMailbox(&data.Mailbox) || !d.ExpectSP() {
+		return false
+	}
+	if b, ok := d.PeekByte(); !ok || b != '(' {
+		return d.Err() == nil
+	}
+	err := d.List(func() error {
+		var e imap.MetadataEntry
+		var value string
+		var null bool
+		if !d.ExpectAString(&e.Name) || !d.ExpectSP() || !d.ExpectNString(&value, &null) {
+			return d.Err()
+		}
+		if !null {
+			e.Value = []byte(value)
+		}
+		data.Entries = append(data.Entries, e)
+		return nil
+	})
+	if err == nil && h.Metadata != nil {
+		h.Metadata(&data)
+	}
+	return err == nil
+}
+
 func (c *Conn) acl(h *Handler) bool {
 	d := c.dec
 	var name string

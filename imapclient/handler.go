@@ -27,6 +27,7 @@ type Handler struct {
 	ACL           func([]imap.ACLEntry)
 	MyRights      func(imap.Rights)
 	ListRights    func(imap.GrantableRights)
+	Metadata      func(*MetadataData) // with values
 
 	// Section is called for each section of a FETCH response as it comes, with
 	// what has come of the message before. The body is read from the
@@ -64,6 +65,7 @@ func (h *Handler) or(base *Handler) *Handler {
 	pick(&out.ACL, base.ACL)
 	pick(&out.MyRights, base.MyRights)
 	pick(&out.ListRights, base.ListRights)
+	pick(&out.Metadata, base.Metadata)
 	if out.Section == nil {
 		out.Section = base.Section
 	}
@@ -138,6 +140,13 @@ type SectionData struct {
 type StatusData struct {
 	Name string // UTF-8, with the server's delimiter
 	imap.Status
+}
+
+// MetadataData is a METADATA response that tells values (RFC 5464 section 4.4.1).
+// Names are as the server spells them.
+type MetadataData struct {
+	Mailbox string // UTF-8, with the server's delimiter
+	Entries []imap.MetadataEntry
 }
 
 // ListData is a LIST or LSUB response.

@@ -187,6 +187,8 @@ func (c *Conn) named(name string) error {
 		ok = c.myRights(h)
 	case "LISTRIGHTS":
 		ok = c.listRights(h)
+	case "METADATA":
+		ok = c.metadata(h)
 	default:
 		c.drop()
 		return nil

@@ -2,6 +2,7 @@ package imapclient
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/roost-mail/roost/imap"
 )
@@ -45,6 +46,9 @@ func (s *Status) Err() error {
 		return &imap.Error{Code: imap.CodeServerBug, Text: textOf(imap.CodeServerBug), Err: s}
 	}
 	code := s.Code
+	if argument, _, _ := strings.Cut(s.Args, " "); code == "METADATA" {
+		code += imap.Code(" " + strings.ToUpper(argument))
+	}
 	if textOf(code) == "" {
 		code = imap.CodeNone
 	}
@@ -77,6 +81,14 @@ func textOf(code imap.Code) string {
 		return "In use"
 	case imap.CodeLimit:
 		return "Limit reached"
+	case imap.CodeUseAttr:
+		return "Special use is not possible"
+	case imap.CodeMetadataMaxSize:
+		return "Value is too long"
+	case imap.CodeMetadataTooMany:
+		return "Too many entries"
+	case imap.CodeMetadataNoPrivate:
+		return "No private entries here"
 	case imap.CodeOverQuota:
 		return "Quota exceeded"
 	case imap.CodePrivacyRequired:

@@ -2,6 +2,8 @@ package imapserver
 
 import (
 	"errors"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/roost-mail/roost/imap"
@@ -192,12 +194,14 @@ func (s *session) answerError(cmd *command, e *imap.Error) {
 // writeCode writes the code of a refusal. BADCHARSET says what we know (RFC
 // 3501 section 7.1).
 func (s *session) writeCode(code imap.Code) {
-	args := ""
+	name, args, _ := strings.Cut(string(code), " ")
 	switch code {
 	case imap.CodeNone:
 		return
 	case imap.CodeBadCharset:
 		args = "(US-ASCII UTF-8)"
+	case imap.CodeMetadataMaxSize:
+		args += " " + strconv.Itoa(imap.MaxMetadataValue)
 	}
-	s.enc.Code(code, args)
+	s.enc.Code(imap.Code(name), args)
 }

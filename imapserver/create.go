@@ -2,6 +2,7 @@ package imapserver
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/roost-mail/roost/imap"
@@ -10,15 +11,29 @@ import (
 // create is CREATE. RFC 3501 section 6.3.3. A delimiter at the end of the name
 // says that there will be names below it, which is always possible here.
 func (s *session) create(ctx context.Context, cmd *command) error {
-	name, err := s.parseMailbox(cmd)
+	if !s.dec.ExpectSP() || !s.dec.ExpectMailbox(&cmd.mailbox) {
+		return s.dec.Err()
+	}
+	name := strings.TrimSuffix(imap.CanonicalName(cmd.mailbox), string(imap.Delimiter))
+	cmd.mailbox = name
+	words, err := s.parseCreateOptions()
 	if err != nil {
 		return err
 	}
-	name = strings.TrimSuffix(name, string(imap.Delimiter))
+	var uses []imap.Attr
+	for _, word := range words {
+		use, err := imap.CheckSpecialUse(word)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(uses, use) {
+			uses = append(uses, use)
+		}
+	}
 	if err := imap.CheckName(name); err != nil {
 		return err
 	}
-	if err := s.account().Create(ctx, name); err != nil {
+	if err := s.account().Create(ctx, name, uses...); err != nil {
 		return err
 	}
 	s.tellMailboxID(ctx, cmd, name)
@@ -32,6 +47,34 @@ func (s *session) tellMailboxID(ctx context.Context, cmd *command, name string) 
 	if err == nil && status.MailboxID != "" {
 		cmd.code, cmd.args = "MAILBOXID", mailboxID(status.MailboxID)
 	}
+}
+
+// parseCreateOptions reads the special uses, if there are any, and the end of the
+// line. RFC 4466 section 2.2, RFC 6154 section 5.3.
+func (s *session) parseCreateOptions() (uses []string, err error) {
+	if !s.dec.SP() {
+		s.dec.ExpectCRLF()
+		return nil, s.dec.Err()
+	}
+	err = s.dec.List(func() error {
+		var option string
+		if !s.dec.ExpectAtom(&option) || !s.dec.Expect(strings.EqualFold(option, "USE"), "USE") || !s.dec.ExpectSP() {
+			return s.dec.Err()
+		}
+		return s.dec.List(func() error {
+			var use imap.Flag
+			if !s.dec.ExpectFlag(&use) {
+				return s.dec.Err()
+			}
+			uses = append(uses, string(use))
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.dec.ExpectCRLF()
+	return uses, s.dec.Err()
 }
 
 // deleteMailbox is DELETE. RFC 3501 section 6.3.4. If it is the selected one

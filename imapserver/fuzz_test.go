@@ -85,7 +85,7 @@ func withoutDates(output []byte) []byte {
 
 func serveBytes(input io.Reader) (output []byte, log string) {
 	mail := mailboxmem.New("ann")
-	account := &testAccount{Account: mail.As("ann", false), acls: &testACLs{}, acting: "eve"}
+	account := newTestAccount(mail.As("ann", false), &testACLs{}, "eve")
 	for _, text := range []string{"Subject: one\r\n\r\nbody\r\n", "X: y\n"} {
 		m := &mailbox.NewMessage{Size: int64(len(text)), Body: strings.NewReader(text)}
 		_, _ = account.Append(context.Background(), "INBOX", mailbox.One(m))

@@ -343,7 +343,7 @@ func TestForwardedByID(t *testing.T) {
 // panicAccount is our own bug.
 type panicAccount struct{ mailbox.Account }
 
-func (panicAccount) Create(context.Context, string) error { panic("own bug") }
+func (panicAccount) Create(context.Context, string, ...imap.Attr) error { panic("own bug") }
 
 // A panic ends its connection and no other.
 func TestPanic(t *testing.T) {

@@ -68,14 +68,20 @@ func (ts *testServer) Login(_ context.Context, _ *Client, cred Credentials) (*Lo
 	if login.User == "" {
 		login.User = cred.AuthID
 	}
-	login.Account = &testAccount{Account: ts.mail.As(cred.AuthID, true), acls: ts.acls, acting: cred.AuthID}
+	login.Account = newTestAccount(ts.mail.As(cred.AuthID, true), ts.acls, cred.AuthID)
 	return login, nil
+}
+
+func newTestAccount(home mailbox.Account, acls *testACLs, acting string) *testAccount {
+	metadata, _ := home.(mailbox.Metadata)
+	return &testAccount{Account: home, Metadata: metadata, acls: acls, acting: acting}
 }
 
 // testAccount adds what a home in memory does not have: rights that can be
 // asked for, and namespaces.
 type testAccount struct {
 	mailbox.Account
+	mailbox.Metadata
 	acls   *testACLs
 	acting string
 }

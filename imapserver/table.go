@@ -70,6 +70,10 @@ func commandRows() map[string]*row {
 		{"LISTRIGHTS", loggedIn, 0, "Listrights completed.", (*session).listRights},
 		{"MYRIGHTS", loggedIn, 0, "Myrights completed.", (*session).myRights},
 
+		// RFC 5464 section 4.
+		{"GETMETADATA", loggedIn, 0, "Getmetadata completed.", (*session).getMetadata},
+		{"SETMETADATA", loggedIn, 0, "Setmetadata completed.", (*session).setMetadata},
+
 		// RFC 3501 section 6.4: selected.
 		{"CHECK", selected, asksHome, "Check completed.", (*session).noop},
 		{"CLOSE", selected, 0, "Close completed.", (*session).closeCommand},

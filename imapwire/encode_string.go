@@ -49,6 +49,18 @@ func (e *Encoder) quotable(s string) bool {
 	return e.UTF8 && all(s, classClean|class8Bit) && utf8.ValidString(s)
 }
 
+// Value appends the value of an annotation: NIL if b is nil, else as String does,
+// but what holds NUL as a literal8. RFC 5464 section 5.
+func (e *Encoder) Value(b []byte) *Encoder {
+	switch {
+	case b == nil:
+		return e.RawString("NIL")
+	case bytes.IndexByte(b, 0) >= 0:
+		return e.Literal8(int64(len(b)), bytes.NewReader(b))
+	}
+	return e.String(string(b))
+}
+
 // AString appends s as an atom if it can be one, else as String does.
 func (e *Encoder) AString(s string) *Encoder {
 	if isAtom(s) {

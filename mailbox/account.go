@@ -45,8 +45,9 @@ type Account interface {
 	Open(ctx context.Context, name string, readOnly bool) (Mailbox, error)
 
 	// Create makes a mailbox and the missing levels above it. It takes over the
-	// ACL of the nearest existing level above, once, in the same transaction.
-	Create(ctx context.Context, name string) error
+	// ACL of the nearest existing level above, once, in the same transaction. use
+	// becomes its special use (RFC 6154), which only owners can give: else USEATTR.
+	Create(ctx context.Context, name string, use ...imap.Attr) error
 
 	// Delete removes a mailbox and its messages, not those below it. INBOX
 	// can't be deleted. Open sessions learn of it (Changes.Gone).
@@ -158,6 +159,40 @@ type EntryKeeper interface {
 
 	// Mailboxes returns the names of all mailboxes that exist.
 	Mailboxes(ctx context.Context) ([]string, error)
+
+	// Uses returns the special uses of mailboxes, as List shows them: those of
+	// the owner's own sessions. Mailboxes without one are not in the map.
+	Uses(ctx context.Context) (map[string][]imap.Attr, error)
+}
+
+// Metadata is an Account whose mailboxes have annotations (RFC 5464). The
+// mailbox name "" means the account itself, which is what a session's server is.
+//
+// Entries below /private are the acting user's own, those below /shared are one
+// for all. They follow RENAME, go with DELETE, and are copied by a RENAME of INBOX.
+type Metadata interface {
+	GetMetadata(ctx context.Context, name string, q *imap.MetadataQuery) (imap.MetadataFound, error)
+
+	// SetMetadata sets all of entries or none, and returns when that is durable.
+	// Names have been checked. A value beyond imap.MaxMetadataValue is refused by
+	// METADATA MAXSIZE, one entry too many by METADATA TOOMANY.
+	SetMetadata(ctx context.Context, name string, entries []imap.MetadataEntry) error
+}
+
+// CheckMetadata refuses values that are too long, and special uses that no
+// mailbox can have.
+func CheckMetadata(entries []imap.MetadataEntry) error {
+	for _, e := range entries {
+		if len(e.Value) > imap.MaxMetadataValue {
+			return imap.Errorf(imap.CodeMetadataMaxSize, "Value is too long")
+		}
+		if e.Name == imap.MetadataSpecialUse {
+			if _, err := imap.ParseSpecialUses(e.Value); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // EntryHolder is a Mailbox of an EntryKeeper: it knows the entries of the

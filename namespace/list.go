@@ -25,6 +25,11 @@ func (t *Tree) List(ctx context.Context, patterns []string) ([]mailbox.ListEntry
 	}
 	// Levels above mailboxes are worked out anew, over the whole tree.
 	all = slices.DeleteFunc(all, func(e mailbox.ListEntry) bool { return slices.Contains(e.Attrs, imap.AttrNoSelect) })
+	for i := range all {
+		if uses := t.cfg.Uses[all[i].Name]; !slices.ContainsFunc(all[i].Attrs, imap.Attr.IsSpecialUse) {
+			all[i].Attrs = append(slices.Clip(all[i].Attrs), uses...)
+		}
+	}
 	for i := range t.cfg.Shared {
 		s := &t.cfg.Shared[i]
 		if s.List == ListNo || !reaches(patterns, s.Root) {

@@ -31,6 +31,13 @@ type Config struct {
 	Shared []Shared
 	Log    *slog.Logger
 
+	// Uses are special uses of own mailboxes that have been given none (RFC 6154).
+	Uses map[string][]imap.Attr
+
+	// ServerMetadata are entries of the server that nobody changes (RFC 5464
+	// section 3.2.1.1).
+	ServerMetadata []imap.MetadataEntry
+
 	// Closed, if set, is called when the Tree was closed.
 	Closed func()
 
@@ -256,12 +263,12 @@ func (t *Tree) Status(ctx context.Context, name string, items imap.StatusItems) 
 }
 
 // Create passes on; a namespace's root and an owner's node are not made.
-func (t *Tree) Create(ctx context.Context, name string) error {
+func (t *Tree) Create(ctx context.Context, name string, use ...imap.Attr) error {
 	p, err := t.find(name)
 	if err != nil {
 		return imap.NoPermission()
 	}
-	err = p.account.Create(ctx, p.name)
+	err = p.account.Create(ctx, p.name, use...)
 	if p.account != t.cfg.Own && imap.CodeOf(err) == imap.CodeNonExistent {
 		return imap.NoPermission() // as where the owner exists
 	}
@@ -347,4 +354,5 @@ var (
 	_ mailbox.Account    = (*Tree)(nil)
 	_ mailbox.ACL        = (*Tree)(nil)
 	_ mailbox.Namespaces = (*Tree)(nil)
+	_ mailbox.Metadata   = (*Tree)(nil)
 )

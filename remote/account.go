@@ -39,15 +39,15 @@ func repeatable(verb string) bool {
 // List asks for the trees below the patterns, and works out the rest here, so
 // that it is the same for every peer.
 func (a *Account) List(ctx context.Context, patterns []string) ([]mailbox.ListEntry, error) {
-	names := map[string]bool{}
+	names := map[string][]imap.Attr{}
 	for _, prefix := range plainPrefixes(patterns) {
 		if err := a.list(ctx, "LIST", prefix, names); err != nil {
 			return nil, err
 		}
 	}
 	all := make([]mailbox.ListEntry, 0, len(names))
-	for name := range names {
-		all = append(all, mailbox.ListEntry{Name: name})
+	for name, uses := range names {
+		all = append(all, mailbox.ListEntry{Name: name, Attrs: uses})
 	}
 	return mailbox.Select(all, patterns), nil
 }
@@ -82,14 +82,18 @@ func plainPrefix(pattern string) string {
 // maxNames bounds what a peer can make us hold of its tree.
 const maxNames = 1_000_000
 
-// list adds the mailboxes whose names begin with prefix.
-func (a *Account) list(ctx context.Context, verb, prefix string, names map[string]bool) error {
+// list adds the mailboxes whose names begin with prefix, and the special uses of
+// those that are the acting user's own.
+func (a *Account) list(ctx context.Context, verb, prefix string, names map[string][]imap.Attr) error {
 	h := &imapclient.Handler{List: func(d *imapclient.ListData) {
 		if slices.ContainsFunc(d.Attrs, isNoMailbox) {
 			return
 		}
 		if name, ok := a.control.fromPeer(d.Name, d.Delimiter); ok && name != "" && len(names) < maxNames {
-			names[name] = true
+			names[name] = nil
+			if own := a.cfg.Acting == "" || a.cfg.Acting == a.cfg.Owner; own {
+				names[name] = slices.DeleteFunc(d.Attrs, func(a imap.Attr) bool { return !a.IsSpecialUse() })
+			}
 		}
 	}}
 	return refusal(a.control.do(ctx, true, func(c *imapclient.Conn) error {
@@ -110,7 +114,7 @@ func isNoMailbox(a imap.Attr) bool {
 
 // Subscriptions are those that the peer keeps for this user.
 func (a *Account) Subscriptions(ctx context.Context) ([]string, error) {
-	names := map[string]bool{}
+	names := map[string][]imap.Attr{}
 	if err := a.list(ctx, "LSUB", "", names); err != nil {
 		return nil, err
 	}
@@ -132,11 +136,30 @@ func (a *Account) SetSubscribed(ctx context.Context, name string, subscribed boo
 }
 
 // Create leaves it to the peer whether missing levels become mailboxes.
-func (a *Account) Create(ctx context.Context, name string) error {
+func (a *Account) Create(ctx context.Context, name string, use ...imap.Attr) error {
 	if err := imap.CheckName(name); err != nil {
 		return err
 	}
-	return a.named(ctx, nil, "CREATE", name, imap.CodeCannot, nil)
+	if len(use) == 0 {
+		return a.named(ctx, nil, "CREATE", name, imap.CodeCannot, nil)
+	}
+	err := a.control.do(ctx, true, func(c *imapclient.Conn) error {
+		if !c.Has("CREATE-SPECIAL-USE") {
+			return imap.Errorf(imap.CodeUseAttr, "Special uses are not available here")
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return a.named(ctx, nil, "CREATE", name, imap.CodeCannot, func(e *imapwire.Encoder) {
+		sep := " (USE ("
+		for _, attr := range use {
+			e.RawString(sep).Flag(imap.Flag(attr))
+			sep = " "
+		}
+		e.RawString("))")
+	})
 }
 
 // Delete removes a mailbox at the peer. The connection it uses has none

@@ -55,7 +55,9 @@ mail_plugins = acl
 mail_max_userip_connections = 100
 protocol imap {
   mail_plugins = acl imap_acl
+  imap_metadata = yes
 }
+mail_attribute_dict = file:%%h/attributes
 plugin {
   acl = vfile
 }
@@ -197,6 +199,11 @@ func (d *dovecot) fixture(*testing.T) mailboxtest.Fixture {
 			"Rename/TakesAllBelowAlong":      "missing levels do not become mailboxes",
 			"Rename/Refusals":                "missing levels do not become mailboxes",
 			"Status/InboxRenamed":            "maildir's INBOX can't be renamed",
+			"Metadata/SetAndGet":             "values hold no NUL",
+			"Metadata/AllOrNothing":          "values have no limit",
+			"Metadata/InboxKeepsItsOwn":      "maildir's INBOX can't be renamed",
+			"SpecialUse/Create":              "special uses are set by the configuration",
+			"SpecialUse/ChangedByMetadata":   "special uses are set by the configuration",
 			"Rename/InboxLeavesItEmpty":      "maildir's INBOX can't be renamed",
 			"Rename/AnOpenMailboxGoesOn":     "an open mailbox that is renamed is gone",
 			"Subscriptions/NeedNoMailbox":    "only what exists can be subscribed",

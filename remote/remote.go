@@ -71,6 +71,9 @@ type Account struct {
 var (
 	_ mailbox.Account = (*Account)(nil)
 	_ mailbox.ACL     = (*Account)(nil)
+
+	_ mailbox.Metadata = (*Account)(nil)
+
 	_ mailbox.Mailbox = (*box)(nil)
 )
 

@@ -3,6 +3,7 @@ package share
 import (
 	"context"
 
+	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
 )
 
@@ -33,8 +34,8 @@ func (a *Publishing) UpdateEntries(ctx context.Context, name string, change func
 }
 
 // Create makes a mailbox, which may inherit an ACL.
-func (a *Publishing) Create(ctx context.Context, name string) error {
-	return a.done(ctx, a.Home.Create(ctx, name))
+func (a *Publishing) Create(ctx context.Context, name string, use ...imap.Attr) error {
+	return a.done(ctx, a.Home.Create(ctx, name, use...))
 }
 
 // Delete removes a mailbox, and its entry.

@@ -19,6 +19,7 @@ type Home interface {
 	mailbox.Account
 	mailbox.EntryKeeper
 	mailbox.ShareLog
+	mailbox.Metadata
 }
 
 // PublisherConfig says where to and how.

@@ -9,11 +9,13 @@ package store
 const (
 	extraExpunged = 1 // history of expunges
 	extraSums     = 2 // uint size, uint deleted, uint size of these
+	extraMetadata = 3 // list of (string user, list of (string entry, bytes value))
 )
 
 // Tags of the account's extras.
 const (
-	extraKept = 3 // expunged messages that can be brought back
+	accountMetadata = 1 // as extraMetadata
+	extraKept       = 3 // expunged messages that can be brought back
 )
 
 // extra is one of a list that is being written. What is empty is left out.
@@ -60,11 +62,12 @@ func decodeExtras(d *decoder, take func(tag uint64, content *decoder)) {
 
 // extras are those of a mailbox, tags ascending.
 func (b *box) extras() []extra {
-	list := []extra{{tag: extraExpunged}, {tag: extraSums}}
+	list := []extra{{tag: extraExpunged}, {tag: extraSums}, {tag: extraMetadata}}
 	if !b.expunged.empty() {
 		b.expunged.encode(&list[0].content)
 	}
 	b.sums.encode(&list[1].content)
+	b.metadata.encode(&list[2].content)
 	return list
 }
 
@@ -74,6 +77,8 @@ func (b *box) takeExtra(tag uint64, d *decoder) {
 		b.expunged.decode(d)
 	case extraSums:
 		b.sums.decode(d)
+	case extraMetadata:
+		b.metadata = decodeMetadata(d)
 	default:
 		d.fail()
 	}
@@ -93,8 +98,9 @@ func (s *sums) decode(d *decoder) {
 
 // extras are those of the account, tags ascending.
 func (s *state) extras() []extra {
-	list := []extra{{tag: extraKept}}
-	encodeKept(&list[0].content, s.kept)
+	list := []extra{{tag: accountMetadata}, {tag: extraKept}}
+	s.metadata.encode(&list[0].content)
+	encodeKept(&list[1].content, s.kept)
 	return list
 }
 
@@ -102,6 +108,8 @@ func (s *state) takeExtra(tag uint64, d *decoder) {
 	switch tag {
 	case extraKept:
 		s.kept = decodeKept(d)
+	case accountMetadata:
+		s.metadata = decodeMetadata(d)
 	default:
 		d.fail()
 	}

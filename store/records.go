@@ -37,6 +37,8 @@ const (
 	// In digest files.
 	typeDigests     recordType = 34
 	typeDigestIndex recordType = 35
+
+	typeMetadata recordType = 36
 )
 
 // record is one change. The writer makes it, and after the commit it is
@@ -92,6 +94,8 @@ func newRecord(kind recordType) (record, error) {
 		return &recUnkeep{}, nil
 	case typeRestored:
 		return &recRestored{}, nil
+	case typeMetadata:
+		return &recMetadata{}, nil
 	}
 	return nil, fmt.Errorf("%w: record of unknown type %d", errFormat, kind)
 }

@@ -38,6 +38,7 @@ var (
 	_ mailbox.Account     = (*Session)(nil)
 	_ mailbox.EntryKeeper = (*Session)(nil)
 	_ mailbox.ShareLog    = (*Session)(nil)
+	_ mailbox.Metadata    = (*Session)(nil)
 )
 
 // As is the mail as v sees it. The Session holds a reference to the account of
@@ -71,14 +72,14 @@ func (a *account) usable() error {
 // List implements mailbox.Account.
 func (s *Session) List(_ context.Context, patterns []string) ([]mailbox.ListEntry, error) {
 	s.mu.RLock()
-	names, err := s.st.namesSorted(), s.usable()
+	names, uses, err := s.st.namesSorted(), s.uses(), s.usable()
 	s.mu.RUnlock()
 	if err != nil {
 		return nil, err
 	}
 	all := make([]mailbox.ListEntry, len(names))
 	for i, name := range names {
-		all[i].Name = name
+		all[i] = mailbox.ListEntry{Name: name, Attrs: uses[name]}
 	}
 	return mailbox.Select(all, patterns), nil
 }
@@ -174,7 +175,7 @@ func (a *account) load(ctx context.Context, b *box) error {
 }
 
 // Create implements mailbox.Account.
-func (s *Session) Create(ctx context.Context, name string) error {
+func (s *Session) Create(ctx context.Context, name string, use ...imap.Attr) error {
 	if err := imap.CheckName(name); err != nil {
 		return err
 	}
@@ -182,8 +183,11 @@ func (s *Session) Create(ctx context.Context, name string) error {
 		if b.st.names[name] != nil {
 			return imap.Errorf(imap.CodeAlreadyExists, "Mailbox already exists")
 		}
-		_, err := b.create(name)
-		return err
+		id, err := b.create(name)
+		if err != nil || len(use) == 0 {
+			return err
+		}
+		return b.annotate(id, nil, []imap.MetadataEntry{{Name: imap.MetadataSpecialUse, Value: imap.FormatSpecialUses(use)}}, s.view)
 	}})
 }
 

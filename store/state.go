@@ -20,6 +20,8 @@ type state struct {
 	blobs blobMap
 	subs  map[string]map[string]struct{} // names, by user
 
+	metadata metadata // of the account itself
+
 	nextBox      uint32
 	nextBlob     uint32
 	lastValidity uint32
@@ -59,6 +61,7 @@ type box struct {
 	uidValidity uint32
 	objectID    objectID
 	entries     []mailbox.Entry // shared, never changed in place
+	metadata    metadata
 	gone        bool
 
 	uidNext    uint32

@@ -136,6 +136,7 @@ func (c *checker) boxes() {
 	if st.names[imap.Inbox] == nil {
 		c.bad("there is no INBOX")
 	}
+	c.metadata("account", st.metadata)
 }
 
 func (c *checker) box(b *box) {
@@ -166,6 +167,7 @@ func (c *checker) box(b *box) {
 	if int(b.messages) != len(b.rows) || b.unseen != unseen {
 		c.bad("mailbox %q: counts %d messages, %d unseen; has %d and %d", b.name, b.messages, b.unseen, len(b.rows), unseen)
 	}
+	c.metadata(fmt.Sprintf("mailbox %q", b.name), b.metadata)
 	if b.sums != total {
 		c.bad("mailbox %q: counts %+v, has %+v", b.name, b.sums, total)
 	}
@@ -299,8 +301,8 @@ func Dump(dir string, w io.Writer) error {
 	l.apply(a, nil)
 	for _, id := range slices.Sorted(maps.Keys(a.st.boxes)) {
 		b := a.st.boxes[id]
-		_, err := fmt.Fprintf(w, "mailbox %d %q uidvalidity=%d uidnext=%d messages=%d unseen=%d %+v modseq=%d seen-modseq=%d id=%s entries=%v table=%v\n",
-			b.id, b.name, b.uidValidity, b.uidNext, b.messages, b.unseen, b.sums, b.shared, b.sharedSeen, b.objectID, b.entries, b.table)
+		_, err := fmt.Fprintf(w, "mailbox %d %q uidvalidity=%d uidnext=%d messages=%d unseen=%d %+v modseq=%d seen-modseq=%d id=%s entries=%v table=%v%v\n",
+			b.id, b.name, b.uidValidity, b.uidNext, b.messages, b.unseen, b.sums, b.shared, b.sharedSeen, b.objectID, b.entries, b.table, b.metadata)
 		if err != nil {
 			return err
 		}

@@ -141,8 +141,12 @@ func (b *builder) copyRows(from *box, rows []row, dest uint32, uid func() (uint3
 // mailbox (RFC 9051 section 6.3.6).
 func (b *builder) emptyInboxInto(inbox *box, to string) error {
 	dest, err := b.create(to)
-	if err != nil || len(inbox.rows) == 0 {
+	if err != nil {
 		return err
+	}
+	b.copyMetadata(inbox.metadata, dest)
+	if len(inbox.rows) == 0 {
+		return nil
 	}
 	next := uint32(0)
 	data, err := b.copyRows(inbox, inbox.rows, dest, func() (uint32, error) { next++; return next, nil })

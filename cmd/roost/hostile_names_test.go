@@ -276,6 +276,8 @@ func TestHiddenLooksMissing(t *testing.T) {
 		"RENAME @ shared/someone5/x", "RENAME shared/someone1/Open @", "RENAME INBOX @", "CREATE @", "CREATE @/below", "SUBSCRIBE @", "UNSUBSCRIBE @",
 		`LIST "" @`, `LIST "" @*`, `LIST "" (@ @/%) RETURN (STATUS (MESSAGES UNSEEN SIZE) MYRIGHTS SUBSCRIBED)`,
 		`LIST (SUBSCRIBED RECURSIVEMATCH) "" @*`, "STATUS @ (SIZE DELETED DELETED-STORAGE)", `LSUB "" @`, "MYRIGHTS @", "GETACL @", "LISTRIGHTS @ someone2", "LISTRIGHTS @ #x", "SETACL @ someone2 lr", "SETACL @ someone2 +a",
+		"GETMETADATA @ /shared/comment", "GETMETADATA @ (MAXSIZE 1 DEPTH infinity) (/private /shared)", `SETMETADATA @ (/private/comment "x")`,
+		`SETMETADATA @ (/shared/comment NIL)`, `SETMETADATA @ (/private/specialuse "\\Sent")`, `CREATE @ (USE (\Sent))`, `CREATE @/below (USE (\Junk))`,
 		"SETACL @ someone2 q", "SETACL @ #x lr", "SETACL @ - lr", "DELETEACL @ someone2", "DELETEACL @ owner",
 	}
 	for _, names := range [][]string{

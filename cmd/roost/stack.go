@@ -255,8 +255,10 @@ func (u *user) openTree(ctx context.Context, closed func()) (*namespace.Tree, er
 	if err != nil {
 		return nil, err
 	}
+	u.makeMailboxes(ctx, own)
 	return namespace.New(namespace.Config{
 		User: u.name, Groups: u.groups, Own: own, Shared: shared, Closed: closed,
+		Uses: u.specialUses(), ServerMetadata: serverMetadata(&u.set.Mail),
 		Log: u.node.log.With("session", u.client.SessionID),
 	}), nil
 }

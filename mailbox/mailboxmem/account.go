@@ -26,6 +26,7 @@ var (
 	_ mailbox.Account     = (*account)(nil)
 	_ mailbox.EntryKeeper = (*account)(nil)
 	_ mailbox.ShareLog    = (*account)(nil)
+	_ mailbox.Metadata    = (*account)(nil)
 )
 
 // ownsRecent reports whether sessions of a take away \Recent: only the owner's do.
@@ -40,8 +41,8 @@ func (a *account) lock() (unlock func()) {
 func (a *account) List(_ context.Context, patterns []string) ([]mailbox.ListEntry, error) {
 	defer a.lock()()
 	var all []mailbox.ListEntry
-	for name := range a.mail.boxes {
-		all = append(all, mailbox.ListEntry{Name: name})
+	for name, b := range a.mail.boxes {
+		all = append(all, mailbox.ListEntry{Name: name, Attrs: a.uses(b)})
 	}
 	return mailbox.Select(all, patterns), nil
 }
@@ -106,7 +107,7 @@ func (a *account) Open(_ context.Context, name string, readOnly bool) (mailbox.M
 	return newHandle(a, b, readOnly), nil
 }
 
-func (a *account) Create(_ context.Context, name string) error {
+func (a *account) Create(_ context.Context, name string, use ...imap.Attr) error {
 	defer a.lock()()
 	if err := imap.CheckName(name); err != nil {
 		return err
@@ -114,7 +115,9 @@ func (a *account) Create(_ context.Context, name string) error {
 	if a.mail.boxes[name] != nil {
 		return imap.Errorf(imap.CodeAlreadyExists, "Mailbox already exists")
 	}
-	a.mail.addWithParents(name)
+	a.mail.addWithParents(name).metadata.set(a.acting, []imap.MetadataEntry{
+		{Name: imap.MetadataSpecialUse, Value: imap.FormatSpecialUses(use)},
+	})
 	a.mail.shareVersion++
 	return nil
 }
@@ -192,6 +195,7 @@ func (m *Mail) emptyInboxInto(to string) {
 	for _, msg := range inbox.messages {
 		dest.take(msg)
 	}
+	dest.metadata = inbox.metadata.clone()
 	inbox.remove(func(*msg) bool { return true })
 	inbox.wake()
 }
@@ -301,6 +305,17 @@ func (a *account) UpdateEntries(_ context.Context, name string, change func([]ma
 func (a *account) Mailboxes(context.Context) ([]string, error) {
 	defer a.lock()()
 	return slices.Sorted(maps.Keys(a.mail.boxes)), nil
+}
+
+func (a *account) Uses(context.Context) (map[string][]imap.Attr, error) {
+	defer a.lock()()
+	out := map[string][]imap.Attr{}
+	for name, b := range a.mail.boxes {
+		if uses := a.uses(b); len(uses) > 0 {
+			out[name] = uses
+		}
+	}
+	return out, nil
 }
 
 func (a *account) ShareVersion() (version, published uint64) {

@@ -22,6 +22,7 @@ type box struct {
 	recentFrom  imap.UID // messages from here on are recent for the next owner's session
 	messages    []*msg   // in order of UID
 	entries     []mailbox.Entry
+	metadata    metadata
 	keywords    []imap.Flag // ever used here
 	handles     map[*handle]struct{}
 	gone        bool
@@ -59,7 +60,7 @@ type seenMark struct {
 func newBox(name string, uidValidity uint32, entries []mailbox.Entry) *box {
 	return &box{
 		name: name, uidValidity: uidValidity, uidNext: 1, recentFrom: 1,
-		entries: entries, handles: map[*handle]struct{}{},
+		entries: entries, metadata: metadata{}, handles: map[*handle]struct{}{},
 		lastModSeq: 1, shared: 1, private: map[reader]imap.ModSeq{},
 	}
 }

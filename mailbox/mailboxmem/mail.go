@@ -27,6 +27,7 @@ type Mail struct {
 	subscribed   map[string]map[string]bool // names, by acting user
 	lastValidity uint32
 	lastID       int
+	metadata     metadata // of the account itself
 	shareVersion uint64
 	published    uint64
 }
@@ -37,6 +38,7 @@ func New(owner string) *Mail {
 		owner:      owner,
 		boxes:      map[string]*box{},
 		subscribed: map[string]map[string]bool{},
+		metadata:   metadata{},
 	}
 	m.add(imap.Inbox, nil)
 	return m

@@ -58,6 +58,8 @@ func Test(t *testing.T, open func(t *testing.T) Fixture) {
 		{name: "Rename", tests: renameTests()},
 		{name: "Subscriptions", tests: subscriptionTests()},
 		{name: "Status", tests: statusTests()},
+		{name: "Metadata", tests: metadataTests()},
+		{name: "SpecialUse", tests: useTests()},
 		{name: "Append", tests: appendTests()},
 		{name: "Open", tests: openTests()},
 		{name: "Fetch", tests: fetchTests()},
@@ -74,6 +76,7 @@ func Test(t *testing.T, open func(t *testing.T) Fixture) {
 		{name: "Watch", tests: watchTests()},
 		{name: "Private", readers: true, tests: privateTests()},
 		{name: "PrivateModSeq", readers: true, tests: privateModSeqTests()},
+		{name: "PrivateMetadata", readers: true, tests: readerMetadataTests()},
 	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) {

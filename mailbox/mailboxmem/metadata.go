@@ -1,0 +1,105 @@
+package mailboxmem
+
+import (
+	"bytes"
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
+)
+
+// metadata are values by user and entry; the user "" has the shared ones.
+type metadata map[string]map[string][]byte
+
+// holder is the user under whose name an entry is kept.
+func holder(acting, entry string) string {
+	if imap.MetadataIsPrivate(entry) {
+		return acting
+	}
+	return ""
+}
+
+func (m metadata) set(acting string, entries []imap.MetadataEntry) {
+	for _, e := range entries {
+		user := holder(acting, e.Name)
+		if e.Value == nil {
+			delete(m[user], e.Name)
+			continue
+		}
+		if m[user] == nil {
+			m[user] = map[string][]byte{}
+		}
+		m[user][e.Name] = bytes.Clone(e.Value)
+	}
+}
+
+func (m metadata) clone() metadata {
+	out := metadata{}
+	for user, entries := range m {
+		out[user] = maps.Clone(entries)
+	}
+	return out
+}
+
+// of are the entries that acting sees.
+func (m metadata) of(acting string) []imap.MetadataEntry {
+	var all []imap.MetadataEntry
+	for _, user := range []string{acting, ""} {
+		for name, value := range m[user] {
+			all = append(all, imap.MetadataEntry{Name: name, Value: value})
+		}
+	}
+	slices.SortFunc(all, func(a, b imap.MetadataEntry) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+// uses are the special uses of b as its owner's sessions see them.
+func (a *account) uses(b *box) []imap.Attr {
+	if a.acting != a.mail.owner {
+		return nil
+	}
+	uses, _ := imap.ParseSpecialUses(b.metadata[a.acting][imap.MetadataSpecialUse])
+	return uses
+}
+
+func (a *account) annotated(name string) (metadata, error) {
+	if name == "" {
+		return a.mail.metadata, nil
+	}
+	if b := a.mail.boxes[name]; b != nil {
+		return b.metadata, nil
+	}
+	return nil, imap.NoMailbox()
+}
+
+func (a *account) GetMetadata(_ context.Context, name string, q *imap.MetadataQuery) (imap.MetadataFound, error) {
+	defer a.lock()()
+	m, err := a.annotated(name)
+	if err != nil {
+		return imap.MetadataFound{}, err
+	}
+	return q.Select(m.of(a.acting)), nil
+}
+
+func (a *account) SetMetadata(_ context.Context, name string, entries []imap.MetadataEntry) error {
+	defer a.lock()()
+	m, err := a.annotated(name)
+	if err == nil {
+		err = mailbox.CheckMetadata(entries)
+	}
+	if err != nil {
+		return err
+	}
+	after := m.clone()
+	after.set(a.acting, entries)
+	for _, user := range []string{a.acting, ""} {
+		if n := len(after[user]); n > imap.MaxMetadataEntries && n > len(m[user]) {
+			return imap.Errorf(imap.CodeMetadataTooMany, "Too many entries")
+		}
+	}
+	m.set(a.acting, entries)
+	return nil
+}

@@ -1,0 +1,72 @@
+package namespace
+
+import (
+	"context"
+	"slices"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
+)
+
+// metadataOf finds the account that answers for a name's annotations. Those of
+// the server are the own account's.
+func (t *Tree) metadataOf(name string) (mailbox.Metadata, place, error) {
+	p := place{account: t.cfg.Own}
+	if name != "" {
+		var err error
+		if p, err = t.find(name); err != nil {
+			return nil, place{}, err
+		}
+	}
+	m, ok := p.account.(mailbox.Metadata)
+	if !ok {
+		return nil, place{}, imap.Errorf(imap.CodeCannot, "Metadata are not in use here")
+	}
+	return m, p, nil
+}
+
+// GetMetadata passes on, and adds what the configuration gives: entries of the
+// server, and special uses where a mailbox has none of its own.
+func (t *Tree) GetMetadata(ctx context.Context, name string, q *imap.MetadataQuery) (imap.MetadataFound, error) {
+	m, p, err := t.metadataOf(name)
+	if err != nil {
+		return imap.MetadataFound{}, err
+	}
+	found, err := m.GetMetadata(ctx, p.name, q)
+	if err != nil || p.account != t.cfg.Own {
+		return found, err
+	}
+	if name == "" {
+		for _, e := range t.cfg.ServerMetadata {
+			addEntry(&found, q, e)
+		}
+	} else if uses := t.cfg.Uses[p.name]; len(uses) > 0 {
+		addEntry(&found, q, imap.MetadataEntry{Name: imap.MetadataSpecialUse, Value: imap.FormatSpecialUses(uses)})
+	}
+	return found, nil
+}
+
+// addEntry adds an entry that is asked for and has no value.
+func addEntry(found *imap.MetadataFound, q *imap.MetadataQuery, e imap.MetadataEntry) {
+	i := slices.IndexFunc(found.Entries, func(have imap.MetadataEntry) bool { return have.Name == e.Name })
+	if !q.Matches(e.Name) || i >= 0 && found.Entries[i].Value != nil {
+		return
+	}
+	if i >= 0 {
+		found.Entries = slices.Delete(found.Entries, i, i+1)
+	}
+	if size := int64(len(e.Value)); q.MaxSize >= 0 && size > q.MaxSize {
+		found.Longest = max(found.Longest, size)
+		return
+	}
+	found.Entries = append(found.Entries, e)
+}
+
+// SetMetadata passes on.
+func (t *Tree) SetMetadata(ctx context.Context, name string, entries []imap.MetadataEntry) error {
+	m, p, err := t.metadataOf(name)
+	if err != nil {
+		return err
+	}
+	return m.SetMetadata(ctx, p.name, entries)
+}

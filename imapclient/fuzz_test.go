@@ -23,6 +23,8 @@ func FuzzResponses(f *testing.F) {
 		"* OK\r\n* LIST (\\Noselect) \"/\" &AOQ-\r\n* LSUB () NIL {3}\r\nabc\r\n* STATUS a (MESSAGES 1 UNSEEN 2)\r\nR1 OK\r\n",
 		"* OK\r\n* ACL a b lr \"c d\" lrs\r\n* MYRIGHTS a lrx\r\n* LISTRIGHTS a b l r s\r\nR1 OK [COPYUID 1 2:3 4:5] x\r\n",
 		"* OK\r\n* 1 FETCH (ENVELOPE (NIL {3}\r\na)b (\"\\\"\")) BODYSTRUCTURE ((1)) INTERNALDATE \" 1-Jan-2026 00:00:00 +0000\")\r\n+ x\r\n",
+		"* OK\r\n* SORT 3 1 2 (MODSEQ 7)\r\n* SORT\r\n* ESEARCH (TAG \"R1\") UID MIN 3 ALL 3,1:2,9:7 COUNT 3 MODSEQ 8\r\nR1 OK\r\n",
+		"* OK\r\n* THREAD (2)(3 6 (4 23)(44 7 96))((3)(5))\r\n* THREAD\r\n* THREAD ()\r\nR1 OK\r\n",
 		"* BYE [UNAVAILABLE] later\r\n",
 		"* OK\r\n* 1 FETCH (EMAILID (M1) THREADID NIL SAVEDATE NIL PREVIEW {2}\r\nab BINARY.SIZE[1.2] 7 BINARY[1]<2> ~{2}\r\n\x00b)\r\n* STATUS a (MAILBOXID (F-_))\r\nR1 OK\r\n",
 	} {
@@ -65,6 +67,8 @@ func readAll() *imapclient.Handler {
 		Expunge:       func(imap.SeqNum) {},
 		Flags:         func([]imap.Flag) {},
 		Search:        func(imap.UIDSet, imap.ModSeq) {},
+		Sort:          func([]imap.Range, imap.ModSeq) {},
+		Thread:        func([]imap.ThreadMember) {},
 		List:          func(*imapclient.ListData) {},
 		MailboxStatus: func(*imapclient.StatusData) {},
 		ACL:           func([]imap.ACLEntry) {},

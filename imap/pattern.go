@@ -1,9 +1,6 @@
 package imap
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 // MaxMailboxName bounds a mailbox name, in bytes of UTF-8, and MaxMailboxDepth its levels.
 const (
@@ -48,34 +45,85 @@ func badNameRune(r rune) bool {
 }
 
 // MatchPattern reports whether name matches a LIST pattern: `*` stands for
-// anything, `%` for anything within one level (RFC 9051 section 6.3.9). It
-// takes time in proportion to len(pattern)*len(name) at the most.
+// anything, `%` for anything within one level (RFC 9051 section 6.3.9). However
+// many wildcards there are, it takes at most 2*len(name)*len(name) steps, and
+// one look at the pattern.
 func MatchPattern(pattern, name string) bool {
-	// match[i] says that name[:i] matches the pattern read so far.
-	match := make([]bool, len(name)+1)
-	match[0] = true
-	for p := 0; p < len(pattern); p++ {
-		if !slices.Contains(match, true) {
-			return false
-		}
+	match, _ := matchPattern(pattern, name)
+	return match
+}
+
+// matchPattern also counts steps.
+func matchPattern(pattern, name string) (match bool, steps int) {
+	pattern, literals := joinWildcards(pattern)
+	if literals > len(name) || literals == len(pattern) {
+		return pattern == name, 0
+	}
+	// at[i] says that name[:i] matches the pattern read so far.
+	at := make([]bool, len(name)+1)
+	at[0] = true
+	first := 0 // of those that are true
+	for p := 0; p < len(pattern) && first < len(at); p++ {
+		steps += len(at) - first
 		switch c := pattern[p]; c {
 		case '*', '%':
-			spreadWildcard(match, name, c == '%')
+			spreadWildcard(at[first:], name[first:], c == '%')
 		default:
-			for i := len(name); i > 0; i-- {
-				match[i] = match[i-1] && name[i-1] == c
-			}
-			match[0] = false
+			first = matchByte(at, name, first, c)
 		}
 	}
-	return match[len(name)]
+	return at[len(name)], steps
+}
+
+// joinWildcards writes each row of wildcards as one, which means the same, and
+// counts the bytes that are no wildcards.
+func joinWildcards(pattern string) (joined string, literals int) {
+	wild, rows := byte(0), false
+	for i := range len(pattern) {
+		switch c := pattern[i]; {
+		case c != '*' && c != '%':
+			wild = 0
+			literals++
+		case wild != 0:
+			rows = true
+		default:
+			wild = c
+		}
+	}
+	if !rows {
+		return pattern, literals
+	}
+	out := make([]byte, 0, len(pattern))
+	for i := range len(pattern) {
+		c := pattern[i]
+		if last := len(out) - 1; last >= 0 && (c == '*' || c == '%') && (out[last] == '*' || out[last] == '%') {
+			if c == '*' {
+				out[last] = '*'
+			}
+			continue
+		}
+		out = append(out, c)
+	}
+	return string(out), literals
+}
+
+// matchByte moves each match on by one byte, and returns where the first is then.
+func matchByte(at []bool, name string, first int, c byte) int {
+	next := len(at)
+	for i := len(name); i > first; i-- {
+		if at[i] = at[i-1] && name[i-1] == c; at[i] {
+			next = i
+		}
+	}
+	at[first] = false
+	return next
 }
 
 // spreadWildcard lets each matched prefix swallow what follows it.
-func spreadWildcard(match []bool, name string, oneLevel bool) {
+func spreadWildcard(at []bool, name string, oneLevel bool) {
 	for i := 1; i <= len(name); i++ {
-		if match[i-1] && (!oneLevel || name[i-1] != Delimiter) {
-			match[i] = true
+		if at[i-1] && (!oneLevel || name[i-1] != Delimiter) {
+			at[i] = true
 		}
 	}
 }

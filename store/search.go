@@ -27,7 +27,7 @@ func (h *handle) Search(ctx context.Context, program *imap.SearchKey) (mailbox.F
 }
 
 func newSearcher(ctx context.Context, h *handle) *searcher {
-	s := &searcher{ctx: ctx, now: time.Now(), cursor: cursor{h: h, uids: imap.UIDRange(1, 1<<32-1)}}
+	s := &searcher{ctx: ctx, now: h.session.store.now(), cursor: cursor{h: h, uids: imap.UIDRange(1, 1<<32-1)}}
 	s.contents.account = h.session.account
 	return s
 }

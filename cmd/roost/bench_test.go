@@ -121,6 +121,15 @@ func BenchmarkFetch(b *testing.B) {
 				who.client.do(b, `SEARCH TEXT "number 9999"`)
 			}
 		})
+		for name, command := range map[string]string{
+			"SORT": "SORT (SUBJECT REVERSE DATE) UTF-8 ALL", "THREAD": "THREAD REFERENCES UTF-8 ALL",
+		} {
+			b.Run(name+"/"+who.name, func(b *testing.B) {
+				for b.Loop() {
+					who.client.do(b, command)
+				}
+			})
+		}
 		b.Run("NOOP/"+who.name, func(b *testing.B) {
 			for b.Loop() {
 				who.client.do(b, "NOOP")

@@ -105,13 +105,15 @@ func (g *game) accountMove(who string) (string, func(*player) string) {
 
 func (g *game) appendMove(name string) (string, func(*player) string) {
 	var flags [][]imap.Flag
+	var texts []string
 	for range 1 + g.rng.IntN(3) {
 		flags = append(flags, g.flags())
+		texts = append(texts, g.text())
 	}
 	return fmt.Sprintf("appends to %s: %v", name, flags), func(p *player) string {
 		var ms []*mailbox.NewMessage
-		for _, f := range flags {
-			ms = append(ms, newMessage(shortMessage, f...))
+		for i, f := range flags {
+			ms = append(ms, newMessage(texts[i], f...))
 		}
 		data, err := p.Append(p.Context(), name, messages(ms...))
 		return codeText(err) + data.UIDs.String()
@@ -159,6 +161,9 @@ func (g *game) boxMove(p *player) (string, func(*player) string) {
 			return copyText(p.box.Move(p.Context(), uids, dest))
 		}
 	case n < 19:
+		if g.rng.IntN(2) == 0 {
+			return "sorts and threads", g.orderMove()
+		}
 		return "searches", g.searchMove()
 	case n < 22:
 		return g.modSeqMove()
@@ -230,5 +235,37 @@ func (g *game) searchMove() func(*player) string {
 		found, err := p.box.Search(p.Context(), &key)
 		// A home may know of more than it has told its session.
 		return codeText(err) + found.UIDs.Intersect(p.box.Info().UIDs).String()
+	}
+}
+
+// text is a message that belongs into a thread, mostly.
+func (g *game) text() string {
+	if g.rng.IntN(4) == 0 {
+		return shortMessage
+	}
+	subject := []string{"", "lunch", "Re: lunch", "dinner", "[list] Dinner (fwd)"}[g.rng.IntN(5)]
+	return fmt.Sprintf("Message-ID: <%d@x>\r\nReferences: <%d@x> <%d@x>\r\nSubject: %s\r\nDate: %d Feb 2026 10:00:00 +0000\r\n\r\nSoup.\r\n",
+		g.rng.IntN(20), g.rng.IntN(20), g.rng.IntN(20), subject, 1+g.rng.IntN(5))
+}
+
+func (g *game) orderMove() func(*player) string {
+	flag := imap.SearchKey{Op: imap.SearchFlag, Flag: randomFlags[g.rng.IntN(len(randomFlags))]}
+	if g.rng.IntN(2) == 0 {
+		flag = flag.Not()
+	}
+	keys := []imap.SortKey{
+		{Field: imap.SortField(g.rng.IntN(int(imap.SortDisplayTo) + 1)), Reverse: g.rng.IntN(2) == 0},
+		{Field: imap.SortSubject},
+	}
+	algorithms := imap.ThreadAlgorithms()
+	algorithm := algorithms[g.rng.IntN(len(algorithms))]
+	return func(p *player) string {
+		// A home may know of more than it has told its session.
+		told := imap.SearchKey{Op: imap.SearchUIDs, UIDs: p.box.Info().UIDs}
+		program := &imap.SearchKey{Op: imap.SearchAnd, Keys: []imap.SearchKey{told, flag}}
+		sorted, err := p.box.Sort(p.Context(), keys, program)
+		text := fmt.Sprint(codeText(err), sorted.UIDs)
+		list, err := p.box.Thread(p.Context(), algorithm, program)
+		return text + codeText(err) + threadText(list)
 	}
 }

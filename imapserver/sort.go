@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
 )
 
 // sort is SORT. RFC 5256 section 3, RFC 5957, with RETURN RFC 5267 section 3.
@@ -16,17 +17,32 @@ func (s *session) sort(ctx context.Context, cmd *command) error {
 	if err != nil {
 		return err
 	}
-	sorted, err := s.mbox.Sort(ctx, keys, s.told(program))
-	if ret&returnSave != 0 {
-		s.saved = savedOf(ret, sorted.UIDs) // nothing after a NO
+	sorted, err := s.mbox.Sort(ctx, keys, s.toldOf(program))
+	if err == nil {
+		err = s.tellSorted(ctx, cmd, ret, sorted)
 	}
-	if err != nil {
-		return err
+	if err != nil && ret&returnSave != 0 {
+		s.saved = nil // RFC 5182 section 2.1
 	}
-	numbers := make([]uint32, 0, len(sorted.UIDs))
+	return err
+}
+
+func (s *session) tellSorted(ctx context.Context, cmd *command, ret searchReturn, sorted mailbox.Sorted) error {
+	var uids []imap.UID
+	var numbers []uint32
 	for _, uid := range sorted.UIDs {
 		if n := s.numberOf(cmd, uid); n != 0 {
-			numbers = append(numbers, n)
+			uids, numbers = append(uids, uid), append(numbers, n)
+		}
+	}
+	told := imap.UIDSetOf(ret.toldInOrder(uids)...)
+	if ret&returnSave != 0 {
+		s.saved = told
+	}
+	if sorted.ModSeq != 0 && told.Len() < len(sorted.UIDs) {
+		var err error
+		if sorted.ModSeq, err = s.highestOf(ctx, told); err != nil {
+			return err
 		}
 	}
 	switch {
@@ -38,24 +54,24 @@ func (s *session) sort(ctx context.Context, cmd *command) error {
 	return nil
 }
 
-// savedOf is what SAVE keeps of messages in order. RFC 5182 section 2.4.
-func savedOf(ret searchReturn, sorted []imap.UID) imap.UIDSet {
-	if !ret.endsOnly() || len(sorted) == 0 {
-		return imap.UIDSetOf(sorted...)
+// toldInOrder is told for SORT: MIN is what comes first.
+func (r searchReturn) toldInOrder(uids []imap.UID) []imap.UID {
+	if !r.endsOnly() || len(uids) == 0 {
+		return uids
 	}
 	var ends []imap.UID
-	if ret&returnMin != 0 {
-		ends = append(ends, sorted[0])
+	if r&returnMin != 0 {
+		ends = append(ends, uids[0])
 	}
-	if ret&returnMax != 0 {
-		ends = append(ends, sorted[len(sorted)-1])
+	if r&returnMax != 0 {
+		ends = append(ends, uids[len(uids)-1])
 	}
-	return imap.UIDSetOf(ends...)
+	return ends
 }
 
-// told is a program that finds only what the client was told of, as far as that
+// toldOf is a program that finds only what the client was told of, as far as that
 // can be said in few words: new messages come behind all others.
-func (s *session) told(program *imap.SearchKey) *imap.SearchKey {
+func (s *session) toldOf(program *imap.SearchKey) *imap.SearchKey {
 	told := imap.SearchKey{Op: imap.SearchUIDs, UIDs: imap.UIDRange(1, s.view.uids.Max())}
 	all := imap.SearchKey{Op: imap.SearchAnd, Keys: []imap.SearchKey{told, *program}}
 	if program.Op == imap.SearchAnd {

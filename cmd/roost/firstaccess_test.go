@@ -1,0 +1,55 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// BenchmarkFirstAccess is what the first client pays after both backends were
+// started again: each command once, on 10,000 messages, own and shared in turns.
+// Run it with -benchtime 7x; it tells medians, and shared/own.
+func BenchmarkFirstAccess(b *testing.B) {
+	commands := []struct{ name, command string }{
+		{"SELECT", "SELECT BOX"},
+		{"FLAGS", "FETCH 1:* (FLAGS)"},
+		{"ENVELOPE", "FETCH 1:* (ENVELOPE)"},
+		{"BODYSTRUCTURE", "FETCH 1:* (BODYSTRUCTURE)"},
+		{"SEARCH_TEXT", `SEARCH TEXT "number 9999"`},
+	}
+	r := startRig(b, "rig")
+	owner := newBenchClient(b, r, "someone1")
+	owner.fill(b, "Big", benchMessages)
+	owner.conn.Close()
+	took := map[string][]time.Duration{}
+	measure := func(user, box, who string) {
+		for _, name := range []string{"be1", "be2"} {
+			r.stop(b, name)
+			r.start(b, name, nil)
+		}
+		c := newBenchClient(b, r, user)
+		defer c.conn.Close()
+		for _, cmd := range commands {
+			start := time.Now()
+			c.do(b, strings.ReplaceAll(cmd.command, "BOX", box))
+			took[cmd.name+who] = append(took[cmd.name+who], time.Since(start))
+		}
+	}
+	measure("someone1", "Big", "/warm-up") // folds what was appended
+	for b.Loop() {
+		measure("someone1", "Big", "/own")
+		measure("someone2", "shared/someone1/Big", "/shared")
+	}
+	for _, cmd := range commands {
+		own, shared := medianOf(took[cmd.name+"/own"]), medianOf(took[cmd.name+"/shared"])
+		b.ReportMetric(float64(own.Microseconds())/1000, cmd.name+"-own-ms")
+		b.ReportMetric(float64(shared)/float64(own), cmd.name+"-ratio")
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+func medianOf(d []time.Duration) time.Duration {
+	slices.Sort(d)
+	return d[len(d)/2]
+}

@@ -9,7 +9,7 @@ import (
 
 // readSize is the size of a read buffer. Literals that are read in larger
 // pieces go around it.
-const readSize = 16 << 10
+const readSize = 64 << 10
 
 // lookBack is how much of the consumed line always stays in the buffer, so
 // that SkipLine sees the literal header before a line end, whoever read it.

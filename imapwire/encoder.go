@@ -11,7 +11,7 @@ import (
 	"github.com/roost-mail/roost/imap"
 )
 
-const writeSize = 32 << 10
+const writeSize = 64 << 10
 
 var writeBuffers = sync.Pool{New: func() any { return new([writeSize]byte) }}
 

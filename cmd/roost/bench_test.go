@@ -100,9 +100,11 @@ func BenchmarkFetch(b *testing.B) {
 			client *benchClient
 		}{{"own", owner}, {"shared", reader}} {
 			b.Run(items+"/"+who.name, func(b *testing.B) {
+				before := cpuTime()
 				for b.Loop() {
 					b.SetBytes(int64(who.client.do(b, "FETCH 1:* ("+items+")")))
 				}
+				b.ReportMetric(float64((cpuTime()-before).Microseconds())/1000/float64(b.N), "cpu-ms/op")
 				b.ReportMetric(float64(benchMessages)*float64(b.N)/b.Elapsed().Seconds(), "messages/s")
 			})
 		}

@@ -243,6 +243,9 @@ type Command struct {
 	status  *Status // once answered
 }
 
+// Answered reports whether the answer has been read.
+func (cmd *Command) Answered() bool { return cmd.status != nil }
+
 // Send sends a command, whose name and arguments build appends, without its
 // tag and line end. Untagged responses go to h, which may be nil, while the
 // command is the oldest that is not answered. Its answer has to be waited for.

@@ -33,10 +33,7 @@ func (s *session) step() error {
 	s.cmd = command{}
 	cmd := &s.cmd
 	started, waited := time.Now(), s.stream.waited
-	err := s.readCommand(cmd)
-	if err == nil {
-		err = cmd.run(s, s.ctx, cmd)
-	}
+	err := s.execute(cmd)
 	if lost := s.lost(err); lost != nil {
 		return lost
 	}
@@ -52,6 +49,18 @@ func (s *session) step() error {
 		return skipped
 	}
 	return cmd.after()
+}
+
+// execute runs the next command: of those that were read ahead, or of the input.
+func (s *session) execute(cmd *command) error {
+	if len(s.ahead) > 0 {
+		return s.runQueued(cmd)
+	}
+	err := s.readCommand(cmd)
+	if err == nil {
+		err = cmd.run(s, s.ctx, cmd)
+	}
+	return err
 }
 
 // lost is the error that ends the connection, if err is or comes from one.

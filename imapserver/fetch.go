@@ -13,12 +13,17 @@ func (s *session) fetch(ctx context.Context, cmd *command) error {
 	if err != nil {
 		return err
 	}
+	if cmd.is(byUID) {
+		s.readAhead(ctx, set, req, false)
+	}
+	return s.runFetch(ctx, cmd, set, req)
+}
+
+// runFetch is FETCH once it was read.
+func (s *session) runFetch(ctx context.Context, cmd *command, set messageSet, req *fetchRequest) error {
 	uids, err := s.resolve(set, cmd.is(byUID))
 	if err != nil {
 		return err
-	}
-	if s.examined {
-		req.items.MarkSeen = false
 	}
 	if req.items.ModSeq {
 		if err := s.needModSeqs(); err != nil {

@@ -41,6 +41,9 @@ func (s *session) parseFetch(isUID bool) (messageSet, *fetchRequest, error) {
 		return set, nil, err
 	}
 	s.dec.ExpectCRLF()
+	if s.examined {
+		req.items.MarkSeen = false
+	}
 	return set, req, s.dec.Err()
 }
 

@@ -59,6 +59,8 @@ type session struct {
 	settled    imap.ModSeq // the client was told of all changes of mbox up to here
 	saved      imap.UIDSet // "$": what SEARCH has saved in this mailbox (RFC 5182)
 
+	ahead []queuedFetch // read before those in front of them were answered
+
 	cmd     command     // that is running
 	words   []byte      // its tag and name
 	proxied atomic.Bool // ctx belongs to a Proxy now
@@ -175,8 +177,10 @@ func (s *session) greet() {
 // proxy, or the connection ends with an error.
 func (s *session) run() error {
 	for s.state != loggedOut {
-		if err := s.wait(time.Now().Add(s.cfg.IdleTimeout)); err != nil {
-			return err
+		if len(s.ahead) == 0 {
+			if err := s.wait(time.Now().Add(s.cfg.IdleTimeout)); err != nil {
+				return err
+			}
 		}
 		if err := s.step(); err != nil {
 			return err

@@ -36,6 +36,10 @@ type stream struct {
 	// read has readTimeout; between commands it is fixed, whatever comes.
 	until time.Time
 
+	// brief has a read not wait: what is there or nothing. full says that the
+	// last read was given all it had room for, so that there may be more.
+	brief, full bool
+
 	// limit, if not zero, bounds all reads: the time for a login.
 	limit time.Time
 
@@ -72,8 +76,10 @@ func (s *stream) Read(p []byte) (int, error) {
 		s.from += n
 		return n, nil
 	}
-	if err := s.flush(); err != nil {
-		return 0, err
+	if !s.brief {
+		if err := s.flush(); err != nil {
+			return 0, err
+		}
 	}
 	if len(p) != 1 {
 		return s.read(p)
@@ -100,6 +106,7 @@ func (s *stream) read(p []byte) (int, error) {
 		n, err := s.conn.Read(p)
 		s.waited += time.Since(began)
 		if n > 0 {
+			s.full = n == len(p)
 			s.in += int64(n)
 			copyRaw(&s.rawIn, p[:n])
 			return n, nil
@@ -115,8 +122,17 @@ func (s *stream) read(p []byte) (int, error) {
 	}
 }
 
+// briefRead is long enough for a read that finds something to be made.
+const briefRead = time.Millisecond
+
+// mayHaveMore reports whether a read is likely to find something at once.
+func (s *stream) mayHaveMore() bool { return s.from < s.to || s.full }
+
 func (s *stream) deadline() time.Time {
 	deadline := s.until
+	if s.brief {
+		return time.Now().Add(briefRead)
+	}
 	if deadline.IsZero() {
 		deadline = time.Now().Add(s.readTimeout)
 	}

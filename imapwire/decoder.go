@@ -1,6 +1,7 @@
 package imapwire
 
 import (
+	"bytes"
 	"io"
 	"sync"
 
@@ -111,6 +112,25 @@ func (d *Decoder) failBroken(err error) bool {
 
 // Buffered is the number of bytes that were read but not yet parsed.
 func (d *Decoder) Buffered() int { return d.end - d.pos }
+
+// BufferedLine is the line that comes next, with its end, if all of it is
+// buffered. Nothing is consumed; it is nil in the middle of a line.
+func (d *Decoder) BufferedLine() []byte {
+	if d.begun || d.lit != nil || d.err != nil || d.pos == d.end {
+		return nil
+	}
+	rest := d.buf[d.pos:d.end]
+	return rest[:bytes.IndexByte(rest, '\n')+1]
+}
+
+// FillMore reads once, behind what is buffered, if that is little. Its error
+// does not stick.
+func (d *Decoder) FillMore() error {
+	if d.broken != nil || d.Buffered() > readSize/2 {
+		return d.broken
+	}
+	return d.more()
+}
 
 // Fill makes sure that something is buffered, and reads once if nothing is.
 // Its error does not stick: after a deadline has passed it can be called again.

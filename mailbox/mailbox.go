@@ -99,6 +99,16 @@ type Sorted struct {
 	ModSeq imap.ModSeq
 }
 
+// Prefetcher is a Mailbox for which a Fetch takes a round trip.
+type Prefetcher interface {
+	// Prefetch says that Fetch will be called with just these uids and items,
+	// after those Fetches that were said before and with nothing but Sync in
+	// between. It does not wait. It reports whether the Fetch was begun: if not,
+	// nothing more is to be said before that Fetch. If other calls come the
+	// answers are dropped, and a Fetch asks again.
+	Prefetch(ctx context.Context, uids imap.UIDSet, items *imap.FetchItems) bool
+}
+
 // Info describes an open mailbox.
 type Info struct {
 	Name           string

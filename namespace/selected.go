@@ -15,6 +15,12 @@ type selected struct {
 	readOnly bool
 }
 
+// Prefetch passes on to mail that is elsewhere.
+func (m *selected) Prefetch(ctx context.Context, uids imap.UIDSet, items *imap.FetchItems) bool {
+	p, ok := m.Mailbox.(mailbox.Prefetcher)
+	return ok && p.Prefetch(ctx, uids, items)
+}
+
 // Copy goes to whichever account dest is in. Between two accounts the messages
 // are read from one and appended to the other, all or none.
 func (m *selected) Copy(ctx context.Context, uids imap.UIDSet, dest string) (imap.CopyData, error) {

@@ -20,7 +20,8 @@ type box struct {
 	readOnly bool // as asked for
 	link     link
 
-	watch *watch // nil without a Watch; belongs to the caller
+	watch *watch   // nil without a Watch; belongs to the caller
+	ahead []*begun // FETCHes that will be asked for; likewise
 
 	mu       sync.Mutex // guards what follows, against the goroutine of a Watch
 	state    state
@@ -322,7 +323,7 @@ func (b *box) refresh(ctx context.Context, fresh bool) {
 	b.mu.Lock()
 	idle := b.state.ended || !fresh && !b.state.incomplete()
 	b.mu.Unlock()
-	if idle {
+	if idle || !fresh && len(b.ahead) > 0 { // what was begun comes first
 		return
 	}
 	err := b.link.do(ctx, true, func(c *imapclient.Conn) error {

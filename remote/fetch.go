@@ -42,6 +42,15 @@ func (b *box) Fetch(ctx context.Context, uids imap.UIDSet, items *imap.FetchItem
 	if err := b.usable(); err != nil || uids.Empty() {
 		return err
 	}
+	if a := b.takeBegun(uids, items); a != nil {
+		if done, err := b.await(ctx, a, emit); done {
+			return err
+		}
+		// What broke off is asked for again, but not what was told.
+		if uids = uids.Minus(imap.UIDRange(1, a.fetch.last)); uids.Empty() {
+			return nil
+		}
+	}
 	if flagsAlone(items) {
 		return b.fetchFlags(ctx, uids, emit)
 	}
@@ -84,7 +93,7 @@ func (b *box) Fetch(ctx context.Context, uids imap.UIDSet, items *imap.FetchItem
 type fetching struct {
 	box     *box
 	items   *imap.FetchItems
-	emit    func(*mailbox.Message) error
+	emit    func(*mailbox.Message) error // nil while nobody has asked: what comes is dropped
 	want    imapclient.Items
 	names   []string // of the sections, as responses have them
 	sizes   []string // likewise of BINARY.SIZE
@@ -252,7 +261,7 @@ var kindNames = [...]string{
 func (f *fetching) section(m *imapclient.FetchData, s *imapclient.SectionData) error {
 	f.begin(m.Seq)
 	i := f.place(s.Name)
-	if i < 0 || f.told {
+	if i < 0 || f.told || f.emit == nil {
 		return nil
 	}
 	f.arrived[i] = true
@@ -342,7 +351,7 @@ func spool(r io.Reader) (*os.File, error) {
 func (f *fetching) done(m *imapclient.FetchData) error {
 	f.begin(m.Seq)
 	defer f.forget()
-	if !f.told && f.complete(m) {
+	if !f.told && f.emit != nil && f.complete(m) {
 		return f.tell(m)
 	}
 	if !f.told {

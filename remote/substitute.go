@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/imapclient"
@@ -36,25 +37,36 @@ type substitute struct {
 }
 
 // substitute is nil if the peer knows all that is asked for.
-func (b *box) substitute(ctx context.Context, items *imap.FetchItems) (*substitute, error) {
+func (b *box) substitute(ctx context.Context, items *imap.FetchItems) (sub *substitute, err error) {
+	if !needsExtensions(items) {
+		return nil, nil
+	}
+	err = b.do(ctx, true, func(c *imapclient.Conn) error {
+		sub = substituteFor(items, c)
+		return nil
+	})
+	return sub, err
+}
+
+// needsExtensions reports whether items ask for more than every peer knows.
+func needsExtensions(items *imap.FetchItems) bool {
+	return len(items.BinarySizes) > 0 || items.Preview ||
+		slices.ContainsFunc(items.Sections, func(s imap.Section) bool { return s.Binary })
+}
+
+func substituteFor(items *imap.FetchItems, c *imapclient.Conn) *substitute {
 	binary, whole, preview := len(items.BinarySizes) > 0, false, items.Preview
 	for i := range items.Sections {
 		binary = binary || items.Sections[i].Binary
 		whole = whole || items.Sections[i].Binary && len(items.Sections[i].Part) == 0
 	}
+	// Of other servers' BINARY[], some is not the message as it stands.
+	binary = binary && !c.Has("BINARY") || whole && !c.Has(imapwire.AppendEmailID)
+	preview = preview && !c.Has("PREVIEW")
 	if !binary && !preview {
-		return nil, nil
-	}
-	err := b.do(ctx, true, func(c *imapclient.Conn) error {
-		// Of other servers' BINARY[], some is not the message as it stands.
-		binary = binary && !c.Has("BINARY") || whole && !c.Has(imapwire.AppendEmailID)
-		preview = preview && !c.Has("PREVIEW")
 		return nil
-	})
-	if err != nil || !binary && !preview {
-		return nil, err
 	}
-	return newSubstitute(items, binary, preview), nil
+	return newSubstitute(items, binary, preview)
 }
 
 func newSubstitute(items *imap.FetchItems, binary, preview bool) *substitute {

@@ -118,10 +118,17 @@ func filled(b *testing.B, dir string, n int) (*Store, *Session) {
 	s := New(Options{Linger: -1})
 	b.Cleanup(func() { s.Close() }) //nolint:errcheck // only measured
 	a := mustOpen(b, s, dir, owner)
+	fill(b, a, imap.Inbox, n)
+	return s, a
+}
+
+// fill delivers n messages, each other than the rest.
+func fill(b *testing.B, a *Session, name string, n int) {
+	b.Helper()
 	i := 0
 	for i < n {
 		end := min(i+1000, n)
-		_, err := a.Append(context.Background(), "INBOX", func() (*mailbox.NewMessage, error) {
+		_, err := a.Append(context.Background(), name, func() (*mailbox.NewMessage, error) {
 			if i == end {
 				return nil, io.EOF
 			}
@@ -133,7 +140,6 @@ func filled(b *testing.B, dir string, n int) (*Store, *Session) {
 			b.Fatal(err)
 		}
 	}
-	return s, a
 }
 
 func BenchmarkFetch(b *testing.B) {
@@ -280,51 +286,6 @@ func BenchmarkStore(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-}
-
-// BenchmarkOpen opens an account of 1,000,000 messages in 100 mailboxes after
-// the process was killed, with a tail of some hundred records.
-func BenchmarkOpen(b *testing.B) {
-	ctx := context.Background()
-	dir := b.TempDir()
-	const each = 10_000
-	s, a := filled(b, dir, each)
-	m, err := a.Open(ctx, "INBOX", false)
-	if err != nil {
-		b.Fatal(err)
-	}
-	for i := range 99 {
-		name := fmt.Sprint("box", i)
-		if err := a.Create(ctx, name); err != nil {
-			b.Fatal(err)
-		}
-		if _, err := m.Copy(ctx, imap.UIDRange(1, each), name); err != nil {
-			b.Fatal(err)
-		}
-	}
-	a.background.Wait()
-	if err := a.fold(ctx); err != nil {
-		b.Fatal(err)
-	}
-	for i := range 500 {
-		mustAppend(b, a, "box7", i)
-	}
-	a.lock.Close() //nolint:errcheck // as if it was killed
-	b.ReportAllocs()
-	for b.Loop() {
-		s := New(Options{Linger: -1})
-		a, err := s.Open(ctx, "alice", dir)
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.StopTimer()
-		a.Close() //nolint:errcheck // only measured
-		if err := s.Close(); err != nil {
-			b.Fatal(err)
-		}
-		b.StartTimer()
-	}
-	_ = s
 }
 
 // BenchmarkAppendWhileRewriting is APPEND of one client while nothing else goes

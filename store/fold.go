@@ -104,7 +104,7 @@ func (a *account) fold(ctx context.Context) error {
 		a.writeDigests(ctx, s)
 	}
 	if err == nil { // no manifest may become durable before what it lists
-		err = a.disk.fs.SyncDir(a.disk.dir)
+		err = a.disk.syncNames()
 	}
 	if err == nil {
 		err = a.disk.fail("fold.written")

@@ -26,6 +26,12 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if dir := os.Getenv(openDirEnv); dir != "" {
+		if err := openChild(dir); err != nil {
+			fmt.Println("error", err)
+		}
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
 }
 

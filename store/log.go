@@ -181,7 +181,7 @@ func (w *logWriter) sync() error {
 		return fmt.Errorf("sync segment: %w", err)
 	}
 	if !w.linked {
-		if err := w.disk.fs.SyncDir(w.disk.dir); err != nil {
+		if err := w.disk.syncNames(); err != nil {
 			return fmt.Errorf("sync directory: %w", err)
 		}
 		if w.begin != nil {

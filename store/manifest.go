@@ -169,7 +169,7 @@ func (d *disk) installManifest(m *manifest) error {
 	if err := errors.Join(err, d.fail("manifest.linked"), d.fs.Remove(temp)); err != nil {
 		return fmt.Errorf("install manifest %d: %w", m.Number, err)
 	}
-	if err := d.fs.SyncDir(d.dir); err != nil {
+	if err := d.syncNames(); err != nil {
 		return fmt.Errorf("sync directory: %w", err)
 	}
 	if err := d.overtaken(m.Number); err != nil {
@@ -262,8 +262,7 @@ type disk struct {
 	pins      *pins
 	ballast   *ballast
 
-	syncer *syncer
-	volume *syncVolume // nil until the first sync
+	volume *syncVolume // nil: each file is synced on its own
 }
 
 func (d *disk) path(name string) string { return filepath.Join(d.dir, name) }
@@ -276,17 +275,24 @@ func (d *disk) fail(step string) error {
 	return d.failPoint(step)
 }
 
-// sync makes a segment durable. Only the leader calls it.
-func (d *disk) sync(f File) error {
+// sync makes a file durable, together with those of other accounts if many wait.
+func (d *disk) sync(f syncable) error {
 	if d.volume == nil {
-		v, err := d.syncer.volume(d.dir)
-		if err != nil {
-			return err
-		}
-		d.volume = v
+		return f.Sync()
 	}
 	return d.volume.sync(f)
 }
+
+// syncNames makes the names in the directory durable, likewise.
+func (d *disk) syncNames() error { return d.sync(directory{d.fs, d.dir}) }
+
+// directory is one whose names are to be synced.
+type directory struct {
+	fs  FS
+	dir string
+}
+
+func (d directory) Sync() error { return d.fs.SyncDir(d.dir) }
 
 // writeNew writes a new file and syncs it. If that fails there is none.
 func (d *disk) writeNew(path string, b []byte) error {
@@ -296,7 +302,7 @@ func (d *disk) writeNew(path string, b []byte) error {
 	}
 	err = writeAll(f, b, 0)
 	if err == nil {
-		err = f.Sync()
+		err = d.sync(f)
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		err = errors.Join(err, d.fs.Remove(path))

@@ -15,7 +15,7 @@ import (
 func openAccount(s *Store, user, dir string) (*account, error) {
 	a := &account{
 		store: s, user: user, log: s.options.Log,
-		disk: disk{fs: s.options.FS, dir: dir, failPoint: s.options.FailPoint, pins: &pins{}, syncer: &s.syncer},
+		disk: disk{fs: s.options.FS, dir: dir, failPoint: s.options.FailPoint, pins: &pins{}},
 		segs: map[uint32]fileName{},
 	}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
@@ -24,6 +24,9 @@ func openAccount(s *Store, user, dir string) (*account, error) {
 		return nil, err
 	}
 	if err := a.disk.withRoom(func() error { return a.disk.fs.Mkdir(dir) }); err != nil {
+		return nil, err
+	}
+	if a.disk.volume, err = s.syncer.volume(dir); err != nil {
 		return nil, err
 	}
 	lock, err := a.disk.fs.Lock(a.disk.path(lockName))

@@ -105,8 +105,11 @@ func (s *syncer) close() error {
 	return errors.Join(errs...)
 }
 
+// syncable is a file, or a directory for its names.
+type syncable interface{ Sync() error }
+
 // sync makes durable what was written to f. An error means that it may be lost.
-func (v *syncVolume) sync(f File) error {
+func (v *syncVolume) sync(f syncable) error {
 	r, leads := v.enter()
 	defer v.leave()
 	switch {

@@ -20,6 +20,7 @@ type appender struct {
 	next    *mailbox.NewMessage     // parsed and not given out yet
 	literal *imapwire.LiteralReader // of next
 	count   int
+	utf8    bool  // a ")" follows the literal
 	end     error // what message returns from now on: io.EOF or why it failed
 }
 
@@ -63,6 +64,12 @@ func (a *appender) message() (m *mailbox.NewMessage, err error) {
 
 func (a *appender) read() (*mailbox.NewMessage, error) {
 	if a.next == nil {
+		if a.utf8 {
+			a.utf8 = false
+			if !a.dec.ExpectSpecial(')') {
+				return nil, a.dec.Err()
+			}
+		}
 		if a.dec.CRLF() {
 			return nil, io.EOF
 		}
@@ -107,9 +114,17 @@ func (a *appender) parse() error {
 			return err
 		}
 	}
+	if b, ok := a.dec.PeekByte(); ok && b&^0x20 == 'U' {
+		if err := a.parseUTF8(); err != nil {
+			return err
+		}
+	}
 	literal, err := a.dec.LiteralReader()
 	if err != nil {
 		return err
+	}
+	if a.utf8 && !literal.Binary {
+		return imap.BadCommand("UTF8 needs a literal8")
 	}
 	m.Size, m.Body = literal.Size, literal
 	a.next, a.literal = m, literal
@@ -119,6 +134,20 @@ func (a *appender) parse() error {
 	}
 	a.count++
 	return a.checkSize()
+}
+
+// parseUTF8 reads "UTF8 (" ahead of a literal. RFC 6855 section 4.
+func (a *appender) parseUTF8() error {
+	var name string
+	if !a.dec.ExpectAtom(&name) || !a.dec.Expect(strings.EqualFold(name, "UTF8"), "literal") ||
+		!a.dec.ExpectSP() || !a.dec.ExpectSpecial('(') {
+		return a.dec.Err()
+	}
+	if a.on&utf8Accept == 0 {
+		return imap.BadCommand("UTF8=ACCEPT is not enabled")
+	}
+	a.utf8 = true
+	return nil
 }
 
 // parseEmailID reads the one extension of APPEND that we know.

@@ -19,6 +19,7 @@ type capabilityRow struct {
 func capabilityRows() []capabilityRow {
 	rows := []capabilityRow{
 		{"IMAP4rev1", "RFC 3501", anyState, nil},
+		{"IMAP4rev2", "RFC 9051", anyState, nil},
 		{"SASL-IR", "RFC 4959", notAuthenticated, nil},
 		{"LITERAL+", "RFC 7888", anyState, nil},
 		{"ID", "RFC 2971", anyState, nil},
@@ -43,6 +44,7 @@ func capabilityRows() []capabilityRow {
 		{"CONDSTORE", "RFC 7162", loggedIn, nil},
 		{"QRESYNC", "RFC 7162", loggedIn, nil},
 		{"SEARCHRES", "RFC 5182", loggedIn, nil},
+		{"UTF8=ACCEPT", "RFC 6855", loggedIn, nil},
 		{"MOVE", "RFC 6851", loggedIn, nil},
 		{"LIST-EXTENDED", "RFC 5258", loggedIn, nil},
 		{"LIST-STATUS", "RFC 5819", loggedIn, nil},

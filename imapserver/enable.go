@@ -36,6 +36,8 @@ func enableRows() []enableRow {
 	return []enableRow{
 		{"CONDSTORE", condStore},
 		{"QRESYNC", condStore | qresync},
+		{"IMAP4rev2", rev2},
+		{"UTF8=ACCEPT", utf8Accept},
 	}
 }
 

@@ -118,9 +118,7 @@ func (s *session) tellVanished(ctx context.Context, uids imap.UIDSet, since imap
 	if err != nil {
 		return err
 	}
-	if gone = gone.Minus(s.view.uids); !gone.Empty() {
-		s.enc.RawString("* VANISHED (EARLIER) ").AppendFunc(gone.AppendTo).CRLF()
-	}
+	s.writeVanished("* VANISHED (EARLIER) ", gone.Minus(s.view.uids))
 	return nil
 }
 

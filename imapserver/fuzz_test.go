@@ -44,6 +44,8 @@ var states = []string{
 	"f LOGIN ann secret\r\nf APPEND INBOX {5+}\r\na: b\n",
 	"f LOGIN ann secret\r\nf SELECT INBOX\r\nf SEARCH RETURN (ALL) ",
 	"f LOGIN ann secret\r\nf SELECT INBOX\r\nf FETCH 1:* ",
+	"f LOGIN ann secret\r\nf ENABLE QRESYNC\r\nf SELECT INBOX (QRESYNC ",
+	"f LOGIN ann secret\r\nf ENABLE QRESYNC IMAP4rev2 UTF8=ACCEPT\r\nf SELECT INBOX\r\n",
 }
 
 // FuzzServer sends anything in any state. Whatever comes, nothing panics or
@@ -57,6 +59,8 @@ func FuzzServer(f *testing.F) {
 	f.Add(uint8(6), []byte(" (\\Seen) {3}\r\nabc\r\n"))
 	f.Add(uint8(7), []byte("OR (NOT 1:* UID 2) HEADER \"\" {2+}\r\nab\r\n"))
 	f.Add(uint8(8), []byte("(BODY[1.2.HEADER.FIELDS (a {1}\r\nb)]<1.2> RFC822.TEXT)\r\n"))
+	f.Add(uint8(9), []byte("(1 9223372036854775807 1:4294967295,3 (1:4294967295 1:4294967295)))\r\n"))
+	f.Add(uint8(10), []byte("f UID FETCH 1:* FLAGS (CHANGEDSINCE 1 VANISHED)\r\nf SEARCH RETURN (SAVE MIN) MODSEQ \"/flags/\\\\seen\" all 1\r\nf STORE $ (UNCHANGEDSINCE 0) FLAGS ()\r\nf APPEND \"\xc3\xa4\" UTF8 (~{1+}\r\na)\r\n"))
 	f.Fuzz(func(t *testing.T, state uint8, input []byte) {
 		all := append([]byte(states[int(state)%len(states)]), input...)
 		output, log := serveBytes(bytes.NewReader(all))
@@ -78,9 +82,9 @@ func FuzzServer(f *testing.F) {
 	})
 }
 
-// withoutDates hides the dates of messages that were appended without one.
+// withoutDates hides the dates that say when a message was appended.
 func withoutDates(output []byte) []byte {
-	return regexp.MustCompile(`INTERNALDATE "[^"]*"`).ReplaceAll(output, []byte("INTERNALDATE"))
+	return regexp.MustCompile(`(INTERNALDATE|SAVEDATE) "[^"]*"`).ReplaceAll(output, []byte("$1"))
 }
 
 func serveBytes(input io.Reader) (output []byte, log string) {

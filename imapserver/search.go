@@ -166,6 +166,9 @@ func (s *session) parseSearch() (searchReturn, *imap.SearchKey, error) {
 	}
 	var badCharset bool
 	if strings.EqualFold(first, "CHARSET") {
+		if s.on&utf8Accept != 0 {
+			return 0, nil, imap.BadCommand("CHARSET is not for who has enabled UTF8=ACCEPT") // RFC 6855 section 3
+		}
 		var charset string
 		if !s.dec.ExpectSP() || !s.dec.ExpectAString(&charset) || !s.dec.ExpectSP() {
 			return 0, nil, s.dec.Err()

@@ -130,7 +130,10 @@ func (s *session) writeNamespace(prefixes []string) {
 	}
 	s.enc.RawString(" (")
 	for _, p := range prefixes {
-		s.enc.RawString("(").String(imapwire.EncodeName(p)).RawString(` "`).Special(imap.Delimiter).RawString(`")`)
+		if !s.enc.UTF8 {
+			p = imapwire.EncodeName(p)
+		}
+		s.enc.RawString("(").String(p).RawString(` "`).Special(imap.Delimiter).RawString(`")`)
 	}
 	s.enc.RawString(")")
 }

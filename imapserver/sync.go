@@ -1,6 +1,8 @@
 package imapserver
 
 import (
+	"slices"
+
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
 )
@@ -75,12 +77,21 @@ func (s *session) writeModSeq(n imap.ModSeq) {
 	s.enc.RawString("MODSEQ (").Number64(uint64(n)).Special(')')
 }
 
+// maxVanished is how many ranges a VANISHED response has: clients limit lines.
+const maxVanished = 1000
+
+func (s *session) writeVanished(name string, uids imap.UIDSet) {
+	for part := range slices.Chunk(uids, maxVanished) {
+		s.enc.RawString(name).AppendFunc(part.AppendTo).CRLF()
+	}
+}
+
 func (s *session) tellExpunged() {
 	if s.vanishes() {
 		if uids := s.view.gone; !uids.Empty() {
 			s.view.expunge()
 			s.cmd.vanished = true
-			s.enc.RawString("* VANISHED ").AppendFunc(uids.AppendTo).CRLF()
+			s.writeVanished("* VANISHED ", uids)
 		}
 		return
 	}

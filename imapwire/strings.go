@@ -21,8 +21,19 @@ func (d *Decoder) NIL() bool {
 	return d.advance(3)
 }
 
-// QuotedString consumes a string in quotes. 8-bit bytes are given as they are.
+// QuotedString consumes a string in quotes. 8-bit bytes are given as they are; if
+// the peer has agreed to UTF-8 they have to be that (RFC 6855 section 3).
 func (d *Decoder) QuotedString(s *string) bool {
+	if !d.quoted(s) {
+		return false
+	}
+	if d.UTF8 && !utf8.ValidString(*s) {
+		return d.failSyntax("Invalid UTF-8")
+	}
+	return true
+}
+
+func (d *Decoder) quoted(s *string) bool {
 	if !d.Special('"') {
 		return false
 	}
@@ -139,8 +150,11 @@ func (d *Decoder) ListMailbox(pattern *string) bool {
 	return true
 }
 
+// decodeName takes UTF-8 also from who has not enabled it: modified UTF-7 has no
+// 8-bit bytes, and there are clients that believe in a capability (RFC 6855
+// section 3).
 func (d *Decoder) decodeName(wire string) (string, error) {
-	if !d.UTF8 {
+	if !d.UTF8 && isASCII(wire) {
 		return DecodeName(wire)
 	}
 	if !utf8.ValidString(wire) {
@@ -167,5 +181,14 @@ func (d *Decoder) setTime(t *time.Time, s string, parse func(string) (time.Time,
 		return d.failSyntax("Invalid date")
 	}
 	*t = parsed
+	return true
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
 	return true
 }

@@ -19,8 +19,18 @@ func fuzzAccount(t testing.TB) *memFS {
 	}
 	session := a.As(View{Acting: "bob", PrivateSeen: true})
 	for n := range 6 {
-		mustAppend(t, session, "INBOX", n, imap.FlagSeen, "key")
+		mustAppend(t, session, "INBOX", n, imap.FlagSeen, imap.FlagDeleted, "key")
 	}
+	m, err := session.Open(context.Background(), "INBOX", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for uid := imap.UID(1); uid < 4; uid++ {
+		if err := m.Expunge(context.Background(), imap.UIDSetOf(uid), false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.Close()       //nolint:errcheck // never fails
 	session.Close() //nolint:errcheck // never fails
 	a.Close()       //nolint:errcheck // never fails
 	if err := s.Close(); err != nil {
@@ -70,6 +80,7 @@ func FuzzReplay(f *testing.F) {
 			session := a.As(owner)
 			_, _ = session.Status(context.Background(), "INBOX", imap.StatusMessages|imap.StatusRecent)
 			if m, err := session.Open(context.Background(), "INBOX", false); err == nil {
+				_, _ = m.Vanished(context.Background(), imap.UIDRange(1, 1<<32-1), 1)
 				_, _ = m.Search(context.Background(), &imap.SearchKey{Op: imap.SearchText, Text: "x"})
 			}
 		}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 
 	"github.com/roost-mail/roost/imap"
 )
@@ -26,27 +27,31 @@ const maxHistory = 1000
 
 func (h *history) empty() bool { return len(h.list) == 0 && h.floor == 0 }
 
-// add takes down an expunge. When there are too many the older half becomes one
-// that names the latest modification sequence of them all, so that who asks for
-// less is told of too many UIDs, and if that is long still it is forgotten.
+// add takes down an expunge.
 func (h *history) add(modseq uint64, uids imap.UIDSet) {
 	h.list = append(h.list, expungedAt{modseq, uids})
-	if h.ranges += len(uids); h.ranges <= maxHistory {
-		return
+	for h.ranges += len(uids); h.ranges > maxHistory; {
+		h.shrink()
 	}
+}
+
+// shrink makes one of the older half, which then names the latest modification
+// sequence of them all, so that who asks for less is told of too many UIDs. If
+// that is no gain, or long still, it is forgotten.
+func (h *history) shrink() {
 	half := (len(h.list) + 1) / 2
 	old := expungedAt{modseq: h.list[half-1].modseq}
 	for _, e := range h.list[:half] {
-		old.uids = old.uids.Union(e.uids)
+		h.ranges -= len(e.uids)
+		old.uids = append(old.uids, e.uids...)
 	}
-	list := append([]expungedAt{old}, h.list[half:]...)
-	if len(old.uids) > maxHistory/2 {
-		list, h.floor = list[1:], old.modseq
+	old.uids = joined(old.uids)
+	if half == 1 || len(old.uids) > maxHistory/2 {
+		h.list, h.floor = slices.Clone(h.list[half:]), old.modseq
+		return
 	}
-	h.list, h.ranges = list, 0
-	for _, e := range list {
-		h.ranges += len(e.uids)
-	}
+	h.list = append([]expungedAt{old}, h.list[half:]...)
+	h.ranges += len(old.uids)
 }
 
 // since are the UIDs expunged after modseq. known is false if there may be more.

@@ -179,11 +179,12 @@ func (c *Conn) mailboxStatus(h *Handler) bool {
 			return d.Err()
 		}
 		if strings.EqualFold(item, "MAILBOXID") {
+			status.Has |= imap.StatusMailboxID
 			c.objectID(&status.MailboxID)
 			return d.Err()
 		}
 		if d.Number64(&n) {
-			setStatus(&status.Status, strings.ToUpper(item), n)
+			status.Has |= setStatus(&status.Status, strings.ToUpper(item), n)
 			return nil
 		}
 		_, err := d.RawValue() // of an item that is no number
@@ -198,27 +199,38 @@ func (c *Conn) mailboxStatus(h *Handler) bool {
 	return true
 }
 
-func setStatus(status *imap.Status, item string, n uint64) {
+// setStatus takes an item and says which it was.
+func setStatus(status *imap.Status, item string, n uint64) imap.StatusItems {
 	switch item {
 	case "MESSAGES":
 		status.Messages = uint32(n)
+		return imap.StatusMessages
 	case "RECENT":
 		status.Recent = uint32(n)
+		return imap.StatusRecent
 	case "UIDNEXT":
 		status.UIDNext = imap.UID(n)
+		return imap.StatusUIDNext
 	case "UIDVALIDITY":
 		status.UIDValidity = uint32(n)
+		return imap.StatusUIDValidity
 	case "UNSEEN":
 		status.Unseen = uint32(n)
+		return imap.StatusUnseen
 	case "HIGHESTMODSEQ":
 		status.HighestModSeq = imap.ModSeq(n)
+		return imap.StatusHighestModSeq
 	case "SIZE":
 		status.Size = n
+		return imap.StatusSize
 	case "DELETED":
 		status.Deleted = uint32(min(n, 1<<32-1))
+		return imap.StatusDeleted
 	case "DELETED-STORAGE":
 		status.DeletedStorage = min(n, 1<<53) * 1024
+		return imap.StatusDeletedStorage
 	}
+	return 0
 }
 
 // metadata reads a METADATA response. One without values, which tells only what

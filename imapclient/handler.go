@@ -138,7 +138,8 @@ type SectionData struct {
 
 // StatusData is a STATUS response.
 type StatusData struct {
-	Name string // UTF-8, with the server's delimiter
+	Name string           // UTF-8, with the server's delimiter
+	Has  imap.StatusItems // told; the others are zero
 	imap.Status
 }
 

@@ -41,7 +41,9 @@ func (s *session) append(ctx context.Context, cmd *command) error {
 	if err != nil {
 		return err
 	}
-	cmd.fresh = cmd.mailbox == s.name
+	if cmd.mailbox == s.name {
+		cmd.fresh, s.appended = true, data.UIDs
+	}
 	if data.UIDValidity != 0 && !data.UIDs.Empty() {
 		cmd.code, cmd.args = "APPENDUID", appendUID(&data)
 	}

@@ -28,6 +28,7 @@ func capabilityRows() []capabilityRow {
 		{"STARTTLS", "RFC 3501", notAuthenticated, (*session).offersTLS},
 		{"LOGINDISABLED", "RFC 3501", notAuthenticated, func(s *session) bool { return !s.client.Secured }},
 		{"NAMESPACE", "RFC 2342", loggedIn, nil},
+		{"NOTIFY", "RFC 5465", loggedIn, nil},
 		{"CHILDREN", "RFC 3348", loggedIn, nil},
 		{"UNSELECT", "RFC 3691", loggedIn, nil},
 		{"UIDPLUS", "RFC 4315", loggedIn, nil},

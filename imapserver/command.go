@@ -13,9 +13,10 @@ import (
 // tagged answer will say.
 type command struct {
 	*row
-	tag     []byte // in session.words; empty if it was not understood
-	mailbox string // for the log
-	fresh   bool   // ask the mailbox's home for news at the end, whatever the row says
+	tag     []byte   // in session.words; empty if it was not understood
+	mailbox string   // for the log
+	names   []string // whose mailbox or subscription it has changed
+	fresh   bool     // ask the mailbox's home for news at the end, whatever the row says
 
 	// Of the tagged OK: a response code and, if not empty, a text in place of the row's.
 	code imap.Code
@@ -39,6 +40,8 @@ func (s *session) step() error {
 	}
 	if err == nil || !imap.AsError(err).Bad {
 		s.sync(cmd.fresh || cmd.is(asksHome), cmd.is(holdsExpunges))
+		s.accept(cmd.names)
+		s.notifyOthers()
 	}
 	if cmd.is(expunges) && cmd.vanished && cmd.code == imap.CodeNone {
 		cmd.code, cmd.args = "HIGHESTMODSEQ", s.settled.String() // RFC 7162 sections 3.2.7 and 3.2.9
@@ -211,6 +214,8 @@ func (s *session) writeCode(code imap.Code) {
 		args = "(US-ASCII UTF-8)"
 	case imap.CodeMetadataMaxSize:
 		args += " " + strconv.Itoa(imap.MaxMetadataValue)
+	case "BADEVENT":
+		args = "(" + strings.Join(eventNames[:], " ") + ")"
 	}
 	s.enc.Code(imap.Code(name), args)
 }

@@ -17,7 +17,9 @@ func (s *session) copy(ctx context.Context, cmd *command) error {
 	if err != nil {
 		return err
 	}
-	cmd.fresh = dest == s.name
+	if dest == s.name {
+		cmd.fresh, s.appended = true, data.Dest
+	}
 	if data.UIDValidity != 0 && !data.Source.Empty() {
 		cmd.code, cmd.args = "COPYUID", copyUID(&data)
 	}
@@ -34,6 +36,9 @@ func (s *session) move(ctx context.Context, cmd *command) error {
 	data, err := s.mbox.Move(ctx, uids, dest)
 	if err != nil {
 		return err
+	}
+	if dest == s.name {
+		s.appended = data.Dest
 	}
 	if data.UIDValidity != 0 && !data.Source.Empty() {
 		s.enc.RawString("* OK ").Code("COPYUID", copyUID(&data)).Text("Moved UIDs.").CRLF()

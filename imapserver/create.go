@@ -36,6 +36,7 @@ func (s *session) create(ctx context.Context, cmd *command) error {
 	if err := s.account().Create(ctx, name, uses...); err != nil {
 		return err
 	}
+	cmd.names = []string{name}
 	s.tellMailboxID(ctx, cmd, name)
 	return nil
 }
@@ -85,6 +86,7 @@ func (s *session) deleteMailbox(ctx context.Context, cmd *command) error {
 		return err
 	}
 	cmd.fresh = name == s.name
+	cmd.names = []string{name}
 	return s.account().Delete(ctx, name)
 }
 
@@ -101,6 +103,7 @@ func (s *session) rename(ctx context.Context, cmd *command) error {
 	if err := imap.CheckName(to); err != nil {
 		return err
 	}
+	cmd.names = []string{from, to}
 	return s.account().Rename(ctx, from, to)
 }
 
@@ -119,5 +122,7 @@ func (s *session) setSubscribed(ctx context.Context, cmd *command, subscribed bo
 	if err != nil {
 		return err
 	}
-	return s.account().SetSubscribed(ctx, strings.TrimSuffix(name, string(imap.Delimiter)), subscribed)
+	name = strings.TrimSuffix(name, string(imap.Delimiter))
+	cmd.names = []string{name}
+	return s.account().SetSubscribed(ctx, name, subscribed)
 }

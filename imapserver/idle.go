@@ -32,7 +32,7 @@ func (s *session) idle(_ context.Context, _ *command) error {
 
 // idleWatched returns when the client has sent something.
 func (s *session) idleWatched() error {
-	if s.mbox == nil {
+	if s.mbox == nil || s.quiet() {
 		return s.idleWait()
 	}
 	stop := s.mbox.Watch(s.stream.wake)
@@ -55,6 +55,7 @@ func (s *session) idleWait() error {
 		switch {
 		case errors.Is(err, errWoken):
 			s.sync(false, false)
+			s.notifyOthers()
 		case errors.Is(err, errTimeout) && time.Now().Before(end):
 			s.enc.RawString("* OK Still here").CRLF()
 			keepalive = time.Now().Add(s.cfg.IdleKeepalive)

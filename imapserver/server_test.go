@@ -74,7 +74,8 @@ func (ts *testServer) Login(_ context.Context, _ *Client, cred Credentials) (*Lo
 
 func newTestAccount(home mailbox.Account, acls *testACLs, acting string) *testAccount {
 	metadata, _ := home.(mailbox.Metadata)
-	return &testAccount{Account: home, Metadata: metadata, acls: acls, acting: acting}
+	observer, _ := home.(mailbox.Observer)
+	return &testAccount{Account: home, Metadata: metadata, Observer: observer, acls: acls, acting: acting}
 }
 
 // testAccount adds what a home in memory does not have: rights that can be
@@ -82,6 +83,7 @@ func newTestAccount(home mailbox.Account, acls *testACLs, acting string) *testAc
 type testAccount struct {
 	mailbox.Account
 	mailbox.Metadata
+	mailbox.Observer
 	acls   *testACLs
 	acting string
 }

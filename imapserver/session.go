@@ -55,9 +55,12 @@ type session struct {
 	view     *view
 
 	on         extensions
-	hasModSeqs bool        // of mbox; false: NOMODSEQ
-	settled    imap.ModSeq // the client was told of all changes of mbox up to here
-	saved      imap.UIDSet // "$": what SEARCH has saved in this mailbox (RFC 5182)
+	hasModSeqs bool          // of mbox; false: NOMODSEQ
+	settled    imap.ModSeq   // the client was told of all changes of mbox up to here
+	saved      imap.UIDSet   // "$": what SEARCH has saved in this mailbox (RFC 5182)
+	notify     *notification // nil before the first NOTIFY
+	appended   imap.UIDSet   // by this session to mbox, since the last sync
+	untold     imap.UIDSet   // of mbox: their flags have changed, which NOTIFY does not let us tell
 
 	ahead []queuedFetch // read before those in front of them were answered
 
@@ -203,14 +206,19 @@ const maxBadBeforeLogin = 10
 
 var errTooManyBad = errors.New("too many invalid commands")
 
-// wait returns when there is input. A wake that nobody waits for is passed over.
+// wait returns when there is input. Of what happens meanwhile the client is told
+// if it wants to know (NOTIFY); else a wake is passed over.
 func (s *session) wait(until time.Time) error {
-	s.stream.until = until
-	defer func() { s.stream.until = time.Time{} }()
 	for {
-		if err := s.dec.WaitInput(); !errors.Is(err, errWoken) {
+		stop := s.watchSelected()
+		s.stream.until = until
+		err := s.dec.WaitInput()
+		s.stream.until = time.Time{}
+		stop()
+		if !errors.Is(err, errWoken) {
 			return err
 		}
+		s.news()
 	}
 }
 
@@ -273,6 +281,7 @@ func (s *session) bye(text string) {
 func (s *session) close() {
 	s.cancel()
 	s.closeMailbox()
+	s.endNotify()
 	if s.login != nil {
 		if err := s.closeLogin(); err != nil {
 			s.log.Warn("close account", "error", err)
@@ -300,6 +309,7 @@ func (s *session) closeMailbox() {
 		s.log.Warn("close mailbox", "mailbox", s.name, "error", err)
 	}
 	s.mbox, s.view, s.saved, s.name, s.state = nil, nil, nil, "", authenticated
+	s.appended, s.untold = nil, nil
 }
 
 // sink is where answers go.

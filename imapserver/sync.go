@@ -13,14 +13,22 @@ import (
 // A home that can't be asked is no error here: NOOP keeps working, and the
 // commands that need the mailbox say so.
 func (s *session) sync(fresh, hold bool) {
-	if s.mbox == nil {
+	if s.mbox == nil || s.quiet() {
 		return
 	}
 	changes, err := s.mbox.Sync(s.ctx, fresh)
 	if err != nil {
 		s.log.Debug("sync failed", "mailbox", s.name, "error", err)
 	}
+	s.holdFlags(&changes)
 	s.tell(&changes, hold)
+	s.fetchNew(changes.New)
+}
+
+// quiet says that the client wants to hear nothing of the selected mailbox but
+// what its own commands remove. RFC 5465 section 3.1.
+func (s *session) quiet() bool {
+	return s.notify != nil && s.notify.selectedGroup() == nil && !s.cmd.is(asksHome|changes)
 }
 
 // tell writes changes in the order in which they make sense to a client:

@@ -62,6 +62,7 @@ func commandRows() map[string]*row {
 		{"NAMESPACE", loggedIn, 0, "Namespace completed.", (*session).namespace}, // RFC 2342
 		{"APPEND", loggedIn, 0, "Append completed.", (*session).append},          // with RFC 3502, 4315
 		{"IDLE", loggedIn, 0, "Idle completed.", (*session).idle},                // RFC 2177
+		{"NOTIFY", loggedIn, 0, "Notify completed.", (*session).notifyCommand},   // RFC 5465
 
 		// RFC 4314 section 3.
 		{"SETACL", loggedIn, 0, "Setacl complete.", (*session).setACL},
@@ -104,4 +105,5 @@ func commandRows() map[string]*row {
 	return rows
 }
 
-func (r *row) is(f rowFlags) bool { return r.flags&f != 0 }
+// is says whether the command is all of f.
+func (r *row) is(f rowFlags) bool { return r != nil && r.flags&f == f }

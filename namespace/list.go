@@ -80,13 +80,17 @@ func (t *Tree) entries(s *Shared, owner string, theirs []mailbox.ListEntry) []ma
 	}
 	out := make([]mailbox.ListEntry, 0, len(theirs))
 	for _, e := range theirs {
-		full := prefix + e.Name
-		if e.Name == imap.Inbox {
-			full = strings.TrimSuffix(prefix, string(imap.Delimiter))
-		}
-		out = append(out, mailbox.ListEntry{Name: full, Rights: e.Rights})
+		out = append(out, mailbox.ListEntry{Name: placed(prefix, e.Name), Rights: e.Rights})
 	}
 	return out
+}
+
+// placed is the name in the tree of an owner's mailbox.
+func placed(prefix, name string) string {
+	if name == imap.Inbox {
+		return strings.TrimSuffix(prefix, string(imap.Delimiter))
+	}
+	return prefix + name
 }
 
 // maxAsked bounds how many owners are asked at once.

@@ -95,6 +95,7 @@ type Tree struct {
 	owners   []openOwner                    // used last at the end; at most maxOwners
 	selected mailbox.Account                // of the mailbox that is open, if any
 	listed   map[string][]mailbox.ListEntry // what vague owners answered last
+	observed []observed
 }
 
 // openOwner is another owner's Account.

@@ -219,6 +219,7 @@ func (d *dovecot) fixture(*testing.T) mailboxtest.Fixture {
 			"Items/Preview":                  "an inline element of HTML parts words",
 			"ModSeq/UnchangedSinceZero":      "no message passes a condition of 0",
 			"ModSeq/VanishedOfInbox":         "maildir's INBOX can't be renamed",
+			"Observe/Names":                  "RENAME is not told of, its index of mailboxes is damaged by it",
 			"Sync/GoneStaysGone":             "an index that was made anew at once is taken for the old one",
 		},
 	}

@@ -64,8 +64,9 @@ func setDefault(d *time.Duration, def time.Duration) {
 // Account is an owner's mail at another backend. Like every Account it is for
 // one goroutine at a time; the mailboxes it opened are independent of it.
 type Account struct {
-	cfg     Config
-	control link
+	cfg         Config
+	control     link
+	observation *observation // nil while nothing is observed
 }
 
 var (

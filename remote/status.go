@@ -259,7 +259,12 @@ func (s *statuses) each(ctx context.Context, c *imapclient.Conn, names []string)
 	return nil
 }
 
+// noteStatus takes a STATUS. One that lacks what was asked for is news of
+// something else (RFC 5465).
 func (s *statuses) noteStatus(d *imapclient.StatusData) {
+	if d.Has&s.items != s.items {
+		return
+	}
 	if name, ok := s.account.control.fromPeer(d.Name, s.account.control.delimiter); ok {
 		s.note(name, outcome{status: d.Status})
 	}

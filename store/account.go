@@ -48,9 +48,10 @@ type account struct {
 
 	roomy atomic.Int64 // until when (Unix nanoseconds) there is room on the disk
 
-	mu     sync.RWMutex
-	st     *state
-	broken error // a second failure of the disk, or fenced
+	mu        sync.RWMutex
+	st        *state
+	observers []*observer // replaced, never changed in place
+	broken    error       // a second failure of the disk, or fenced
 
 	segMu sync.RWMutex
 	segs  map[uint32]fileName // all segments, for readers

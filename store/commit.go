@@ -220,14 +220,18 @@ func (a *account) commit(group []*txn) {
 	}
 }
 
-// applyAll changes the state and calls the watchers.
+// applyAll changes the state and calls the watchers and observers.
 func (a *account) applyAll(group []*txn) {
-	for _, h := range a.applyLocked(group) {
+	handles, observers := a.applyLocked(group)
+	for _, h := range handles {
 		h.call()
+	}
+	for _, o := range observers {
+		o.call()
 	}
 }
 
-func (a *account) applyLocked(group []*txn) []*handle {
+func (a *account) applyLocked(group []*txn) ([]*handle, []*observer) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, t := range group {
@@ -241,7 +245,7 @@ func (a *account) applyLocked(group []*txn) []*handle {
 		}
 	}
 	a.st.origin = nil
-	return a.st.watchers()
+	return a.st.watchers(), a.observers
 }
 
 func (t *tail) add(e *entry) {

@@ -30,8 +30,9 @@ type view struct {
 // Session is an Account as one acting user sees it.
 type Session struct {
 	*account
-	view    view
-	release func()
+	view     view
+	release  func()
+	observer *observer // nil while nothing is observed; under account.mu
 }
 
 var (
@@ -142,6 +143,20 @@ func (s *Session) status(name string, items imap.StatusItems) (imap.Status, *box
 	if b == nil {
 		return imap.Status{}, nil, imap.NoMailbox()
 	}
+	status := s.counters(b)
+	if from := b.recent.Load(); items&imap.StatusRecent != 0 && s.view.owner && from < b.uidNext {
+		if !b.loaded {
+			return status, b, nil
+		}
+		i, _ := b.find(from)
+		status.Recent = uint32(len(b.rows) - i)
+	}
+	return status, nil, s.usable()
+}
+
+// counters are those that are known without the messages. The caller holds
+// account.mu.
+func (s *Session) counters(b *box) imap.Status {
 	status := imap.Status{
 		Messages: b.messages, UIDNext: imap.UID(b.uidNext), UIDValidity: b.uidValidity,
 		Unseen: b.unseen, HighestModSeq: imap.ModSeq(s.st.highest(b, s.view)),
@@ -154,14 +169,7 @@ func (s *Session) status(name string, items imap.StatusItems) (imap.Status, *box
 			status.Unseen -= r.seen
 		}
 	}
-	if from := b.recent.Load(); items&imap.StatusRecent != 0 && s.view.owner && from < b.uidNext {
-		if !b.loaded {
-			return status, b, nil
-		}
-		i, _ := b.find(from)
-		status.Recent = uint32(len(b.rows) - i)
-	}
-	return status, nil, s.usable()
+	return status
 }
 
 // load brings the messages of a mailbox into memory.

@@ -54,6 +54,7 @@ func (a *account) Subscriptions(context.Context) ([]string, error) {
 
 func (a *account) SetSubscribed(_ context.Context, name string, subscribed bool) error {
 	defer a.lock()()
+	defer a.mail.changed()
 	if !subscribed {
 		delete(a.mail.subscribed[a.acting], name)
 		return nil
@@ -119,6 +120,7 @@ func (a *account) Create(_ context.Context, name string, use ...imap.Attr) error
 		{Name: imap.MetadataSpecialUse, Value: imap.FormatSpecialUses(use)},
 	})
 	a.mail.shareVersion++
+	a.mail.changed()
 	return nil
 }
 
@@ -148,6 +150,7 @@ func (a *account) Rename(_ context.Context, from, to string) error {
 		return err
 	}
 	a.mail.shareVersion++
+	defer a.mail.changed()
 	if from == imap.Inbox {
 		a.mail.emptyInboxInto(to)
 		return nil

@@ -15,6 +15,7 @@ type reader string
 
 // box is a mailbox. Mail.mu guards it.
 type box struct {
+	mail        *Mail
 	name        string
 	id          imap.ObjectID
 	uidValidity uint32
@@ -57,9 +58,9 @@ type seenMark struct {
 	modSeq imap.ModSeq
 }
 
-func newBox(name string, uidValidity uint32, entries []mailbox.Entry) *box {
+func newBox(mail *Mail, name string, uidValidity uint32, entries []mailbox.Entry) *box {
 	return &box{
-		name: name, uidValidity: uidValidity, uidNext: 1, recentFrom: 1,
+		mail: mail, name: name, uidValidity: uidValidity, uidNext: 1, recentFrom: 1,
 		entries: entries, metadata: metadata{}, handles: map[*handle]struct{}{},
 		lastModSeq: 1, shared: 1, private: map[reader]imap.ModSeq{},
 	}
@@ -146,6 +147,7 @@ func (b *box) highestModSeq(r reader) imap.ModSeq { return max(b.shared, b.priva
 
 // wake tells the watchers that have something to learn.
 func (b *box) wake() {
+	b.mail.changed()
 	for h := range b.handles {
 		if h.notify != nil && h.pending() {
 			h.notify()
@@ -155,6 +157,7 @@ func (b *box) wake() {
 
 // wakeAll tells all watchers, as rights may have changed.
 func (b *box) wakeAll() {
+	b.mail.changed()
 	for h := range b.handles {
 		if h.notify != nil {
 			h.notify()

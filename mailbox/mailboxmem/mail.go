@@ -30,6 +30,7 @@ type Mail struct {
 	metadata     metadata // of the account itself
 	shareVersion uint64
 	published    uint64
+	observers    map[*account]func()
 }
 
 // New makes the mail of owner: an empty INBOX.
@@ -39,6 +40,7 @@ func New(owner string) *Mail {
 		boxes:      map[string]*box{},
 		subscribed: map[string]map[string]bool{},
 		metadata:   metadata{},
+		observers:  map[*account]func(){},
 	}
 	m.add(imap.Inbox, nil)
 	return m
@@ -66,7 +68,7 @@ func (m *Mail) newID() imap.ObjectID {
 // add makes an empty mailbox. No mailbox ever gets the UIDVALIDITY of another.
 func (m *Mail) add(name string, entries []mailbox.Entry) *box {
 	m.lastValidity++
-	b := newBox(name, m.lastValidity, entries)
+	b := newBox(m, name, m.lastValidity, entries)
 	b.id = m.newID()
 	m.boxes[name] = b
 	return b

@@ -74,6 +74,8 @@ func Test(t *testing.T, open func(t *testing.T) Fixture) {
 		{name: "Sync", tests: syncTests()},
 		{name: "Entries", tests: entryTests()},
 		{name: "Watch", tests: watchTests()},
+		{name: "Observe", tests: observeTests()},
+		{name: "PrivateObserve", readers: true, tests: privateObserveTests()},
 		{name: "Private", readers: true, tests: privateTests()},
 		{name: "PrivateModSeq", readers: true, tests: privateModSeqTests()},
 		{name: "PrivateMetadata", readers: true, tests: readerMetadataTests()},

@@ -1,0 +1,48 @@
+package acl
+
+import (
+	"context"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
+)
+
+var _ mailbox.Observer = (*Guard)(nil)
+
+// Observe passes on: that something changed somewhere tells nothing.
+func (g *Guard) Observe(ctx context.Context, below []string, notify func()) (stop func(), err error) {
+	o, ok := g.home.(mailbox.Observer)
+	if !ok {
+		return nil, imap.Errorf(imap.CodeCannot, "This mail can't be observed")
+	}
+	return o.Observe(ctx, below, notify)
+}
+
+// Overview shows the mailboxes on which the acting user has l, and the counters
+// of those with r as well (RFC 5465 section 5).
+func (g *Guard) Overview(ctx context.Context) ([]mailbox.Glance, error) {
+	o, ok := g.home.(mailbox.Observer)
+	if !ok {
+		return nil, nil
+	}
+	all, err := o.Overview(ctx)
+	if err != nil {
+		return nil, err
+	}
+	visible := all[:0]
+	for _, glance := range all {
+		have, err := g.rights(ctx, glance.Name)
+		switch {
+		case imap.CodeOf(err) == imap.CodeNonExistent:
+			continue // deleted meanwhile
+		case err != nil:
+			return nil, err
+		case !have.Has(imap.RightLookup):
+			continue
+		case !have.Has(imap.RightRead):
+			glance.Readable, glance.Status = false, imap.Status{}
+		}
+		visible = append(visible, glance)
+	}
+	return visible, nil
+}

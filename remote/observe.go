@@ -1,0 +1,234 @@
+package remote
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/imapclient"
+	"github.com/roost-mail/roost/mailbox"
+)
+
+var _ mailbox.Observer = (*Account)(nil)
+
+// glanceItems are the counters of a Glance.
+const glanceItems = imap.StatusMessages | imap.StatusUIDNext | imap.StatusUIDValidity | imap.StatusUnseen | imap.StatusHighestModSeq | imap.StatusMailboxID
+
+// observation is an Observe. Its goroutine has an Account, and so a connection,
+// of its own. A peer that has NOTIFY (RFC 5465) says when something has changed,
+// others are looked at every PollInterval; then all is asked for again, in one
+// or two exchanges.
+type observation struct {
+	account *Account
+	looked  chan struct{} // closed when the peer was asked once
+	done    chan struct{} // closed when the goroutine has ended
+	ending  chan struct{} // closed when it shall
+	end     sync.Once
+
+	changed bool // the peer has told of something since the last look
+
+	mu      sync.Mutex // guards what follows
+	notify  func()     // nil once stopped
+	conn    *imapclient.Conn
+	glances []mailbox.Glance
+}
+
+// Observe implements mailbox.Observer.
+func (a *Account) Observe(ctx context.Context, _ []string, notify func()) (stop func(), err error) {
+	o := &observation{
+		account: New(a.cfg), notify: notify,
+		looked: make(chan struct{}), done: make(chan struct{}), ending: make(chan struct{}),
+	}
+	o.account.control.prepare = o.arm
+	a.observation = o
+	go o.run()
+	select {
+	case <-o.looked:
+	case <-ctx.Done():
+	}
+	return func() {
+		o.stop()
+		if a.observation == o {
+			a.observation = nil
+		}
+	}, nil
+}
+
+// Overview implements mailbox.Observer.
+func (a *Account) Overview(context.Context) ([]mailbox.Glance, error) {
+	if a.observation == nil {
+		return nil, nil
+	}
+	a.observation.mu.Lock()
+	defer a.observation.mu.Unlock()
+	return slices.Clone(a.observation.glances), nil
+}
+
+func (o *observation) stop() {
+	o.end.Do(func() {
+		close(o.ending)
+		o.mu.Lock()
+		o.notify = nil
+		if o.conn != nil {
+			o.conn.Interrupt()
+		}
+		o.mu.Unlock()
+		<-o.done
+	})
+}
+
+func (o *observation) stopped() bool {
+	select {
+	case <-o.ending:
+		return true
+	default:
+		return false
+	}
+}
+
+// arm has a new connection tell what happens.
+func (o *observation) arm(ctx context.Context, c *imapclient.Conn) error {
+	o.changed = true
+	c.Handler.List = func(*imapclient.ListData) { o.hear() }
+	c.Handler.MailboxStatus = func(*imapclient.StatusData) { o.hear() }
+	if !c.Has("NOTIFY") {
+		return nil
+	}
+	if c.Has("CONDSTORE") {
+		if _, err := c.Do(ctx, nil, command("ENABLE CONDSTORE")); err != nil && c.Broken() != nil {
+			return unavailable(err)
+		}
+	}
+	_, err := c.Do(ctx, nil, command("NOTIFY SET (personal (MessageNew MessageExpunge FlagChange MailboxName))"))
+	if err != nil {
+		return refusal(err, imap.CodeCannot)
+	}
+	return nil
+}
+
+// hear ends the IDLE that is under way. It is called by the goroutine, as it
+// reads what the peer has to tell.
+func (o *observation) hear() {
+	o.changed = true
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.conn != nil {
+		o.conn.Interrupt()
+	}
+}
+
+// run looks and waits in turn, until the end and through lost connections. Like
+// a Watch it ends an exchange only if that takes too long.
+func (o *observation) run() {
+	defer close(o.done)
+	defer o.account.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-o.ending:
+		case <-ctx.Done():
+			return
+		}
+		timer := time.NewTimer(stopPatience)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	first := sync.OnceFunc(func() { close(o.looked) })
+	for !o.stopped() {
+		err := o.look(ctx)
+		first()
+		if err == nil {
+			err = o.account.control.do(ctx, true, func(c *imapclient.Conn) error { return o.listen(ctx, c) })
+		}
+		if err != nil {
+			o.pause(o.account.cfg.PollInterval / 30)
+		}
+	}
+}
+
+// look asks how all mailboxes stand, and tells if that has changed.
+func (o *observation) look(ctx context.Context) error {
+	o.changed = false
+	entries, err := o.account.List(ctx, []string{"*"})
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, e := range entries {
+		if !slices.ContainsFunc(e.Attrs, isNoMailbox) {
+			names = append(names, e.Name)
+		}
+	}
+	var now []mailbox.Glance
+	o.account.Statuses(ctx, names, glanceItems, func(name string, s imap.Status, refused error) {
+		switch imap.CodeOf(refused) {
+		case imap.CodeNone:
+			now = append(now, mailbox.Glance{Name: name, Readable: true, Status: onlyGlance(s)})
+		case imap.CodeNoPerm:
+			now = append(now, mailbox.Glance{Name: name})
+		case imap.CodeNonExistent: // gone meanwhile
+		default:
+			err = refused
+		}
+	})
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(now, func(a, b mailbox.Glance) int { return strings.Compare(a.Name, b.Name) })
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !slices.Equal(o.glances, now) {
+		o.glances = now
+		if o.notify != nil {
+			o.notify()
+		}
+	}
+	return nil
+}
+
+// onlyGlance leaves off what the peer told beside what was asked for.
+func onlyGlance(s imap.Status) imap.Status {
+	return imap.Status{
+		Messages: s.Messages, UIDNext: s.UIDNext, UIDValidity: s.UIDValidity, Unseen: s.Unseen,
+		HighestModSeq: s.HighestModSeq, MailboxID: s.MailboxID,
+	}
+}
+
+// listen waits until there is something to look at.
+func (o *observation) listen(ctx context.Context, c *imapclient.Conn) error {
+	if !c.Has("NOTIFY") || !c.Has("IDLE") {
+		o.pause(o.account.cfg.PollInterval)
+		return nil
+	}
+	c.Rearm()
+	o.mu.Lock()
+	o.conn = c
+	o.mu.Unlock()
+	defer func() {
+		o.mu.Lock()
+		o.conn = nil
+		o.mu.Unlock()
+		c.Rearm()
+	}()
+	if o.changed || o.stopped() {
+		return nil
+	}
+	return c.Idle(ctx, nil, o.account.cfg.IdleTime)
+}
+
+func (o *observation) pause(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-o.ending:
+	}
+}

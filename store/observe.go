@@ -1,0 +1,66 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/roost-mail/roost/mailbox"
+)
+
+var _ mailbox.Observer = (*Session)(nil)
+
+// observer is a session that hears of every change of its account.
+type observer struct {
+	mu     sync.Mutex // guards notify
+	notify func()     // nil once stopped
+}
+
+func (o *observer) call() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.notify != nil {
+		o.notify()
+	}
+}
+
+// Observe implements mailbox.Observer.
+func (s *Session) Observe(_ context.Context, _ []string, notify func()) (stop func(), err error) {
+	o := &observer{notify: notify}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(); err != nil {
+		return nil, err
+	}
+	s.account.observers = append(s.account.observers, o)
+	s.observer = o
+	return func() { s.unobserve(o) }, nil
+}
+
+func (s *Session) unobserve(o *observer) {
+	s.mu.Lock()
+	s.account.observers = slices.DeleteFunc(slices.Clone(s.account.observers), func(p *observer) bool { return p == o })
+	if s.observer == o {
+		s.observer = nil
+	}
+	s.mu.Unlock()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.notify = nil
+}
+
+// Overview implements mailbox.Observer.
+func (s *Session) Overview(context.Context) ([]mailbox.Glance, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if err := s.usable(); err != nil || s.observer == nil {
+		return nil, err
+	}
+	all := make([]mailbox.Glance, 0, len(s.st.boxes))
+	for _, b := range s.st.boxes {
+		all = append(all, mailbox.Glance{Name: b.name, Readable: true, Status: s.counters(b)})
+	}
+	slices.SortFunc(all, func(a, b mailbox.Glance) int { return cmp.Compare(a.Name, b.Name) })
+	return all, nil
+}

@@ -272,6 +272,7 @@ func (p *proxied) OK() (capabilities []string, text string) {
 // Run copies bytes until one end closes or ctx is done.
 func (p *proxied) Run(ctx context.Context, client net.Conn, buffered []byte) imapserver.Result {
 	backend, early := p.conn.Detach()
+	p.conn, p.capabilities = nil, nil // they are as large as the rest
 	for _, first := range []struct {
 		to   net.Conn
 		data []byte

@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
+
+	"github.com/roost-mail/roost/tlsconn"
 )
 
 // relayBuffer is what one burst in one direction takes, in bytes. Between
@@ -17,46 +17,57 @@ import (
 const relayBuffer = 64 << 10
 
 // pool lends the buffers of all pairs.
-type pool struct{ free sync.Pool }
+type pool struct{ *tlsconn.Bursts }
 
-func newPool() *pool {
-	return &pool{sync.Pool{New: func() any { b := make([]byte, relayBuffer); return &b }}}
-}
+func newPool() *pool { return &pool{tlsconn.NewBursts(relayBuffer)} }
 
 // join copies between client and backend until one of them ends or ctx is
 // done, closes both, and tells how many bytes went each way and which end it
 // was. What is on its way to the other end when one closes is delivered first.
 func (p *pool) join(ctx context.Context, client, backend net.Conn, writeTimeout time.Duration) (in, out int64, reason string) {
-	var (
-		first sync.Once
-		sent  [2]atomic.Int64
-		wg    sync.WaitGroup
-	)
-	var said tail // by the client
-	end := func(why string) {
-		first.Do(func() {
-			reason = why
-			_ = client.Close()
-			_ = backend.Close()
-		})
-	}
-	stop := context.AfterFunc(ctx, func() { end("shutdown") })
+	j := &joint{client: client, backend: backend, timeout: writeTimeout}
+	stop := context.AfterFunc(ctx, func() { j.end("shutdown") })
 	defer stop()
-	wg.Go(func() {
-		err := p.copy(backend, client, &sent[0], &said, writeTimeout)
-		end(ending(err, "client disconnected", "backend does not read"))
+	done := make(chan struct{})
+	go j.toClient(p, done)
+	j.toBackend(p)
+	<-done
+	j.end("") // reason is read after the Once, so that it is seen here
+	return j.in.Load(), j.out.Load(), j.reason
+}
+
+// joint is a pair of connections, and how it came to its end.
+type joint struct {
+	client, backend net.Conn
+	timeout         time.Duration
+	in, out         atomic.Int64
+	said            tail // by the client
+
+	first  sync.Once // guards reason
+	reason string
+}
+
+func (j *joint) end(why string) {
+	j.first.Do(func() {
+		j.reason = why
+		_ = j.client.Close()
+		_ = j.backend.Close()
 	})
-	wg.Go(func() {
-		err := p.copy(client, backend, &sent[1], nil, writeTimeout)
-		closed := backendGone
-		if said.isLogout() {
-			closed = "logged out"
-		}
-		end(ending(err, closed, "client does not read"))
-	})
-	wg.Wait()
-	end("") // reason is read after the Once, so that it is seen here
-	return sent[0].Load(), sent[1].Load(), reason
+}
+
+func (j *joint) toBackend(p *pool) {
+	err := relay(j.backend, p.Source(j.client), &j.in, &j.said, j.timeout)
+	j.end(ending(err, "client disconnected", "backend does not read"))
+}
+
+func (j *joint) toClient(p *pool, done chan<- struct{}) {
+	defer close(done)
+	err := relay(j.client, p.Source(j.backend), &j.out, nil, j.timeout)
+	closed := backendGone
+	if j.said.isLogout() {
+		closed = "logged out"
+	}
+	j.end(ending(err, closed, "client does not read"))
 }
 
 // backendGone is the reason when the backend closed without having been asked to.
@@ -98,26 +109,21 @@ func ending(err error, read, write string) string {
 	return read
 }
 
-// copy moves bytes until src ends. It takes a buffer only while there is
+// relay moves bytes until src ends. A buffer is lent only while there is
 // something to move.
-func (p *pool) copy(dst, src net.Conn, sent *atomic.Int64, said *tail, writeTimeout time.Duration) error {
-	raw := rawConn(src)
+func relay(dst net.Conn, src *tlsconn.Source, sent *atomic.Int64, said *tail, writeTimeout time.Duration) error {
 	for {
-		buf, n, err := p.read(src, raw)
-		if n > 0 {
-			said.keep((*buf)[:n])
-			_ = dst.SetWriteDeadline(time.Now().Add(writeTimeout))
-			var written int
-			written, werr := dst.Write((*buf)[:n])
-			sent.Add(int64(written))
-			if werr != nil {
-				p.free.Put(buf)
-				return errWrite{timeoutAsDeadline(werr)}
-			}
-		}
-		p.free.Put(buf)
+		data, err := src.Next()
 		if err != nil {
 			return err
+		}
+		said.keep(data)
+		_ = dst.SetWriteDeadline(time.Now().Add(writeTimeout))
+		n, err := dst.Write(data)
+		src.Release()
+		sent.Add(int64(n))
+		if err != nil {
+			return errWrite{timeoutAsDeadline(err)}
 		}
 	}
 }
@@ -127,56 +133,4 @@ func timeoutAsDeadline(err error) error {
 		return context.DeadlineExceeded
 	}
 	return err
-}
-
-// read waits for input without holding a buffer, then fills one from the pool.
-// The caller gives the buffer back.
-func (p *pool) read(src net.Conn, raw syscall.RawConn) (buf *[]byte, n int, err error) {
-	if raw == nil {
-		buf = p.free.Get().(*[]byte)
-		n, err = src.Read(*buf)
-		return buf, n, err
-	}
-	var rerr error
-	err = raw.Read(func(fd uintptr) bool {
-		buf = p.free.Get().(*[]byte)
-		for {
-			n, rerr = syscall.Read(int(fd), *buf)
-			if rerr != syscall.EINTR {
-				break
-			}
-		}
-		if rerr == syscall.EAGAIN {
-			p.free.Put(buf)
-			buf = nil
-			return false
-		}
-		return true
-	})
-	if buf == nil {
-		buf = p.free.Get().(*[]byte)
-	}
-	n = max(n, 0)
-	switch {
-	case err != nil:
-		return buf, 0, err
-	case rerr != nil:
-		return buf, 0, rerr
-	case n == 0:
-		return buf, 0, io.EOF
-	}
-	return buf, n, nil
-}
-
-// rawConn is nil for a connection that is no socket, such as a pipe in a test.
-func rawConn(c net.Conn) syscall.RawConn {
-	s, ok := c.(syscall.Conn)
-	if !ok {
-		return nil
-	}
-	raw, err := s.SyscallConn()
-	if err != nil {
-		return nil
-	}
-	return raw
 }

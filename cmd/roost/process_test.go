@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	if idleRole() {
+		return
+	}
 	os.Exit(m.Run())
 }
 

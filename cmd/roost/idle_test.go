@@ -1,0 +1,402 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/roost-mail/roost/config"
+	"github.com/roost-mail/roost/tlsconn/tlstest"
+)
+
+var (
+	idleSessions = flag.Int("idle.sessions", 180, "sessions of TestIdleMemory; from 5000 on the growth of VmRSS is judged")
+	idleProfile  = flag.String("idle.profile", "", "directory for heap profiles of TestIdleMemory")
+)
+
+const (
+	idleUsers    = 90
+	idleMessages = 1000
+	idleFiles    = 20_000 // limit of open files
+)
+
+// TestIdleMemory is what a session costs a server while nothing happens. Server
+// and clients are processes of their own; what is measured is how much larger
+// the server is with the sessions than before, after two forced collections
+// each. Few sessions say little by VmRSS: then it is what Go has in use that
+// has to be below twice the limit.
+//
+//	go test ./cmd/roost -run TestIdleMemory -v -idle.sessions 9000
+func TestIdleMemory(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		proxied bool // measured is the director, in front of a backend
+		client  idleClient
+		limit   int // bytes a session
+	}{
+		{"logged in", false, idleClient{}, 4 << 10},
+		{"idle", false, idleClient{Idle: true}, 8 << 10},
+		{"proxied", true, idleClient{}, 10 << 10},
+		{"proxied with TLS", true, idleClient{TLS: true}, 25 << 10},
+		{"logged in with TLS", false, idleClient{TLS: true}, 25 << 10},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			measured := startIdleServer(t, row.proxied)
+			if row.client.Idle {
+				measured.clients(t, idleClient{Fill: true, count: idleUsers}).stop(t)
+			}
+			measured.clients(t, row.client.of(idleUsers)).stop(t) // what is made once is made
+			before := measured.memory(t)
+			clients := measured.clients(t, row.client.of(*idleSessions))
+			after := measured.memory(t)
+			rss, used := (after.rss-before.rss) / *idleSessions, (after.used-before.used) / *idleSessions
+			t.Logf("%d sessions: VmRSS +%d bytes each, of which Go has in use %d (heap %d, stacks %d)", *idleSessions, rss, used,
+				(after.heap-before.heap) / *idleSessions, (after.used-after.heap-before.used+before.heap) / *idleSessions)
+			if *idleSessions >= 5000 && rss > row.limit {
+				t.Errorf("more than %d bytes a session", row.limit)
+			}
+			if used > 2*row.limit {
+				t.Errorf("more than twice %d bytes in use a session", row.limit)
+			}
+			measured.profile(t, row.name)
+			clients.stop(t)
+		})
+	}
+}
+
+// idleServer is a process that serves, and tells of its memory when it is asked.
+type idleServer struct {
+	*child
+	plain, secure string // addresses
+}
+
+// child is this test binary in another role, which obeys lines on its standard
+// input and answers each with one line. It ends when that is closed.
+type child struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+func startChild(t *testing.T, env ...string) *child {
+	t.Helper()
+	c := &child{cmd: exec.Command(os.Args[0], "-test.run=^$")}
+	c.cmd.Env = append(os.Environ(), env...)
+	c.cmd.Stderr = os.Stderr
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	in, err := c.cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.in, c.out = in, bufio.NewReader(out)
+	if err := c.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.stop(t) })
+	return c
+}
+
+// stop ends the process; it must do so without an error.
+func (c *child) stop(t *testing.T) {
+	t.Helper()
+	if c.cmd.ProcessState != nil {
+		return
+	}
+	_ = c.in.Close()
+	if err := c.cmd.Wait(); err != nil {
+		t.Errorf("child: %v", err)
+	}
+}
+
+// ask sends a line and returns the answer.
+func (c *child) ask(t *testing.T, line string) string {
+	t.Helper()
+	if _, err := io.WriteString(c.in, line+"\n"); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := c.out.ReadString('\n')
+	if err != nil {
+		t.Fatalf("%s: %v", line, err)
+	}
+	return strings.TrimSpace(answer)
+}
+
+type memory struct{ rss, used, heap int }
+
+func (s *idleServer) memory(t *testing.T) (m memory) {
+	t.Helper()
+	answer := s.ask(t, "memory")
+	if _, err := fmt.Sscan(answer, &m.rss, &m.used, &m.heap); err != nil {
+		t.Fatalf("%q: %v", answer, err)
+	}
+	return m
+}
+
+func (s *idleServer) profile(t *testing.T, name string) {
+	if *idleProfile != "" {
+		s.ask(t, "profile "+filepath.Join(*idleProfile, strings.ReplaceAll(name, " ", "-")+".pprof"))
+	}
+}
+
+// startIdleServer starts a backend and, if proxied, a director in front of it,
+// which is what is returned.
+func startIdleServer(t *testing.T, proxied bool) *idleServer {
+	t.Helper()
+	s := newIdleServer(t, "userdb {\n  driver = static\n  args = home=/nowhere\n}\n", "")
+	if !proxied {
+		return s
+	}
+	_, port, _ := net.SplitHostPort(s.plain)
+	return newIdleServer(t, "", " proxy=y host=127.0.0.1 port="+port)
+}
+
+func newIdleServer(t *testing.T, settings, fields string) *idleServer {
+	t.Helper()
+	dir := t.TempDir()
+	pair := tlstest.New(t).Valid(t, "127.0.0.1")
+	for name, text := range map[string]string{
+		"cert.pem": pair.Cert, "key.pem": pair.Key,
+		"roost.conf": fmt.Sprintf(`listen = 127.0.0.1
+mail_location = roost:%s/mail/%%u
+mail_max_userip_connections = 0
+ssl_cert = <cert.pem
+ssl_key = <key.pem
+passdb {
+  driver = static
+  args = password=secret%s
+}
+service imap-login {
+  inet_listener imap {
+    port = %d
+  }
+  inet_listener imaps {
+    port = %d
+  }
+}
+%s`, dir, fields, freeTCPPort(t), freeTCPPort(t), settings),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := &idleServer{child: startChild(t, "ROOST_IDLE_SERVER="+filepath.Join(dir, "roost.conf"))}
+	answer := s.ask(t, "addresses")
+	if _, err := fmt.Sscan(answer, &s.plain, &s.secure); err != nil {
+		t.Fatalf("%q: %v", answer, err)
+	}
+	return s
+}
+
+// freeTCPPort is one that nobody has just now.
+func freeTCPPort(t *testing.T) int {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().(*net.TCPAddr).Port
+}
+
+// idleClient is what clients do after they have logged in, and how.
+type idleClient struct {
+	TLS, Idle bool
+	Fill      bool // each appends idleMessages messages
+	count     int
+}
+
+func (c idleClient) of(count int) idleClient { c.count = count; return c }
+
+// clients starts a process that opens the sessions, and returns when all are
+// where they should be.
+func (s *idleServer) clients(t *testing.T, c idleClient) *child {
+	t.Helper()
+	addr := s.plain
+	if c.TLS {
+		addr = s.secure
+	}
+	p := startChild(t, "ROOST_IDLE_CLIENTS="+addr)
+	if answer := p.ask(t, fmt.Sprintf("%d %t %t %t", c.count, c.TLS, c.Idle, c.Fill)); answer != "ready" {
+		t.Fatal(answer)
+	}
+	return p
+}
+
+// idleRole plays a child's part, if this process is one.
+func idleRole() (played bool) {
+	var err error
+	switch conf, addr := os.Getenv("ROOST_IDLE_SERVER"), os.Getenv("ROOST_IDLE_CLIENTS"); {
+	case conf != "":
+		err = serveIdle(conf)
+	case addr != "":
+		err = playClients(addr)
+	default:
+		return false
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	return true
+}
+
+func limitFiles() error {
+	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: idleFiles, Max: idleFiles})
+}
+
+func serveIdle(conf string) error {
+	set, _, err := config.Load(conf)
+	if err == nil {
+		err = limitFiles()
+	}
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	n, err := newNode(ctx, set, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	if err := n.listen(ctx, nil); err != nil {
+		return err
+	}
+	n.start(ctx)
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		word, arg, _ := strings.Cut(lines.Text(), " ")
+		switch word {
+		case "addresses":
+			var plain, secure string
+			for i, l := range set.Listeners {
+				if l.TLS {
+					secure = n.listeners[i].Addr().String()
+				} else {
+					plain = n.listeners[i].Addr().String()
+				}
+			}
+			fmt.Println(plain, secure)
+		case "memory":
+			fmt.Println(measure())
+		case "profile":
+			fmt.Println(profileHeap(arg))
+		}
+	}
+	stop, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return n.close(stop)
+}
+
+// measure is the resident size, what Go has in use, and of that the heap.
+func measure() (rss, used, heap int) {
+	debug.FreeOSMemory()
+	debug.FreeOSMemory()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	status, _ := os.ReadFile("/proc/self/status")
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			rss, _ = strconv.Atoi(strings.Fields(rest)[0])
+		}
+	}
+	return rss << 10, int(m.HeapAlloc + m.StackInuse), int(m.HeapAlloc)
+}
+
+func profileHeap(path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(pprof.Lookup("heap").WriteTo(f, 0), f.Close())
+}
+
+// playClients opens sessions as the first line says, answers, and keeps them
+// until standard input is closed.
+func playClients(addr string) error {
+	if err := limitFiles(); err != nil {
+		return err
+	}
+	var c idleClient
+	if _, err := fmt.Scan(&c.count, &c.TLS, &c.Idle, &c.Fill); err != nil {
+		return err
+	}
+	conns := make([]net.Conn, c.count)
+	errs := make(chan error, c.count)
+	turns := make(chan struct{}, 32)
+	var wg sync.WaitGroup
+	for i := range conns {
+		turns <- struct{}{}
+		wg.Go(func() {
+			var err error
+			conns[i], err = c.open(addr, "user"+strconv.Itoa(i%idleUsers))
+			if err != nil {
+				errs <- err
+			}
+			<-turns
+		})
+	}
+	wg.Wait()
+	if len(errs) > 0 {
+		return <-errs
+	}
+	fmt.Println("ready")
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	for _, conn := range conns {
+		_ = conn.Close()
+	}
+	return nil
+}
+
+func (c idleClient) open(addr, user string) (net.Conn, error) {
+	conn, err := net.DialTimeout("tcp", addr, 2*patience)
+	if err != nil {
+		return nil, err
+	}
+	_ = conn.SetDeadline(time.Now().Add(2 * time.Minute))
+	if c.TLS {
+		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+	}
+	r := bufio.NewReaderSize(conn, 512)
+	say := func(line, want string) {
+		if err == nil && line != "" {
+			_, err = io.WriteString(conn, line+"\r\n")
+		}
+		for answer := ""; err == nil && !strings.HasPrefix(answer, want); {
+			answer, err = r.ReadString('\n')
+			if err == nil && (strings.HasPrefix(answer, "a NO") || strings.HasPrefix(answer, "a BAD")) {
+				err = errors.New(answer)
+			}
+		}
+	}
+	say("", "* OK")
+	say("a LOGIN "+user+" secret", "a OK")
+	if c.Fill {
+		const message = "Subject: hello\r\n\r\nhello\r\n"
+		say("a APPEND INBOX"+strings.Repeat(fmt.Sprintf(" {%d+}\r\n%s", len(message), message), idleMessages), "a OK")
+	}
+	if c.Idle {
+		say("a SELECT INBOX", "a OK")
+		say("a IDLE", "+")
+	}
+	return conn, err
+}

@@ -197,7 +197,7 @@ const (
 var (
 	errMismatch   = errors.New("password mismatch")
 	errDenied     = errors.New("user is in a deny passdb")
-	errNets       = errors.New("client address is not in allow_nets")
+	errNets       = errors.New("client address is not allowed")
 	errNoMaster   = errors.New("no passdb accepts master logins")
 	errState      = errors.New("passdbs ended without success")
 	errActing     = errors.New("acting user does not exist")

@@ -57,20 +57,36 @@ func (db *passdb) try(ctx context.Context, a *Authenticator, s *attempt, name st
 	if err := expandFields(all, db.override, a.expand, s.value); err != nil {
 		return found{err: err}
 	}
-	if list, ok := all["allow_nets"]; ok && !s.lookup {
-		allowed, err := allowedNet(list, s.req.RemoteAddr)
-		if err != nil {
-			a.log.Warn("address ignored", "db", db.label, "user", name, "reason", err)
-		}
-		if !allowed {
-			return found{err: fmt.Errorf("%w: %q", errNets, addrText(s.req.RemoteAddr))}
-		}
+	if err := a.checkNets(db, s, all); err != nil {
+		return found{err: err}
 	}
 	maps.DeleteFunc(all, func(name, _ string) bool {
-		return name == "nopassword" || name == "password" || name == "allow_nets"
+		return name == "nopassword" || name == "password" || name == "allow_nets" || name == "allow_real_nets"
 	})
 	f.fields, f.user = splitUser(all)
 	return f
+}
+
+// checkNets asks allow_nets about the client that began the chain of proxies, and
+// allow_real_nets about the one that is connected. Neither concerns lookups.
+func (a *Authenticator) checkNets(db *passdb, s *attempt, fields Fields) error {
+	for _, row := range [...]struct {
+		field string
+		addr  netip.Addr
+	}{{"allow_nets", s.req.RemoteAddr}, {"allow_real_nets", s.req.PeerAddr}} {
+		list, ok := fields[row.field]
+		if !ok || s.lookup {
+			continue
+		}
+		allowed, err := allowedNet(list, row.addr)
+		if err != nil {
+			a.log.Warn("address ignored", "db", db.label, "user", s.User, "field", row.field, "reason", err)
+		}
+		if !allowed {
+			return fmt.Errorf("%w: %q is not in %s", errNets, addrText(row.addr), row.field)
+		}
+	}
+	return nil
 }
 
 // checkPassword compares. Any password will do only if the field nopassword is

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// allowedNet says whether the field allow_nets lets a client in. The list is
+// allowedNet says whether a field like allow_nets lets a client in. The list is
 // addresses and networks separated by commas; "local" is a client without an
 // address (a Unix socket). What cannot be read matches nobody and is reported
 // with the answer, so that a slip of the pen never opens a door.
@@ -22,7 +22,7 @@ func allowedNet(list string, client netip.Addr) (bool, error) {
 		}
 		prefix, err := parseNet(word)
 		if err != nil {
-			bad = fmt.Errorf("allow_nets: %w", err)
+			bad = fmt.Errorf("%w", err)
 			continue
 		}
 		if client.IsValid() && prefix.Contains(client) {

@@ -19,6 +19,9 @@ const (
 	// settled is the age from which on a file's time tells every change: two
 	// changes within one tick of the file system's clock have the same time.
 	settled = 2 * time.Second
+	// unfinishedTime is how long a file that ends within a line counts as being
+	// written. An empty one always does.
+	unfinishedTime = 10 * time.Second
 	// maxPasswdFiles bounds what paths with variables can make us keep.
 	maxPasswdFiles = 1024
 )
@@ -65,8 +68,10 @@ type passwdFile struct {
 type reading struct {
 	table   *passwdTable
 	info    os.FileInfo
-	err     error
+	err     error // if table is nil
 	checked time.Time
+	// complaint is why the file as it is now was not taken; empty if it was.
+	complaint string
 	// racy says that the file was changed so short before it was read that a
 	// further change need not show in its times.
 	racy bool
@@ -105,31 +110,62 @@ func (f *passwdFile) refresh() <-chan struct{} {
 	return f.flight
 }
 
-// look reads the file if stat(2) shows a change since the last reading.
+// look reads the file if stat(2) shows a change since the last reading. A file
+// that was good once and now can't be read, or looks as if it is being written,
+// does not replace what was read before; it is looked at again.
 func (f *passwdFile) look(last *reading) *reading {
 	now := time.Now()
+	info, err := f.stat()
+	if last != nil && last.table != nil && err == nil && !last.racy && same(last.info, info) {
+		next := *last
+		next.checked, next.complaint = now, ""
+		return &next
+	}
+	var table *passwdTable
+	if err == nil {
+		table, err = f.read()
+	}
+	if err != nil {
+		return f.failed(last, fmt.Errorf("passwd-file: %w", err), now)
+	}
+	if last != nil && last.table != nil && table.unfinished != "" &&
+		(table.number == 0 || now.Sub(info.ModTime()).Abs() < unfinishedTime) {
+		return f.failed(last, fmt.Errorf("passwd-file: %s:%d: %s", f.path, table.number, table.unfinished), now)
+	}
+	if last == nil || last.table == nil || last.complaint != "" || !same(last.info, info) {
+		f.report(table)
+	}
+	return &reading{table: table, info: info, checked: now, racy: now.Sub(info.ModTime()).Abs() < settled}
+}
+
+// failed is the reading after one that failed: the one before, if it was good. A
+// file that is not there has no users, and nobody is let in by what it was.
+func (f *passwdFile) failed(last *reading, err error, now time.Time) *reading {
+	if last == nil || last.table == nil || errors.Is(err, fs.ErrNotExist) {
+		return &reading{err: err, checked: now}
+	}
+	next := *last
+	next.checked, next.complaint = now, err.Error()
+	if next.complaint != last.complaint {
+		f.log.Error("a passwd-file cannot be used, what was read before stays", "file", f.path, "reason", err)
+	}
+	return &next
+}
+
+func (f *passwdFile) stat() (os.FileInfo, error) {
 	info, err := os.Stat(f.path)
 	if err == nil && !info.Mode().IsRegular() {
 		err = &fs.PathError{Op: "read", Path: f.path, Err: errors.New("not a regular file")}
 	}
-	if err != nil {
-		return &reading{err: fmt.Errorf("passwd-file: %w", err), checked: now}
-	}
-	if last != nil && last.err == nil && !last.racy && same(last.info, info) {
-		next := *last
-		next.checked = now
-		return &next
-	}
-	next := &reading{info: info, checked: now, racy: now.Sub(info.ModTime()).Abs() < settled}
+	return info, err
+}
+
+func (f *passwdFile) read() (*passwdTable, error) {
 	text, err := readPasswd(f.path)
 	if err != nil {
-		next.err = fmt.Errorf("passwd-file: %w", err)
-		return next
+		return nil, err
 	}
-	if next.table = parsePasswd(text); last == nil || last.err != nil || !same(last.info, info) {
-		f.report(next.table)
-	}
-	return next
+	return parsePasswd(text), nil
 }
 
 func same(a, b os.FileInfo) bool {
@@ -151,7 +187,7 @@ func readPasswd(path string) (string, error) {
 
 func (f *passwdFile) report(t *passwdTable) {
 	for _, bad := range t.bad {
-		f.log.Warn("line of passwd-file skipped", "file", f.path, "line", bad.number, "reason", bad.err)
+		f.log.Warn("line of passwd-file skipped", "where", fmt.Sprintf("%s:%d", f.path, bad.number), "reason", bad.err)
 	}
 	if more := t.badAll - len(t.bad); more > 0 {
 		f.log.Warn("further lines of passwd-file skipped", "file", f.path, "lines", more)

@@ -24,6 +24,9 @@ type passwdTable struct {
 	sample string
 	bad    []badLine
 	badAll int
+	number int // of lines
+	// unfinished says why the file looks as if it is being written; else empty.
+	unfinished string
 }
 
 // badLine says why a line was skipped. It never holds the line: that has a password.
@@ -43,9 +46,8 @@ type passwdLine struct {
 // error must not lock out everybody. Of two lines of a name the first counts.
 func parsePasswd(text string) *passwdTable {
 	t := &passwdTable{lines: make(map[string]string, strings.Count(text, "\n"))}
-	number := 0
 	for line := range strings.Lines(text) {
-		number++
+		t.number++
 		line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
 		if line == "" || line[0] == '#' {
 			continue
@@ -53,9 +55,15 @@ func parsePasswd(text string) *passwdTable {
 		if err := t.add(line); err != nil {
 			t.badAll++
 			if len(t.bad) < maxBadLines {
-				t.bad = append(t.bad, badLine{number, err})
+				t.bad = append(t.bad, badLine{t.number, err})
 			}
 		}
+	}
+	switch {
+	case text == "":
+		t.unfinished = "the file is empty"
+	case !strings.HasSuffix(text, "\n"):
+		t.unfinished = "the last line has no end"
 	}
 	return t
 }

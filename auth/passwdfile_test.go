@@ -145,6 +145,66 @@ func TestPasswdRacyChange(t *testing.T) {
 	})
 }
 
+// A file that is being written, or that can't be read any more, does not lock out
+// those who were in it, and the log says so once. A removed file has nobody.
+func TestPasswdKeepsTheLastGoodFile(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		spoil  func(path string) error
+		age    time.Duration // of the spoilt file
+		reason string        // in the log; empty: the new contents count
+	}{
+		{"half a line", func(p string) error { return os.WriteFile(p, []byte("b:{PLAIN}1\nc:{PLA"), 0o600) }, 0, "users:2: the last line has no end"},
+		{"half a line, for long", func(p string) error { return os.WriteFile(p, []byte("b:{PLAIN}1\nc:{PLA"), 0o600) }, time.Minute, ""},
+		{"empty", func(p string) error { return os.WriteFile(p, nil, 0o600) }, time.Hour, "users:0: the file is empty"},
+		{"a comment alone", func(p string) error { return os.WriteFile(p, []byte("# nobody\n"), 0o600) }, 0, ""},
+		{"a directory", func(p string) error { return errors.Join(os.Remove(p), os.Mkdir(p, 0o700)) }, 0, "not a regular file"},
+		{"a loop", func(p string) error { return errors.Join(os.Remove(p), os.Symlink(p, p)) }, -1, "too many levels"},
+		{"too long", func(p string) error { return os.Truncate(p, maxPasswdFile+1) }, 0, "longer than"},
+		{"removed", os.Remove, -1, ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			path := writeFile(t, "a:{PLAIN}1\n")
+			synctest.Test(t, func(t *testing.T) {
+				var log strings.Builder
+				files := newPasswdFiles(slog.New(slog.NewTextHandler(&log, nil)))
+				has := func(name string) bool {
+					table, err := files.table(t.Context(), path)
+					return err == nil && table.lines[name] != ""
+				}
+				if !has("a") {
+					t.Fatal("not read")
+				}
+				if err := row.spoil(path); err != nil {
+					t.Fatal(err)
+				}
+				for range 3 {
+					time.Sleep(statInterval)
+					if at := time.Now().Add(-row.age); row.age >= 0 {
+						if err := os.Chtimes(path, at, at); err != nil {
+							t.Fatal(err)
+						}
+					}
+					if has("a") != (row.reason != "") {
+						t.Errorf("the old contents count: %v", has("a"))
+					}
+				}
+				said := strings.Count(log.String(), "cannot be used")
+				if row.reason == "" && said != 0 || row.reason != "" && (said != 1 || !strings.Contains(log.String(), row.reason)) {
+					t.Errorf("said %d times: %s", said, log.String())
+				}
+				if err := errors.Join(os.RemoveAll(path), os.WriteFile(path, []byte("b:{PLAIN}1\n"), 0o600)); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(statInterval)
+				if !has("b") || has("a") {
+					t.Error("a good file after it was not taken")
+				}
+			})
+		})
+	}
+}
+
 func TestPasswdFileErrors(t *testing.T) {
 	files := newPasswdFiles(slog.New(slog.DiscardHandler))
 	if _, err := files.table(t.Context(), t.TempDir()); err == nil {
@@ -207,7 +267,7 @@ func TestPasswdReport(t *testing.T) {
 	if _, err := files.table(t.Context(), path); err != nil {
 		t.Fatal(err)
 	}
-	if s := log.String(); !strings.Contains(s, "line=2") || strings.Contains(s, "secret") || !strings.Contains(s, "lines=11") || !strings.Contains(s, path) {
+	if s := log.String(); !strings.Contains(s, "users:2") || strings.Contains(s, "secret") || !strings.Contains(s, "lines=11") || !strings.Contains(s, path) {
 		t.Errorf("log %s", s)
 	}
 }

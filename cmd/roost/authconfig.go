@@ -1,6 +1,9 @@
 package main
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"os"
@@ -26,6 +29,7 @@ func authConfig(set *config.Settings, log *slog.Logger) auth.Config {
 		MaxPenalty:   maxPenalty,
 		Cache:        auth.CacheConfig{Size: a.CacheSize, TTL: a.CacheTTL, NegativeTTL: a.CacheNegativeTTL},
 		Expand:       expandForAuth,
+		Secret:       authSecret(set),
 		Log:          log,
 	}
 	for _, p := range a.Passdbs {
@@ -43,6 +47,21 @@ func authConfig(set *config.Settings, log *slog.Logger) auth.Config {
 		})
 	}
 	return cfg
+}
+
+// authSecret is a key that directors with the same ssl_key share and that stays
+// after a restart; nil without one.
+func authSecret(set *config.Settings) []byte {
+	for _, c := range set.TLS.Server.Certificates {
+		key, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+		if err != nil {
+			continue
+		}
+		mac := hmac.New(sha256.New, key)
+		mac.Write([]byte("roost: keys of users who do not exist"))
+		return mac.Sum(nil)
+	}
+	return nil
 }
 
 // warnUnreadable tells at the start of passwd-files that can't be read, and not

@@ -49,6 +49,9 @@ func exitCode(err error) int {
 	if _, ok := errors.AsType[usageError](err); ok {
 		return 64
 	}
+	if exit, ok := errors.AsType[exitError](err); ok {
+		return exit.code
+	}
 	return 1
 }
 
@@ -69,7 +72,7 @@ although they live on different backends. It reads Dovecot 2.3's configuration.
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
-		serveCommand(), reloadCommand(), demoCommand(), configCommand(), pwCommand(),
+		serveCommand(), reloadCommand(), demoCommand(), configCommand(), authCommand(), userCommand(), pwCommand(),
 		storeCommand(), undeleteCommand(), backupCommand(), restoreCommand(),
 	)
 	return root

@@ -54,6 +54,8 @@ type Request struct {
 	RemoteAddr netip.Addr
 	PeerAddr   netip.Addr
 	LocalAddr  netip.Addr
+	RemotePort uint16 // of RemoteAddr
+	LocalPort  uint16
 	Service    string // "imap", "lmtp"
 	SessionID  string
 	Secured    bool

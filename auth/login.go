@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
 	"strings"
 
 	"github.com/roost-mail/roost/imap"
@@ -56,11 +58,27 @@ func (s *attempt) value(name string) (string, bool) {
 			return "secured", true
 		}
 		return "", true
+	case "a", "lport":
+		return portText(s.req.LocalPort), true
+	case "b", "rport":
+		return portText(s.req.RemotePort), true
+	case "p", "pid":
+		return strconv.Itoa(os.Getpid()), true
+	case "w", "password":
+		return s.req.Password, true
+	case "hostname":
+		host, err := os.Hostname()
+		return host, err == nil
 	case "master_user":
 		return master, true
 	}
 	if word, ok := strings.CutPrefix(name, "auth_"); ok {
 		return nameValue(s.Acting)(wordOf(word))
+	}
+	for _, prefix := range [...]string{"orig_", "original_"} {
+		if word, ok := strings.CutPrefix(name, prefix); ok {
+			return nameValue(s.Original)(wordOf(word))
+		}
 	}
 	if word, ok := strings.CutPrefix(name, "login_"); ok {
 		if master == "" {
@@ -76,6 +94,13 @@ func (s *attempt) value(name string) (string, bool) {
 		return otherwise, true
 	}
 	return "", false
+}
+
+func portText(port uint16) string {
+	if port == 0 {
+		return ""
+	}
+	return strconv.Itoa(int(port))
 }
 
 // wordOf lets %{auth_user} be a variable, but not %{auth_u}.

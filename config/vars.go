@@ -178,6 +178,11 @@ const (
 // ExpandFunc is Expand with variables of another kind, as imap_logout_format has
 // them: value is asked with the letter or the long name.
 func ExpandFunc(template string, value func(name string) (string, bool)) (string, error) {
+	return expandDepth(template, value, 0)
+}
+
+// expandDepth is ExpandFunc within depth conditions.
+func expandDepth(template string, value func(name string) (string, bool), depth int) (string, error) {
 	if strings.IndexByte(template, '%') < 0 {
 		return template, nil
 	}
@@ -192,7 +197,7 @@ func ExpandFunc(template string, value func(name string) (string, bool)) (string
 		b.WriteString(rest[:i])
 		var text string
 		var err error
-		text, rest, err = expandOne(rest[i+1:], value)
+		text, rest, err = expandOne(rest[i+1:], value, depth)
 		if err != nil {
 			return "", err
 		}
@@ -207,7 +212,7 @@ func ExpandFunc(template string, value func(name string) (string, bool)) (string
 }
 
 // expandOne expands the variable that s begins with, behind its %.
-func expandOne(s string, value func(string) (string, bool)) (text, rest string, err error) {
+func expandOne(s string, value func(string) (string, bool), depth int) (text, rest string, err error) {
 	if strings.HasPrefix(s, "%") {
 		return "%", s[1:], nil
 	}
@@ -220,7 +225,11 @@ func expandOne(s string, value func(string) (string, bool)) (text, rest string, 
 	if err != nil {
 		return "", "", err
 	}
-	text, err = evaluate(name, value)
+	if args, ok := strings.CutPrefix(name, "if;"); ok {
+		text, err = evaluateIf(args, value, depth)
+	} else {
+		text, err = evaluate(name, value)
+	}
 	if err != nil {
 		return "", "", err
 	}
@@ -238,11 +247,19 @@ func cutName(s string) (name, rest string, err error) {
 	if s[0] != '{' {
 		return s[:1], s[1:], nil
 	}
-	end := strings.IndexByte(s, '}')
-	if end < 0 {
-		return "", "", fmt.Errorf("%%{ without }")
+	depth := 0
+	for end := range len(s) {
+		switch s[end] {
+		case '{':
+			depth++
+		case '}':
+			depth--
+		}
+		if depth == 0 {
+			return s[1:end], s[end+1:], nil
+		}
 	}
-	return s[1:end], s[end+1:], nil
+	return "", "", fmt.Errorf("%%{ without }")
 }
 
 // evaluate is the value of a variable, or the hash of one: {sha256;truncate=32:user}.

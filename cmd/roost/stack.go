@@ -51,6 +51,7 @@ func authRequest(c *imapserver.Client, cred imapserver.Credentials) auth.Request
 	return auth.Request{
 		Mechanism: cred.Mechanism, AuthzID: cred.AuthzID, AuthID: cred.AuthID, Password: cred.Password, Proof: cred.Proof,
 		RemoteAddr: c.Remote.Addr(), PeerAddr: c.Peer.Addr(), LocalAddr: c.Local.Addr(),
+		RemotePort: c.Remote.Port(), LocalPort: c.Local.Port(),
 		Service: "imap", SessionID: c.SessionID, Secured: c.Secured,
 	}
 }

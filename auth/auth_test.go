@@ -403,16 +403,17 @@ func TestVariables(t *testing.T) {
 		Userdbs: []UserdbConfig{{Driver: "static", Args: "who=%u,%n,%d,%{user},%{username},%{domain} " +
 			"auth=%{auth_user},%{auth_username},%{auth_domain} login=%{login_user},%{login_username},%{login_domain} " +
 			"master=%{master_user} net=%s,%r,%{rip},%l,%{lip},%{real_rip} sasl=%m,%{mechanism},%{session},%c,%{secured} " +
-			"passdb=%{passdb:from},%{passdb:none},%{passdb:none:else}"}},
+			"passdb=%{passdb:from},%{passdb:none},%{passdb:none:else} more=%{orig_user},%{original_username},%a,%b,%w"}},
 	})
 	req := Request{
 		AuthzID: "Alice@a", AuthID: "bob@b", Password: "master-secret", Mechanism: "PLAIN", Service: "imap", SessionID: "s1",
-		RemoteAddr: office, PeerAddr: abroad, LocalAddr: netip.MustParseAddr("::1"), Secured: true,
+		RemoteAddr: office, PeerAddr: abroad, LocalAddr: netip.MustParseAddr("::1"), Secured: true, LocalPort: 143, RemotePort: 5000,
 	}
 	r, err := a.Authenticate(t.Context(), req)
 	want := Fields{
 		"who": "alice@a,alice,a,alice@a,alice,a", "auth": "bob@b,bob,b", "login": "alice@a,alice,a", "master": "bob@b",
 		"net": "imap,192.0.2.7,192.0.2.7,::1,::1,198.51.100.1", "sasl": "PLAIN,PLAIN,s1,secured,secured", "passdb": "master,,else",
+		"more": "Alice@a,Alice,143,5000,master-secret",
 	}
 	if err != nil || !maps.Equal(r.UserFields, want) {
 		t.Errorf("got %v, %v", r, err)
@@ -420,12 +421,12 @@ func TestVariables(t *testing.T) {
 	r, err = a.Authenticate(t.Context(), Request{AuthID: "Alice@a", Password: "pass"})
 	want = Fields{
 		"who": "alice@a,alice,a,alice@a,alice,a", "auth": "alice@a,alice,a", "login": ",,", "master": "",
-		"net": ",,,,,", "sasl": ",,,,", "passdb": ",,else",
+		"net": ",,,,,", "sasl": ",,,,", "passdb": ",,else", "more": "Alice@a,Alice,,,pass",
 	}
 	if err != nil || !maps.Equal(r.UserFields, want) {
 		t.Errorf("got %v, %v", r, err)
 	}
-	for _, name := range []string{"auth_u", "login_u", "auth_", "h", "w", "original_user", ""} {
+	for _, name := range []string{"auth_u", "login_u", "auth_", "orig_u", "original_", "h", ""} {
 		if _, ok := (&attempt{}).value(name); ok {
 			t.Errorf("there is a variable %q", name)
 		}

@@ -31,7 +31,7 @@ func outcomeOf(err error) outcome {
 
 // try asks one passdb for name, and checks the password unless that is done or
 // this is a lookup.
-func (db *passdb) try(ctx context.Context, a *Authenticator, s *attempt, name string) (f found) {
+func (db *passdb) try(ctx context.Context, a *Authenticator, s *attempt, name string) found {
 	check := !s.lookup && !s.verified && !db.deny
 	if err := ctx.Err(); err != nil {
 		return found{err: err}
@@ -63,8 +63,7 @@ func (db *passdb) try(ctx context.Context, a *Authenticator, s *attempt, name st
 	maps.DeleteFunc(all, func(name, _ string) bool {
 		return name == "nopassword" || name == "password" || name == "allow_nets" || name == "allow_real_nets"
 	})
-	f.fields, f.user = splitUser(all)
-	return f
+	return found{user: splitUser(all), fields: all}
 }
 
 // checkNets asks allow_nets about the client that began the chain of proxies, and
@@ -125,11 +124,11 @@ func (s *attempt) accept(a *Authenticator, f found, master bool) error {
 		}
 		delete(f.fields, "user")
 	}
-	maps.Copy(s.fields, f.fields)
+	s.fields = overlay(s.fields, f.fields)
 	if master {
-		maps.Copy(s.masterUser, f.user)
+		s.masterUser = overlay(s.masterUser, f.user)
 	} else {
-		maps.Copy(s.user, f.user)
+		s.user = overlay(s.user, f.user)
 	}
 	return nil
 }

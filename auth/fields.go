@@ -58,18 +58,28 @@ func expandFields(into Fields, fields []field, expand Expand, value Value) error
 
 const userPrefix = "userdb_"
 
-// splitUser takes the userdb_ fields out of a passdb's fields and returns them
-// without the prefix.
-func splitUser(all Fields) (fields, user Fields) {
-	fields, user = Fields{}, Fields{}
+// splitUser takes the userdb_ fields out of a passdb's fields, and returns them
+// without the prefix; nil if there are none.
+func splitUser(all Fields) (user Fields) {
 	for name, value := range all {
 		if short, ok := strings.CutPrefix(name, userPrefix); ok {
+			if user == nil {
+				user = Fields{}
+			}
 			user[short] = value
-		} else {
-			fields[name] = value
+			delete(all, name)
 		}
 	}
-	return fields, user
+	return user
+}
+
+// overlay is under with the fields of over laid upon it. It may be either of them.
+func overlay(under, over Fields) Fields {
+	if len(under) == 0 {
+		return over
+	}
+	maps.Copy(under, over)
+	return under
 }
 
 // groups is the field acl_groups: names separated by commas.

@@ -27,13 +27,13 @@ type attempt struct {
 }
 
 func (a *Authenticator) newAttempt(login Login, req Request) *attempt {
-	return &attempt{Login: login, req: req, fields: Fields{}, user: Fields{}, masterUser: Fields{}}
+	return &attempt{Login: login, req: req}
 }
 
 // value is the % variables of settings: %u is the owner, also while a master
 // passdb is asked.
 func (s *attempt) value(name string) (string, bool) {
-	if value, ok := nameValue(s.User)(name); ok {
+	if value, ok := nameVariable(s.User, name); ok {
 		return value, true
 	}
 	master := ""
@@ -73,18 +73,18 @@ func (s *attempt) value(name string) (string, bool) {
 		return master, true
 	}
 	if word, ok := strings.CutPrefix(name, "auth_"); ok {
-		return nameValue(s.Acting)(wordOf(word))
+		return nameVariable(s.Acting, wordOf(word))
 	}
 	for _, prefix := range [...]string{"orig_", "original_"} {
 		if word, ok := strings.CutPrefix(name, prefix); ok {
-			return nameValue(s.Original)(wordOf(word))
+			return nameVariable(s.Original, wordOf(word))
 		}
 	}
 	if word, ok := strings.CutPrefix(name, "login_"); ok {
 		if master == "" {
 			return "", wordOf(word) != ""
 		}
-		return nameValue(s.User)(wordOf(word))
+		return nameVariable(s.User, wordOf(word))
 	}
 	if field, ok := strings.CutPrefix(name, "passdb:"); ok {
 		field, otherwise, _ := strings.Cut(field, ":")

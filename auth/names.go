@@ -152,16 +152,19 @@ func dots(s string) bool { return s == "." || s == ".." }
 
 // nameValue is the variables of a name alone: %u %n %d and their words.
 func nameValue(name string) Value {
-	return func(variable string) (string, bool) {
-		local, domain, _ := strings.Cut(name, "@")
-		switch variable {
-		case "u", "user":
-			return name, true
-		case "n", "username":
-			return local, true
-		case "d", "domain":
-			return domain, true
-		}
-		return "", false
+	return func(variable string) (string, bool) { return nameVariable(name, variable) }
+}
+
+func nameVariable(name, variable string) (string, bool) {
+	switch variable {
+	case "u", "user":
+		return name, true
+	case "n", "username":
+		local, _, _ := strings.Cut(name, "@")
+		return local, true
+	case "d", "domain":
+		_, domain, _ := strings.Cut(name, "@")
+		return domain, true
 	}
+	return "", false
 }

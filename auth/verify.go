@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/binary"
 	"hash"
 	"runtime"
 	"strings"
@@ -45,7 +46,7 @@ func newHasher(workers int, config CacheConfig, secret []byte) *hasher {
 	}
 	return &hasher{
 		schemes: newSchemeTable(),
-		macs:    sync.Pool{New: func() any { return hmac.New(sha256.New, key) }},
+		macs:    sync.Pool{New: func() any { return &keyedHash{mac: hmac.New(sha256.New, key)} }},
 		slots:   make(chan struct{}, workers),
 		memory:  semaphore.NewWeighted(hashMemory),
 		cache:   newCache(config),
@@ -60,24 +61,29 @@ func (h *hasher) equal(a, b string) bool {
 	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
 }
 
+// keyedHash is one HMAC with room for what goes in and out.
+type keyedHash struct {
+	mac hash.Hash
+	buf [256]byte
+	out [sha256.Size]byte
+}
+
 // sum is a keyed hash of the words, which are kept apart by their lengths.
-func (h *hasher) sum(words ...string) (sum [32]byte) {
-	mac := h.macs.Get().(hash.Hash)
-	defer h.macs.Put(mac)
-	mac.Reset()
+func (h *hasher) sum(words ...string) [32]byte {
+	k := h.macs.Get().(*keyedHash)
+	defer h.macs.Put(k)
+	k.mac.Reset()
 	for _, s := range words {
-		var buf [256]byte
-		n := copy(buf[8:], s)
-		for i := range 8 {
-			buf[i] = byte(len(s) >> (8 * i))
-		}
-		mac.Write(buf[:8+n])
+		n := copy(k.buf[8:], s)
+		binary.LittleEndian.PutUint64(k.buf[:], uint64(len(s)))
+		k.mac.Write(k.buf[:8+n])
 		if n < len(s) {
-			mac.Write([]byte(s[n:]))
+			k.mac.Write([]byte(s[n:]))
 		}
 	}
-	mac.Sum(sum[:0])
-	return sum
+	clear(k.buf[:])
+	k.mac.Sum(k.out[:0])
+	return k.out
 }
 
 // attempt tells attempts with different passwords apart; of proofs, which do not

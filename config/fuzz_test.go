@@ -58,7 +58,7 @@ func FuzzParse(f *testing.F) {
 
 // FuzzExpand: an expanded value is bounded, and a template without % is itself.
 func FuzzExpand(f *testing.F) {
-	for _, s := range []string{"%u", "%%u", "%2.1Lu", "%-2.2i", "%{sha256;truncate=32:user}", "%{userdb:x:y}", "%04.16Nn", "%0.-2u"} {
+	for _, s := range []string{"%u", "%%u", "%2.1Lu", "%-2.2i", "%{sha256;truncate=32:user}", "%{userdb:x:y}", "%04.16Nn", "%0.-2u", "%{if;%u;*;a*;%{if;%n;~;^a;x\\;y;z};%d}"} {
 		f.Add(s, "alice@example.com")
 	}
 	f.Fuzz(func(t *testing.T, template, user string) {

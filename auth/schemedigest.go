@@ -15,7 +15,7 @@ import (
 	"strings"
 	"unicode/utf16"
 
-	"golang.org/x/crypto/md4"
+	"golang.org/x/crypto/md4" //lint:ignore SA1019 stored passwords of old systems are made with it
 )
 
 // digestSchemes is the rows of binary data.

@@ -151,8 +151,10 @@ type Mail struct {
 	Ballast              int      // bytes of each volume that are kept for when it is full
 	RewriteRate          int      // bytes a second
 	ExpungeKeep          time.Duration
-	CacheSize            int // bytes of memory
-	MaxOpenFiles         int // 0: by the limit of the process
+	CacheSize            int    // bytes of memory
+	MaxOpenFiles         int    // 0: by the limit of the process
+	Compress             string // no or zstd
+	CompressLevel        int
 	Home                 string
 	Plugins              []string
 	MaxUserIPConnections int // 0: no limit

@@ -19,6 +19,10 @@ func mailRows() []group {
 				to(func(s *Settings) any { return &s.Mail.CacheSize }),
 			imp("mail_max_open_files", Uint, "0", "Roost's own: how many files of mail stay open; beyond it accounts that nobody uses are closed. 0 is a quarter of what the process may open.").
 				to(func(s *Settings) any { return &s.Mail.MaxOpenFiles }),
+			imp("mail_compress", String, "no", "Roost's own: zstd compresses new messages where that makes them smaller. What is there already stays as it is; both are read whatever this says.").enum("no", "zstd").
+				to(func(s *Settings) any { return &s.Mail.Compress }),
+			imp("mail_compress_level", Uint, "3", "Roost's own: the level of mail_compress, 1 (fast) to 22.").
+				to(func(s *Settings) any { return &s.Mail.CompressLevel }),
 			imp("mail_home", String, "", "The home directory of users whose userdb entry has none.").
 				to(func(s *Settings) any { return &s.Mail.Home }).vars().user(),
 			imp("mail_plugins", List, "", "acl turns rights on, imap_acl the commands of RFC 4314. Dovecot's other plugins give a warning, mail_crypt is refused.").

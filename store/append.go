@@ -17,6 +17,8 @@ const maxAppend = 10_000
 // incoming is a message that has been read and is not in the log yet.
 type incoming struct {
 	body   *spool
+	size   int64  // before compression
+	coding uint64 // of body
 	flags  flagList
 	seen   bool
 	date   packedTime
@@ -133,6 +135,10 @@ func (s *Session) receiveOne(spooler *spooler, m *mailbox.NewMessage) (in incomi
 		return in, err
 	}
 	in.digest = digest.Append(nil)
+	in.size = in.body.size
+	if in.body, in.coding, err = spooler.compress(in.body); err != nil {
+		return in, err
+	}
 	var known bool
 	if in.email, known = parseEmailID(m.EmailID); !known {
 		in.email = newObjectID()
@@ -165,7 +171,7 @@ func (b *builder) deliver(m *box, messages []incoming, v view) (data imap.Append
 		in := &messages[i]
 		rec := &recMessage{
 			box: m.id, modseq: b.modseq(), date: in.date, saved: b.seconds(), email: in.email,
-			flags: in.flags, seen: in.seen, reader: reader, size: uint32(in.body.size), digest: in.digest,
+			flags: in.flags, seen: in.seen, reader: reader, size: uint32(in.size), coding: in.coding, digest: in.digest,
 		}
 		if rec.uid, err = b.uid(m); err != nil {
 			return imap.AppendData{}, err

@@ -33,6 +33,7 @@ func (r *recMessage) apply(s *state, at place) error {
 	if err := s.blobs.add(r.blob, at); err != nil {
 		return err
 	}
+	s.pack(at, r.size)
 	s.nextBlob = max(s.nextBlob, r.blob+1)
 	if err := s.ref(r.blob, r.size); err != nil {
 		return err
@@ -50,6 +51,7 @@ func (r *recMessage) apply(s *state, at place) error {
 }
 
 func (r *recBlob) apply(s *state, at place) error {
+	s.pack(at, r.size)
 	b := s.blobs.find(r.blob)
 	if b == nil || at.off/recordAlign > 1<<32-1 {
 		return nil // expunged meanwhile

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -339,6 +340,40 @@ func BenchmarkAppendWhileRewriting(b *testing.B) {
 			slices.Sort(took)
 			b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
 			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+		})
+	}
+}
+
+// BenchmarkAppendCompressed is APPEND of 16 users, and what 10 kB letters take on
+// disk, with and without compression.
+func BenchmarkAppendCompressed(b *testing.B) {
+	for _, level := range []int{0, 1, 3} {
+		b.Run(fmt.Sprint(level), func(b *testing.B) {
+			s := New(Options{Linger: -1, CompressLevel: level})
+			defer s.Close() //nolint:errcheck // only measured
+			dir := b.TempDir()
+			text := letter(1, 10<<10, false)
+			spread(b, 16, func(i int) func() error {
+				a := mustOpen(b, s, filepath.Join(dir, fmt.Sprint(i)), owner)
+				return func() error {
+					_, err := a.Append(context.Background(), "INBOX", mailbox.One(&mailbox.NewMessage{Size: int64(len(text)), Body: strings.NewReader(text)}))
+					return err
+				}
+			})
+			b.StopTimer()
+			logs, err := filepath.Glob(filepath.Join(dir, "*", "*."+kindLog))
+			if err != nil {
+				b.Fatal(err)
+			}
+			total := int64(0)
+			for _, name := range logs {
+				info, err := os.Stat(name)
+				if err != nil {
+					b.Fatal(err)
+				}
+				total += info.Size()
+			}
+			b.ReportMetric(float64(total)/float64(b.N), "disk-B/op")
 		})
 	}
 }

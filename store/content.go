@@ -8,6 +8,8 @@ import (
 	"io"
 	"io/fs"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
 	"github.com/roost-mail/roost/message"
@@ -24,6 +26,9 @@ type contents struct {
 	raw     []byte // the digest as it was read
 	email   objectID
 	digest  message.Digest
+	coding  uint64
+	size    uint32
+	decoder *zstd.Decoder // of compressed messages, once there was one
 }
 
 // content is a message in its segment. It is valid until the next is opened.
@@ -32,14 +37,21 @@ type content struct {
 	email  objectID
 	reader *segmentReader
 	off    int64 // where the body begins
-	size   int64
+	size   int64 // of the message
+	coding uint64
+	stored int64 // of the body, as it lies there
 	sum    uint32
-	mem    []byte // the body, once it was read and is small
+	mem    []byte // the message, once it was read and is small
+	files  *contents
+	plain  *inflated // the message, if it is compressed and large
 }
 
 func (c *contents) close() {
 	for _, r := range c.files {
 		r.file.Close() //nolint:errcheck // only read
+	}
+	if c.decoder != nil {
+		c.account.disk.codec.free(c.decoder)
 	}
 }
 
@@ -52,8 +64,8 @@ func (c *contents) begin(rows []seenRow) {
 	for i := 1; i < len(rows); i++ {
 		before, at := rows[i-1].at, rows[i].at
 		gap := at.off - before.off
-		if c.bodies {
-			gap -= int64(rows[i-1].size)
+		if size := int64(rows[i-1].size); c.bodies && gap > size {
+			gap -= size
 		}
 		if at.seg == before.seg && gap > 0 && gap < denseGap {
 			near++
@@ -126,7 +138,17 @@ func (c *contents) open(row *seenRow) (*content, error) {
 	if err := c.digest.Decode(c.raw); err != nil {
 		return nil, fmt.Errorf("%w: %w", errFormat, err)
 	}
-	return &content{digest: &c.digest, email: c.email, reader: r, off: row.at.off + frameLen + f.head, size: f.body, sum: f.bodySum}, nil
+	m := &content{
+		digest: &c.digest, email: c.email, reader: r, off: row.at.off + frameLen + f.head,
+		size: int64(c.size), coding: c.coding, stored: f.body, sum: f.bodySum, files: c,
+	}
+	switch {
+	case m.coding > codingZstd:
+		return nil, fmt.Errorf("%w: body of coding %d: it was written by a newer Roost", errFormat, m.coding)
+	case m.coding == codingPlain && m.stored != m.size, m.stored > m.size:
+		return nil, fmt.Errorf("%w: %d bytes, not %d", errDamaged, m.stored, m.size)
+	}
+	return m, nil
 }
 
 // record reads a head. The segment may have grown since it was opened.
@@ -153,12 +175,12 @@ func (c *contents) digestOf(kind recordType, head []byte) ([]byte, error) {
 	case typeMessage:
 		c.rec.flags.keywords = c.rec.flags.keywords[:0]
 		c.rec.decode(d)
-		c.email = c.rec.email
+		c.email, c.coding, c.size = c.rec.email, c.rec.coding, c.rec.size
 		return c.rec.digest, d.end()
 	case typeBlob:
 		var r recBlob
 		r.decode(d)
-		c.email = r.email
+		c.email, c.coding, c.size = r.email, r.coding, r.size
 		return r.digest, d.end()
 	}
 	return nil, fmt.Errorf("%w: type %d is no message", errFormat, kind)
@@ -237,7 +259,7 @@ func (c *content) section(s *imap.Section) (mailbox.SectionData, error) {
 		return mailbox.SectionData{}, err
 	}
 	data := mailbox.SectionData{Size: n, Body: io.NewSectionReader(body, from, n)}
-	if n == c.size && c.mem == nil {
+	if n == c.size && c.mem == nil && c.coding == codingPlain {
 		data.Body = &checkedReader{r: data.Body, left: n, want: c.sum}
 	}
 	return data, nil
@@ -293,19 +315,40 @@ const smallBody = 128 << 10
 // body is the whole message.
 func (c *content) body() (io.ReaderAt, error) {
 	if c.size > smallBody {
-		return io.NewSectionReader(c.reader.file, c.off, c.size), nil
+		return c.large()
 	}
 	if c.mem == nil {
-		mem, err := c.read(0, c.size) // nothing else is read of this message after it
+		mem, err := c.read(0, c.stored) // nothing else is read of this message after it
 		if err != nil {
 			return nil, err
 		}
 		if checksum(mem) != c.sum {
 			return nil, imap.Wrap(imap.CodeCorruption, "Message is damaged", errDamaged)
 		}
+		if c.coding == codingZstd {
+			if mem, err = c.files.inflate(mem, c.size); err != nil {
+				return nil, err
+			}
+		}
 		c.mem = mem
 	}
 	return message.Memory(c.mem), nil
+}
+
+// large is a message that is not read into memory.
+func (c *content) large() (io.ReaderAt, error) {
+	stored := io.NewSectionReader(c.reader.file, c.off, c.stored)
+	if c.coding == codingPlain {
+		return stored, nil
+	}
+	if c.plain == nil {
+		plain, err := c.files.inflated(stored, c.stored, c.size)
+		if err != nil {
+			return nil, err
+		}
+		c.plain = plain
+	}
+	return c.plain, nil
 }
 
 // checkedReader fails at the end if what was read does not have the checksum.
@@ -331,10 +374,29 @@ func (c *content) header(off, length int64) ([]byte, error) {
 	if off < 0 || length < 0 || off+length > c.size {
 		return nil, imap.Wrap(imap.CodeCorruption, "Message is damaged", errFormat)
 	}
+	if c.coding != codingPlain {
+		return c.unpacked(off, length)
+	}
 	if c.mem != nil {
 		return c.mem[off : off+length], nil
 	}
 	return c.read(off, length)
+}
+
+// unpacked is a part of a compressed message.
+func (c *content) unpacked(off, length int64) ([]byte, error) {
+	body, err := c.body()
+	if err != nil {
+		return nil, err
+	}
+	if c.mem != nil {
+		return c.mem[off : off+length], nil
+	}
+	b := make([]byte, length)
+	if n, err := body.ReadAt(b, off); int64(n) < length {
+		return nil, damagedStream(err)
+	}
+	return b, nil
 }
 
 // read is valid until the next is read.

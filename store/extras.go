@@ -16,6 +16,7 @@ const (
 const (
 	accountMetadata = 1 // as extraMetadata
 	extraKept       = 3 // expunged messages that can be brought back
+	extraPacks      = 4 // of segments with compressed messages: uint seq, uint bytes before, uint after
 )
 
 // extra is one of a list that is being written. What is empty is left out.
@@ -98,9 +99,10 @@ func (s *sums) decode(d *decoder) {
 
 // extras are those of the account, tags ascending.
 func (s *state) extras() []extra {
-	list := []extra{{tag: accountMetadata}, {tag: extraKept}}
+	list := []extra{{tag: accountMetadata}, {tag: extraKept}, {tag: extraPacks}}
 	s.metadata.encode(&list[0].content)
 	encodeKept(&list[1].content, s.kept)
+	s.encodePacks(&list[2].content)
 	return list
 }
 
@@ -110,6 +112,8 @@ func (s *state) takeExtra(tag uint64, d *decoder) {
 		s.kept = decodeKept(d)
 	case accountMetadata:
 		s.metadata = decodeMetadata(d)
+	case extraPacks:
+		s.decodePacks(d)
 	default:
 		d.fail()
 	}

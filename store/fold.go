@@ -241,6 +241,7 @@ func (a *account) liveSegments(s *snapshot, names map[uint32]fileName) []segment
 		if err == nil && i < covered && s.live[name.seq] == 0 {
 			delete(names, name.seq)
 			delete(a.st.live, name.seq)
+			delete(a.st.packs, name.seq)
 			continue
 		}
 		live = append(live, entry)

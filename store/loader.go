@@ -147,7 +147,7 @@ func (l *loader) applyTxn(t *scannedTxn, seg uint32, a *account) {
 	for _, r := range t.records {
 		a.tail.records++
 		a.tail.bytes += r.frame.size()
-		err := r.rec.apply(l.st, place{seg: seg, off: r.off})
+		err := r.rec.apply(l.st, place{seg: seg, off: r.off, body: r.frame.body})
 		if err != nil && !errors.Is(err, errGone) {
 			l.damaged("segment %d, offset %d: %v", seg, r.off, err)
 		}

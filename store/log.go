@@ -61,6 +61,9 @@ func (w *logWriter) append(entries []entry) error {
 	for i := range entries {
 		e := &entries[i]
 		e.at = place{seg: w.name.seq, off: w.end}
+		if e.body != nil {
+			e.at.body = e.body.size
+		}
 		if err := w.appendRecord(e.rec, e.body); err != nil {
 			return err
 		}

@@ -261,6 +261,7 @@ type disk struct {
 	failPoint func(string) error
 	pins      *pins
 	ballast   *ballast
+	codec     *codec
 
 	volume *syncVolume // nil: each file is synced on its own
 }

@@ -15,7 +15,7 @@ import (
 func openAccount(s *Store, user, dir string) (*account, error) {
 	a := &account{
 		store: s, user: user, log: s.options.Log,
-		disk: disk{fs: s.options.FS, dir: dir, failPoint: s.options.FailPoint, pins: &pins{}},
+		disk: disk{fs: s.options.FS, dir: dir, failPoint: s.options.FailPoint, pins: &pins{}, codec: s.codec},
 		segs: map[uint32]fileName{},
 	}
 	a.ctx, a.cancel = context.WithCancel(context.Background())

@@ -53,8 +53,9 @@ type record interface {
 
 // place is where a record lies.
 type place struct {
-	seg uint32
-	off int64
+	seg  uint32
+	off  int64
+	body int64 // bytes of its body, where a record is applied
 }
 
 // newRecord makes an empty record to decode into.

@@ -82,7 +82,7 @@ func (a *account) victims() []victim {
 	room := int64(rewriteMax)
 	for _, entry := range a.man.Segments[:a.man.covered()] {
 		name, err := parseFileName(entry.Name)
-		live := int64(a.st.live[name.seq])
+		live := a.st.storedLive(name.seq)
 		if err != nil || live > room {
 			continue
 		}

@@ -33,6 +33,8 @@ type state struct {
 
 	kept []keptGroup // in the order of their times, mostly
 
+	packs map[uint32]packed // by segment
+
 	live map[uint32]uint64 // bytes of messages in use, by segment
 
 	// load fetches a mailbox's table. It is set while the leader or open may need it.
@@ -50,7 +52,7 @@ type state struct {
 func newState() *state {
 	return &state{
 		boxes: map[uint32]*box{}, names: map[string]*box{}, subs: map[string]map[string]struct{}{},
-		live: map[uint32]uint64{}, nextBox: 1, nextBlob: 1,
+		live: map[uint32]uint64{}, packs: map[uint32]packed{}, nextBox: 1, nextBlob: 1,
 	}
 }
 

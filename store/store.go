@@ -41,6 +41,10 @@ type Options struct {
 	// ExpungeKeep is how long expunged messages can be brought back; 0 is not at all.
 	ExpungeKeep time.Duration
 
+	// CompressLevel is zstd's level, 1 to 22, for new messages; 0 leaves them as
+	// they come. Messages are read whatever it is.
+	CompressLevel int
+
 	// RewriteRate is how many bytes a second all accounts together rewrite to get
 	// the room of expunged messages back; 0 is defaultRewriteRate.
 	RewriteRate int64
@@ -87,6 +91,7 @@ const (
 // many goroutines.
 type Store struct {
 	options   Options
+	codec     *codec
 	ballasts  map[string]*ballast // by volume
 	rewriting throttle
 	syncer    syncer
@@ -144,7 +149,7 @@ func New(o Options) *Store {
 		o.limits = limits{segment: segmentMax, foldBytes: foldBytes, foldRecords: foldRecords, digests: digestMin}
 	}
 	s := &Store{
-		options: o, accounts: map[string]*slot{}, ballasts: map[string]*ballast{}, roomyFor: roomy,
+		options: o, codec: newCodec(o.CompressLevel), accounts: map[string]*slot{}, ballasts: map[string]*ballast{}, roomyFor: roomy,
 		memory: newLRU(o.CacheSize), files: newLRU(int64(o.MaxFiles)), opening: make(chan struct{}, maxOpening),
 		syncer: syncer{fs: o.FS, log: o.Log, now: o.Now, volumes: map[uint64]*syncVolume{}},
 	}

@@ -15,7 +15,7 @@ import (
 // inspect reads an account without opening it: nothing is sealed, locked or written.
 // It may be in use meanwhile; then the end of its log may look torn.
 func inspect(fsys FS, dir string) (*account, *loader, *manifest, error) {
-	d := disk{fs: fsys, dir: dir, pins: &pins{}}
+	d := disk{fs: fsys, dir: dir, pins: &pins{}, codec: newCodec(0)}
 	m, err := d.newestManifest()
 	if err != nil {
 		return nil, nil, nil, err
@@ -266,11 +266,24 @@ func (c *contents) verify(at place, size uint32) error {
 		return err
 	}
 	r := c.files[at.seg]
-	f := frame{head: m.off - at.off - frameLen, body: m.size, bodySum: m.sum}
+	f := frame{head: m.off - at.off - frameLen, body: m.stored, bodySum: m.sum}
 	if m.size != int64(size) {
 		return fmt.Errorf("%w: %d bytes, not %d", errDamaged, m.size, size)
 	}
-	return r.checkBody(at.off, f)
+	if err := r.checkBody(at.off, f); err != nil || m.coding == codingPlain {
+		return err
+	}
+	return m.copyTo(io.Discard)
+}
+
+// copyTo writes the message, as it came, to w.
+func (c *content) copyTo(w io.Writer) error {
+	body, err := c.body()
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(w, io.NewSectionReader(body, 0, c.size))
+	return err
 }
 
 // Dump writes the account in dir as text: the manifest, the mailboxes, and every
@@ -382,8 +395,7 @@ func Cat(dir, mailbox string, uid imap.UID, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(w, io.NewSectionReader(m.reader.file, m.off, m.size))
-	return err
+	return m.copyTo(w)
 }
 
 // Takeover lets any backend open the account of user in dir, which another left

@@ -16,6 +16,9 @@ func storeOptions(set *config.Settings, log *slog.Logger) store.Options {
 		CacheSize: int64(set.Mail.CacheSize), MaxFiles: set.Mail.MaxOpenFiles,
 		ExpungeKeep: set.Mail.ExpungeKeep,
 	}
+	if set.Mail.Compress == "zstd" {
+		o.CompressLevel = max(1, set.Mail.CompressLevel)
+	}
 	if o.MinFree == 0 {
 		o.MinFree = 1
 	}

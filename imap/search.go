@@ -46,6 +46,7 @@ const (
 	MaxSearchDepth = 50
 	MaxSearchKeys  = 2000
 	MaxSearchText  = 8 << 10
+	MaxBodyKeys    = 100 // of SearchBody and SearchText: each reads all bodies
 )
 
 // SearchKey is a node of a search program. Only the fields of its Op count.

@@ -13,7 +13,8 @@ import (
 // session knows is resolved here: sequence sets, `*`, and \Recent.
 type searchParser struct {
 	*session
-	keys int
+	keys   int
+	bodies int // keys among them that read bodies
 }
 
 // program reads keys to the end of the line; all of them have to be true. The
@@ -176,10 +177,10 @@ func (p *searchParser) withArgument(name string) (imap.SearchKey, error) {
 		return key, p.text(&key.Text)
 	case "BODY":
 		key.Op = imap.SearchBody
-		return key, p.text(&key.Text)
+		return key, p.bodyText(&key.Text)
 	case "TEXT":
 		key.Op = imap.SearchText
-		return key, p.text(&key.Text)
+		return key, p.bodyText(&key.Text)
 	case "EMAILID", "THREADID":
 		key.Op = imap.SearchEmailID
 		if name == "THREADID" {
@@ -226,6 +227,14 @@ func (p *searchParser) withArgument(name string) (imap.SearchKey, error) {
 		return key, p.dec.Err()
 	}
 	return key, imap.BadCommand("Unknown search key")
+}
+
+// bodyText is text for keys that read whole messages.
+func (p *searchParser) bodyText(s *string) error {
+	if p.bodies++; p.bodies > imap.MaxBodyKeys {
+		return imap.BadCommand("Too many keys that search bodies")
+	}
+	return p.text(s)
 }
 
 // text reads a space and a text, which has to be UTF-8 as the charsets are that

@@ -17,7 +17,7 @@ func (s *session) sort(ctx context.Context, cmd *command) error {
 	if err != nil {
 		return err
 	}
-	sorted, err := s.mbox.Sort(ctx, keys, s.toldOf(program))
+	sorted, err := s.mbox.Sort(ctx, keys, program)
 	if err == nil {
 		err = s.tellSorted(ctx, cmd, ret, sorted)
 	}
@@ -198,7 +198,8 @@ func (s *session) parseSortKey() (key imap.SortKey, err error) {
 	return key, nil
 }
 
-// parseCriteria reads what SORT and THREAD end with: a charset and search keys.
+// parseCriteria reads what SORT and THREAD end with: a charset and search keys. The
+// program finds no new messages, if there is room for that key.
 func (s *session) parseCriteria() (*imap.SearchKey, error) {
 	var charset string
 	if !s.dec.ExpectSP() || !s.dec.ExpectAString(&charset) || !s.dec.ExpectSP() {
@@ -212,6 +213,8 @@ func (s *session) parseCriteria() (*imap.SearchKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.dec.ExpectCRLF()
+	if s.dec.ExpectCRLF() && p.keys < imap.MaxSearchKeys { // which another backend would refuse
+		program = s.toldOf(program)
+	}
 	return program, s.dec.Err()
 }

@@ -25,7 +25,7 @@ func (s *session) thread(ctx context.Context, cmd *command) error {
 	if err != nil {
 		return err
 	}
-	list, err := s.mbox.Thread(ctx, alg, s.toldOf(program))
+	list, err := s.mbox.Thread(ctx, alg, program)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,16 @@ type sortItem struct {
 }
 
 // NewSorter sorts by the criteria that are named first before those after them.
-func NewSorter(by []imap.SortKey) *Sorter { return &Sorter{by: by} }
+// One that is named again says nothing more.
+func NewSorter(by []imap.SortKey) *Sorter {
+	s := new(Sorter)
+	for _, k := range by {
+		if !slices.ContainsFunc(s.by, func(old imap.SortKey) bool { return old.Field == k.Field }) {
+			s.by = append(s.by, k)
+		}
+	}
+	return s
+}
 
 // NeedsKeys says whether Add has to be given keys: some criteria do without.
 func (s *Sorter) NeedsKeys() bool {

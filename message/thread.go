@@ -16,8 +16,16 @@ type Threader struct {
 	nodes    []threadNode
 	byID     map[messageID]int32
 	links    linkCut
+	messages int
 	subjects []byte // of all nodes
 }
+
+// Of messages that are only named, so many are kept apart. With more, it is mail
+// that was made to fill our memory, and further names are passed over.
+const (
+	maxDummies  = 1 << 20
+	dummiesEach = 4 // for each message more
+)
 
 // threadNode is a message, or a dummy for one that is only known from references.
 type threadNode struct {
@@ -53,6 +61,7 @@ func (t *Threader) Add(uid imap.UID, arrival int64, k *Keys) {
 }
 
 func (t *Threader) fill(i int32, uid imap.UID, arrival int64, k *Keys) {
+	t.messages++
 	n := &t.nodes[i]
 	n.uid, n.arrival, n.sent, n.reply = uid, arrival, k.sent(arrival), k.Reply
 	if t.alg != imap.ThreadRefs {
@@ -95,6 +104,9 @@ func (t *Threader) linkAll(references []messageID) int32 {
 	last := noNode
 	for _, id := range references {
 		i := t.named(id, last)
+		if i == noNode {
+			continue
+		}
 		if last != noNode {
 			t.nodes[last].next = i
 			if t.nodes[i].parent == noNode {
@@ -106,8 +118,9 @@ func (t *Threader) linkAll(references []messageID) int32 {
 	return last
 }
 
-// named finds the node of an ID. Most References repeat those of the message
-// before, so that it is mostly known what comes after last.
+// named finds the node of an ID, or noNode if it is one dummy too many. Most
+// References repeat those of the message before, so that it is mostly known what
+// comes after last.
 func (t *Threader) named(id messageID, last int32) int32 {
 	if last != noNode {
 		if guess := t.nodes[last].next; guess != noNode && t.nodes[guess].id == id {
@@ -116,6 +129,9 @@ func (t *Threader) named(id messageID, last int32) int32 {
 	}
 	if i, known := t.byID[id]; known {
 		return i
+	}
+	if len(t.nodes) > maxDummies+dummiesEach*t.messages {
+		return noNode
 	}
 	return t.node(id)
 }

@@ -400,3 +400,23 @@ func BenchmarkThread100k(b *testing.B) {
 		}
 	}
 }
+
+// TestDummiesAreBounded: what names messages that nobody has fills no memory.
+func TestDummiesAreBounded(t *testing.T) {
+	threader := NewThreader(imap.ThreadReferences)
+	k := &Keys{References: make([]messageID, MaxReferences)}
+	next := messageID(1)
+	for uid := range imap.UID(200) {
+		for i := range k.References {
+			k.References[i] = next
+			next++
+		}
+		threader.Add(uid+1, 0, k)
+	}
+	if n := len(threader.nodes); n > maxDummies+2*dummiesEach*200 {
+		t.Errorf("there are %d nodes", n)
+	}
+	if got := threader.Threads(); len(got) != 200 {
+		t.Errorf("%d messages are in threads", len(got))
+	}
+}

@@ -39,7 +39,7 @@ func (s *searcher) close() {
 
 // find calls found for each message that matches, which is s.row then, and
 // returns the highest of their modification sequences if the program asks for
-// such. With digests, found may call digest.
+// such. With digests, found may call sortKeys.
 func (s *searcher) find(program *imap.SearchKey, digests bool, found func() error) (highest imap.ModSeq, err error) {
 	root := compile(program)
 	s.cursor.bodies, s.contents.bodies = digests || root.cost > costRow, root.cost == costBody

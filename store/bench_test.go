@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -206,7 +207,7 @@ func BenchmarkSearch(b *testing.B) {
 }
 
 // BenchmarkSort100k and BenchmarkThread100k are of 100,000 messages whose digests
-// are in the digest file, and in the log alone.
+// are in the digest file, in the log alone, and of an account that is opened first.
 func BenchmarkSort100k(b *testing.B) {
 	benchmarkOrder(b, func(m mailbox.Mailbox) map[string]func() error {
 		sort := func(keys ...imap.SortKey) func() error {
@@ -242,7 +243,8 @@ func BenchmarkThread100k(b *testing.B) {
 const benchOrdered = 100_000
 
 func benchmarkOrder(b *testing.B, commands func(mailbox.Mailbox) map[string]func() error) {
-	_, a := filled(b, b.TempDir(), benchOrdered)
+	dir := b.TempDir()
+	s, a := filled(b, dir, benchOrdered)
 	a.background.Wait()
 	if err := a.fold(context.Background()); err != nil {
 		b.Fatal(err)
@@ -268,6 +270,33 @@ func benchmarkOrder(b *testing.B, commands func(mailbox.Mailbox) map[string]func
 		m.Close() //nolint:errcheck // never fails
 	}
 	a.digests = kept
+	if err := errors.Join(a.Close(), s.Close()); err != nil {
+		b.Fatal(err)
+	}
+	for name := range commands(nil) {
+		b.Run("Opened/"+name, func(b *testing.B) {
+			for b.Loop() {
+				if err := openedFor(dir, name, commands); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// openedFor runs one command in an account that nobody has open.
+func openedFor(dir, name string, commands func(mailbox.Mailbox) map[string]func() error) error {
+	s := New(Options{Linger: -1})
+	account, err := s.Open(context.Background(), "alice", dir)
+	if err != nil {
+		return err
+	}
+	a := account.As(owner)
+	m, err := a.Open(context.Background(), "INBOX", true)
+	if err == nil {
+		err = errors.Join(commands(m)[name](), m.Close())
+	}
+	return errors.Join(err, a.Close(), account.Close(), s.Close())
 }
 
 // BenchmarkStore is a flag change of one message.

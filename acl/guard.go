@@ -15,6 +15,7 @@ type Home interface {
 	mailbox.Account
 	mailbox.EntryKeeper
 	mailbox.Metadata
+	mailbox.Quota
 }
 
 // Options say how rights are judged and granted on this server.
@@ -298,4 +299,5 @@ var (
 	_ mailbox.ACL     = (*Guard)(nil)
 
 	_ mailbox.Metadata = (*Guard)(nil)
+	_ mailbox.Quota    = (*Guard)(nil)
 )

@@ -34,6 +34,9 @@ func (p *parser) build(eff *section) *Settings {
 	s.Namespaces = p.namespaces(s, eff)
 	s.Director.Enabled = len(s.Director.MailServers) > 0
 	s.finishACL()
+	if err := s.finishQuota(); err != nil {
+		p.errorf(s.Where("plugin/quota"), "plugin/%v", err)
+	}
 	p.check(s)
 	return s
 }

@@ -26,6 +26,7 @@ type Settings struct {
 	Director   Director
 	Namespaces []Namespace // at least one, and one with Inbox; without the disabled ones
 	ACL        ACL
+	Quota      *Quota            // nil: none
 	Plugin     map[string]string // all of plugin { }, as written
 
 	disabled []Namespace // those that a userdb field may bring back
@@ -251,6 +252,26 @@ type ACL struct {
 	SharedDict        Dict
 	IgnoreNamespaces  []string // patterns with * and ?, for namespace prefixes
 	DefaultsFromInbox bool
+}
+
+// Quota says what a user's mail may take. Limits are 0 where there are none.
+type Quota struct {
+	Name        string
+	Storage     uint64 // bytes
+	Messages    uint64
+	Grace       uint64 // bytes
+	MaxMailSize uint64 // bytes
+	Exceeded    string
+	NoEnforcing bool
+	Hidden      bool
+	Rules       []QuotaRule
+}
+
+// QuotaRule holds for a mailbox, or for those that match a pattern.
+type QuotaRule struct {
+	Mailbox           string
+	Ignore            bool
+	Storage, Messages uint64
 }
 
 // Dict is where shared keys and values are kept. The zero Dict is none.

@@ -1,7 +1,7 @@
 package config
 
 const (
-	whyQuota  = "there are no quotas in this version: no limit is kept"
+	whyQuota  = "there is one quota root, without warnings or scripts"
 	whyFTS    = "there is no full-text index in this version: SEARCH reads the messages"
 	whyPlugin = "the plugin it belongs to is not part of Roost"
 	whyCrypt  = "mail would be kept unencrypted"
@@ -28,6 +28,12 @@ func pluginRows() []group {
 			acc("acl_dict_index", Bool, "no", "Use the reverse index of shares.", "the sharing index is of Roost's own"),
 		}},
 		{"plugin", "plugin { }: other plugins", []Row{
+			imp("quota", String, "", "A quota root: DRIVER[:NAME[:ARGS]]. Whatever the driver, the mail is counted. Of the arguments noenforcing and hidden are known.").user(),
+			imp("quota_rule", String, "", "What mail may take: MAILBOX:LIMITS, as in *:storage=1G:messages=1000 or Trash:storage=+10%%; also quota_rule2, 3 and so on. A mailbox with ignore does not count.").
+				series().user(),
+			imp("quota_grace", String, "10%%", "How far the last message may go beyond the limit: bytes, or a part of it.").user(),
+			imp("quota_max_mail_size", Size, "0", "How large a message may be; 0: mail_max_size alone counts.").user(),
+			imp("quota_exceeded_message", String, "Quota exceeded (mailbox for user is full)", "What a client is told that has no room.").user(),
 			acc("quota*", String, "", "Quota roots, rules, warnings.", whyQuota),
 			acc("fts*", String, "", "Full-text search.", whyFTS),
 			acc("sieve*", String, "", "Sieve.", whySieve),
@@ -74,8 +80,8 @@ func pluginRows() []group {
 // mailPlugins are the words of mail_plugins that are known; with a reason if
 // Roost does not do what the plugin does.
 var mailPlugins = map[string]string{
-	"acl": "", "imap_acl": "",
-	"quota": whyQuota, "imap_quota": whyQuota, "trash": whyQuota, "quota_clone": whyQuota,
+	"acl": "", "imap_acl": "", "quota": "", "imap_quota": "",
+	"trash": whyQuota, "quota_clone": whyQuota,
 	"fts": whyFTS, "fts_lucene": whyFTS, "fts_solr": whyFTS, "fts_squat": whyFTS, "fts_xapian": whyFTS, "fts_flatcurve": whyFTS, "fts_elastic": whyFTS,
 	"sieve": whySieve, "imap_sieve": whySieve, "imap_filter_sieve": whySieve,
 	"zlib": "the store decides for itself about compression", "imap_zlib": whyPlugin,

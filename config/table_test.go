@@ -9,6 +9,8 @@ import (
 // special are implemented settings that go to no field of their own.
 var special = map[string]bool{
 	"plugin/acl": true, "plugin/acl_anyone": true, "plugin/acl_ignore_namespace": true, // derived by finishACL
+	"plugin/quota": true, "plugin/quota_rule": true, "plugin/quota_grace": true, // derived by finishQuota
+	"plugin/quota_max_mail_size": true, "plugin/quota_exceeded_message": true,
 	"/imapc_sasl_mechanisms": true, "/mail_shared_explicit_inbox": true, // one value only
 }
 

@@ -27,6 +27,9 @@ func (s *Settings) ForUser(fields map[string]string) (*Settings, []Warning, erro
 	}
 	if u.ownPlugin || u.plugins {
 		u.finishACL()
+		if err := u.finishQuota(); err != nil {
+			return nil, u.warnings, err
+		}
 	}
 	if u.ownNamespaces {
 		if err := u.checkNamespaces(); err != nil {

@@ -51,7 +51,7 @@ func TestForUserWarnings(t *testing.T) {
 	s := mustLoad(t, "testdata/rig/plain-be1.conf")
 	for _, c := range []struct{ key, value, want string }{
 		{"acl_gruops", "team", "acl_gruops: read and not used: there is no such setting (did you mean acl_groups?)"},
-		{"quota_rule", "*:storage=1G", "no limit is kept"},
+		{"quota_warning", "storage=95%% x", "without warnings"},
 		{"protocols", "imap", "it cannot be set for one user"},
 		{"namespace/nobody/disabled", "yes", "there is no such namespace"},
 		{"namespace/shared/perfix", "x", "(did you mean prefix?)"},

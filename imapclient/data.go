@@ -263,6 +263,57 @@ func (c *Conn) metadata(h *Handler) bool {
 	return err == nil
 }
 
+// maxQuotaRoots bounds the roots of one mailbox.
+const maxQuotaRoots = 100
+
+func (c *Conn) quotaRoot(h *Handler) bool {
+	var name string
+	var roots []string
+	if !c.dec.ExpectSP() || !c.dec.ExpectMailbox(&name) {
+		return false
+	}
+	for c.dec.SP() {
+		var root string
+		if !c.dec.AString(&root) {
+			break // a space at the end
+		}
+		if len(roots) < maxQuotaRoots {
+			roots = append(roots, root)
+		}
+	}
+	if h.QuotaRoot != nil && c.dec.Err() == nil {
+		h.QuotaRoot(roots)
+	}
+	return c.dec.Err() == nil
+}
+
+// quota reads a QUOTA response. STORAGE is in units of 1024 bytes.
+func (c *Conn) quota(h *Handler) bool {
+	d := c.dec
+	var q imap.Quota
+	if !d.ExpectSP() || !d.ExpectAString(&q.Root) || !d.ExpectSP() {
+		return false
+	}
+	err := d.List(func() error {
+		var name string
+		var r imap.QuotaResource
+		if !d.ExpectAtom(&name) || !d.ExpectSP() || !d.ExpectNumber64(&r.Usage) || !d.ExpectSP() || !d.ExpectNumber64(&r.Limit) {
+			return d.Err()
+		}
+		switch strings.ToUpper(name) {
+		case "STORAGE":
+			q.Storage = imap.QuotaResource{Usage: min(r.Usage, 1<<53) * 1024, Limit: min(r.Limit, 1<<53) * 1024}
+		case "MESSAGE":
+			q.Messages = r
+		}
+		return nil
+	})
+	if err == nil && h.Quota != nil {
+		h.Quota(&q)
+	}
+	return err == nil
+}
+
 func (c *Conn) acl(h *Handler) bool {
 	d := c.dec
 	var name string

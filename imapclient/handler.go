@@ -28,6 +28,8 @@ type Handler struct {
 	MyRights      func(imap.Rights)
 	ListRights    func(imap.GrantableRights)
 	Metadata      func(*MetadataData) // with values
+	QuotaRoot     func(roots []string)
+	Quota         func(*imap.Quota)
 
 	// Section is called for each section of a FETCH response as it comes, with
 	// what has come of the message before. The body is read from the
@@ -66,6 +68,8 @@ func (h *Handler) or(base *Handler) *Handler {
 	pick(&out.MyRights, base.MyRights)
 	pick(&out.ListRights, base.ListRights)
 	pick(&out.Metadata, base.Metadata)
+	pick(&out.QuotaRoot, base.QuotaRoot)
+	pick(&out.Quota, base.Quota)
 	if out.Section == nil {
 		out.Section = base.Section
 	}

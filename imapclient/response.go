@@ -189,6 +189,10 @@ func (c *Conn) named(name string) error {
 		ok = c.listRights(h)
 	case "METADATA":
 		ok = c.metadata(h)
+	case "QUOTAROOT":
+		ok = c.quotaRoot(h)
+	case "QUOTA":
+		ok = c.quota(h)
 	default:
 		c.drop()
 		return nil

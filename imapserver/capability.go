@@ -60,6 +60,9 @@ func capabilityRows() []capabilityRow {
 		{"SPECIAL-USE", "RFC 6154", loggedIn, nil},
 		{"CREATE-SPECIAL-USE", "RFC 6154", loggedIn, nil},
 		{"METADATA", "RFC 5464", loggedIn, nil},
+		{"QUOTA", "RFC 9208", loggedIn, nil},
+		{"QUOTA=RES-STORAGE", "RFC 9208 section 5.1", loggedIn, nil},
+		{"QUOTA=RES-MESSAGE", "RFC 9208 section 5.2", loggedIn, nil},
 		{"ACL", "RFC 4314", loggedIn, nil},
 		{"RIGHTS=texk", "RFC 4314 section 2.2", loggedIn, nil},
 	}

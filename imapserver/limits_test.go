@@ -49,7 +49,7 @@ func TestArguments(t *testing.T) {
 // takesEmptyName: an empty string is a name like others, of no mailbox.
 func takesEmptyName(command string) bool {
 	name, rest, _ := strings.Cut(command, " ")
-	return rest == `""` && slices.Contains([]string{"SELECT", "EXAMINE", "CREATE", "DELETE", "SUBSCRIBE", "UNSUBSCRIBE", "GETACL", "MYRIGHTS"}, name)
+	return rest == `""` && slices.Contains([]string{"SELECT", "EXAMINE", "CREATE", "DELETE", "SUBSCRIBE", "UNSUBSCRIBE", "GETACL", "MYRIGHTS", "GETQUOTA", "GETQUOTAROOT"}, name)
 }
 
 // TestLimits: what a client can make a session hold has an end, and the answer

@@ -75,7 +75,8 @@ func (ts *testServer) Login(_ context.Context, _ *Client, cred Credentials) (*Lo
 func newTestAccount(home mailbox.Account, acls *testACLs, acting string) *testAccount {
 	metadata, _ := home.(mailbox.Metadata)
 	observer, _ := home.(mailbox.Observer)
-	return &testAccount{Account: home, Metadata: metadata, Observer: observer, acls: acls, acting: acting}
+	quota, _ := home.(mailbox.Quota)
+	return &testAccount{Account: home, Metadata: metadata, Observer: observer, Quota: quota, acls: acls, acting: acting}
 }
 
 // testAccount adds what a home in memory does not have: rights that can be
@@ -84,6 +85,7 @@ type testAccount struct {
 	mailbox.Account
 	mailbox.Metadata
 	mailbox.Observer
+	mailbox.Quota
 	acls   *testACLs
 	acting string
 }

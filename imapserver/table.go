@@ -71,6 +71,11 @@ func commandRows() map[string]*row {
 		{"LISTRIGHTS", loggedIn, 0, "Listrights completed.", (*session).listRights},
 		{"MYRIGHTS", loggedIn, 0, "Myrights completed.", (*session).myRights},
 
+		// RFC 9208 section 4.1.
+		{"GETQUOTA", loggedIn, 0, "Getquota completed.", (*session).getQuota},
+		{"GETQUOTAROOT", loggedIn, 0, "Getquotaroot completed.", (*session).getQuotaRoot},
+		{"SETQUOTA", loggedIn, 0, "Setquota completed.", (*session).setQuota},
+
 		// RFC 5464 section 4.
 		{"GETMETADATA", loggedIn, 0, "Getmetadata completed.", (*session).getMetadata},
 		{"SETMETADATA", loggedIn, 0, "Setmetadata completed.", (*session).setMetadata},

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/roost-mail/roost/mailbox"
 )
 
 // TestTranscripts plays the files of testdata. A line is one of:
@@ -49,6 +51,11 @@ var options = map[string]func(*Config){
 	"no-id":              func(c *Config) { c.IDFields = map[string]string{} },
 }
 
+// quotas are what a transcript can ask of its server's mail.
+var quotas = map[string]*mailbox.QuotaPolicy{
+	"quota": {Root: "User quota", Storage: 4096, Messages: 3},
+}
+
 type transcript struct {
 	t     *testing.T
 	where string
@@ -63,9 +70,14 @@ func playTranscript(t *testing.T, file string) {
 	}
 	p := &transcript{t: t, conns: map[string]*testConn{}}
 	var adjust []func(*Config)
+	var quota *mailbox.QuotaPolicy
 	for i, line := range strings.Split(string(text), "\n") {
 		p.where = fmt.Sprintf("%s:%d", file, i+1)
 		if name, ok := strings.CutPrefix(line, "! "); ok {
+			if p := quotas[name]; p != nil {
+				quota = p
+				continue
+			}
 			if options[name] == nil {
 				t.Fatalf("%s: unknown option %q", p.where, name)
 			}
@@ -82,6 +94,7 @@ func playTranscript(t *testing.T, file string) {
 					f(c)
 				}
 			})
+			p.ts.mail.SetQuota(quota)
 		}
 		p.play(line)
 	}

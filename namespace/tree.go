@@ -96,6 +96,7 @@ type Tree struct {
 	selected mailbox.Account                // of the mailbox that is open, if any
 	listed   map[string][]mailbox.ListEntry // what vague owners answered last
 	observed []observed
+	roots    map[string]quotaRoot // of other owners, by the names the session knows
 }
 
 // openOwner is another owner's Account.
@@ -117,7 +118,7 @@ func New(cfg Config) *Tree {
 	if cfg.StatusTimeout == 0 {
 		cfg.StatusTimeout = 5 * time.Second
 	}
-	return &Tree{cfg: cfg, listed: map[string][]mailbox.ListEntry{}}
+	return &Tree{cfg: cfg, listed: map[string][]mailbox.ListEntry{}, roots: map[string]quotaRoot{}}
 }
 
 // place is where a name leads.
@@ -356,4 +357,5 @@ var (
 	_ mailbox.ACL        = (*Tree)(nil)
 	_ mailbox.Namespaces = (*Tree)(nil)
 	_ mailbox.Metadata   = (*Tree)(nil)
+	_ mailbox.Quota      = (*Tree)(nil)
 )

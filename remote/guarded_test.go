@@ -44,7 +44,9 @@ func guardedFixture(account func(acting string) mailbox.Account) mailboxtest.Fix
 func newGuardedBackend(t *testing.T) mailboxtest.Fixture {
 	b := newBackend(t)
 	b.guarded = true
-	return guardedFixture(func(acting string) mailbox.Account { return b.account(acting) })
+	f := guardedFixture(func(acting string) mailbox.Account { return b.account(acting) })
+	f.SetQuota = b.mail.SetQuota
+	return f
 }
 
 // Rights cross the connection: what a guard says here it says there.

@@ -74,6 +74,7 @@ var (
 	_ mailbox.ACL     = (*Account)(nil)
 
 	_ mailbox.Metadata = (*Account)(nil)
+	_ mailbox.Quota    = (*Account)(nil)
 
 	_ mailbox.Mailbox = (*box)(nil)
 )

@@ -20,6 +20,7 @@ type Home interface {
 	mailbox.EntryKeeper
 	mailbox.ShareLog
 	mailbox.Metadata
+	mailbox.Quota
 }
 
 // PublisherConfig says where to and how.

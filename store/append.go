@@ -41,7 +41,7 @@ func (s *Session) Append(ctx context.Context, name string, next mailbox.NextMess
 	// anything is locked.
 	spooler := newSpooler(&s.disk)
 	defer spooler.close() //nolint:errcheck // a nameless file
-	messages, err := s.receive(ctx, spooler, next)
+	messages, err := s.receive(ctx, spooler, to, next)
 	if err != nil || len(messages) == 0 {
 		return imap.AppendData{}, err
 	}
@@ -64,7 +64,7 @@ func (s *Session) Append(ctx context.Context, name string, next mailbox.NextMess
 }
 
 // receive takes in all messages of an APPEND.
-func (s *Session) receive(ctx context.Context, spooler *spooler, next mailbox.NextMessage) ([]incoming, error) {
+func (s *Session) receive(ctx context.Context, spooler *spooler, to *box, next mailbox.NextMessage) ([]incoming, error) {
 	var messages []incoming
 	for {
 		m, err := next()
@@ -78,6 +78,9 @@ func (s *Session) receive(ctx context.Context, spooler *spooler, next mailbox.Ne
 			return nil, imap.Errorf(imap.CodeLimit, "Too many messages in one command")
 		}
 		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if err := s.quotaRoom(to, messages, m.Size); err != nil {
 			return nil, err
 		}
 		if err := s.roomFor(m.Size); err != nil {
@@ -160,6 +163,13 @@ func (b *builder) deliver(m *box, messages []incoming, v view) (data imap.Append
 		keywords = append(keywords, messages[i].flags.keywords...)
 	}
 	if err := m.flags.room(keywords); err != nil {
+		return imap.AppendData{}, err
+	}
+	sizes := make([]uint64, len(messages))
+	for i := range messages {
+		sizes[i] = uint64(messages[i].body.size)
+	}
+	if err := b.admit(v, m.name, sizes); err != nil {
 		return imap.AppendData{}, err
 	}
 	reader := ""

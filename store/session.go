@@ -18,6 +18,9 @@ type View struct {
 	// PrivateSeen gives an acting user who is not the owner a \Seen of their
 	// own on every message.
 	PrivateSeen bool
+
+	// Quota bounds the account's mail, whoever brings it; nil does not.
+	Quota *mailbox.QuotaPolicy
 }
 
 // view is a View in the terms of one account.
@@ -25,6 +28,7 @@ type view struct {
 	acting  string
 	owner   bool // \Recent is for the owner's sessions
 	private bool // acting's own \Seen counts
+	quota   *mailbox.QuotaPolicy
 }
 
 // Session is an Account as one acting user sees it.
@@ -40,6 +44,7 @@ var (
 	_ mailbox.EntryKeeper = (*Session)(nil)
 	_ mailbox.ShareLog    = (*Session)(nil)
 	_ mailbox.Metadata    = (*Session)(nil)
+	_ mailbox.Quota       = (*Session)(nil)
 )
 
 // As is the mail as v sees it. The Session holds a reference to the account of
@@ -51,7 +56,7 @@ func (a *Account) As(v View) *Session {
 	a.store.mu.Unlock()
 	return &Session{
 		account: a.account,
-		view:    view{acting: v.Acting, owner: owner, private: v.PrivateSeen && !owner},
+		view:    view{acting: v.Acting, owner: owner, private: v.PrivateSeen && !owner, quota: v.Quota},
 		release: sync.OnceFunc(func() { a.store.leave(a.slot, a.disk.dir) }),
 	}
 }

@@ -29,7 +29,9 @@ func fixture(t *testing.T, o Options) mailboxtest.Fixture {
 		}
 		checkDir(t, dir)
 	})
+	var quota *mailbox.QuotaPolicy
 	session := func(v View) mailbox.Account {
+		v.Quota = quota
 		a, err := s.Open(context.Background(), "alice", dir)
 		if err != nil {
 			t.Fatal(err)
@@ -40,6 +42,8 @@ func fixture(t *testing.T, o Options) mailboxtest.Fixture {
 	return mailboxtest.Fixture{
 		Owner:  func() mailbox.Account { return session(View{Acting: "alice"}) },
 		Reader: func(name string) mailbox.Account { return session(View{Acting: name, PrivateSeen: true}) },
+
+		SetQuota: func(p *mailbox.QuotaPolicy) { quota = p },
 	}
 }
 

@@ -71,6 +71,9 @@ func (h *handle) transfer(ctx context.Context, uids imap.UIDSet, dest string, mo
 		if err := to.flags.room(h.box.keywordsOf(rows)); err != nil {
 			return err
 		}
+		if err := b.admitCopies(h, to, rows, move); err != nil {
+			return err
+		}
 		data, err = b.copyRows(h.box, rows, to.id, func() (uint32, error) { return b.uid(to) })
 		if err != nil {
 			return err

@@ -31,6 +31,8 @@ func TestGuardedStore(t *testing.T) {
 			Owner:  func() mailbox.Account { return g.open(t, g.owner) },
 			Reader: func(name string) mailbox.Account { return g.open(t, name) },
 			Grant:  func(t *testing.T, name, reader string) { grantAll(t, g.open(t, g.owner), name, reader) },
+
+			SetQuota: func(p *mailbox.QuotaPolicy) { g.quota = p },
 			Skip: map[string]string{
 				"Private/SubscriptionsAreOnesOwn": "a guard keeps no subscriptions of readers: their own tree does",
 			},
@@ -43,6 +45,7 @@ type guardedHome struct {
 	owner     string
 	account   *store.Account
 	publisher *share.Publisher
+	quota     *mailbox.QuotaPolicy
 }
 
 func newGuardedHome(t *testing.T) *guardedHome {
@@ -78,7 +81,7 @@ func newGuardedHome(t *testing.T) *guardedHome {
 
 func (g *guardedHome) open(t *testing.T, acting string) *acl.Guard {
 	t.Helper()
-	home := share.NewPublishing(g.publisher, g.owner, g.account.As(store.View{Acting: acting, PrivateSeen: acting != g.owner}))
+	home := share.NewPublishing(g.publisher, g.owner, g.account.As(store.View{Acting: acting, PrivateSeen: acting != g.owner, Quota: g.quota}))
 	return acl.NewGuard(home, acl.Identity{Owner: g.owner, Acting: acting}, acl.Options{})
 }
 

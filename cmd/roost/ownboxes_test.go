@@ -83,3 +83,59 @@ OK List completed.`
 		t.Errorf("a reader gets %s", got)
 	}
 }
+
+// A quota is the owner's, whoever brings the mail and from wherever.
+func TestQuotaThroughTheCluster(t *testing.T) {
+	r := startRig(t, "rig")
+	r.configure(t, "be1", `
+mail_plugins = $mail_plugins quota
+plugin {
+  quota = count:User quota
+  quota_rule = *:storage=10k:messages=3
+  quota_rule2 = Trash:messages=+1
+  quota_grace = 0
+  quota_max_mail_size = 8k
+}
+`)
+	long := `<<"` + strings.Repeat("x", 6000) + `"`
+	for _, row := range []struct{ user, command, want string }{
+		{"someone1", "CREATE Work", ""},
+		{"someone1", "CREATE Trash", ""},
+		{"someone1", "SETACL Work someone2 lrswite", ""},
+		{"someone1", "SETACL Trash someone2 li", ""},
+		{"someone2", "APPEND INBOX " + long, ""},
+		{"someone2", "APPEND shared/someone1/Work " + long, "OK [APPENDUID"},
+		{"someone2", "APPEND shared/someone1/Work " + long, "NO [OVERQUOTA]"},
+		{"someone2", "APPEND shared/someone1/Trash " + long, "NO [OVERQUOTA]"},
+		{"someone1", "APPEND INBOX " + long, "NO [OVERQUOTA] Quota exceeded (mailbox for user is full)"},
+		{"someone1", `APPEND INBOX <<"` + strings.Repeat("x", 9000) + `"`, "NO [TOOBIG]"},
+		{"someone2", "SELECT INBOX|COPY 1 shared/someone1/Work", "NO [OVERQUOTA]"},
+		{"someone2", "SELECT INBOX|MOVE 1 shared/someone1/Work", "NO [OVERQUOTA]"},
+		{"someone2", "SELECT shared/someone1/Work|COPY 1 shared/someone1/Work", "NO [OVERQUOTA]"},
+		{"someone2", "STATUS INBOX (MESSAGES)", "* STATUS INBOX (MESSAGES 1)"},
+		{"someone1", "GETQUOTAROOT Work", "* QUOTAROOT Work \"User quota\"\n* QUOTA \"User quota\" (STORAGE 6 10 MESSAGE 1 3)\n"},
+		{"someone1", `GETQUOTA "User quota"`, "* QUOTA \"User quota\" (STORAGE 6 10 MESSAGE 1 3)\n"},
+		{"someone2", `GETQUOTA "User quota"`, "NO [NONEXISTENT]"},
+		{"someone2", "GETQUOTAROOT INBOX", "* QUOTAROOT INBOX\nOK"},
+		{"someone2", "GETQUOTAROOT shared/someone1/Trash", "NO [NOPERM]"},
+		{"someone2", "GETQUOTAROOT shared/someone1/INBOX", "NO [NONEXISTENT]"},
+		{"someone2", "SETQUOTA x (STORAGE 5)", "NO [NOPERM]"},
+		{"someone2", `STATUS shared/someone1/Work (DELETED DELETED-STORAGE)`, "* STATUS shared/someone1/Work (DELETED 0 DELETED-STORAGE 0)"},
+	} {
+		if got := r.answerTo(t, row.user, strings.Split(row.command, "|")...); !strings.HasPrefix(got, row.want) {
+			t.Errorf("%s: %.60s: %s\nwant %s", row.user, row.command, got, row.want)
+		}
+	}
+	// The root's name leads back to the owner in the session that was told it.
+	got := r.answerTo(t, "someone2", "GETQUOTAROOT shared/someone1/Work")
+	fields := strings.Fields(got)
+	if len(fields) < 4 || len(fields[3]) != 32 || !strings.Contains(got, "(STORAGE 6 10 MESSAGE 1 3)") {
+		t.Fatalf("a reader is told %s", got)
+	}
+	if again := r.answerTo(t, "someone2", "GETQUOTA "+fields[3]); !strings.HasPrefix(again, "NO [NONEXISTENT]") {
+		t.Errorf("a session that was told nothing: %s", again)
+	}
+	if again := r.answerTo(t, "someone2", "GETQUOTAROOT shared/someone1/Work", "GETQUOTA "+fields[3]); !strings.HasPrefix(again, "* QUOTA "+fields[3]+" (STORAGE 6 10") {
+		t.Errorf("GETQUOTA of it: %s", again)
+	}
+}

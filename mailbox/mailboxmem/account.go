@@ -27,6 +27,7 @@ var (
 	_ mailbox.EntryKeeper = (*account)(nil)
 	_ mailbox.ShareLog    = (*account)(nil)
 	_ mailbox.Metadata    = (*account)(nil)
+	_ mailbox.Quota       = (*account)(nil)
 )
 
 // ownsRecent reports whether sessions of a take away \Recent: only the owner's do.
@@ -227,6 +228,9 @@ func (a *account) Append(_ context.Context, name string, next mailbox.NextMessag
 	b := a.mail.boxes[name]
 	if b == nil || len(fresh) == 0 {
 		return imap.AppendData{}, missing(b)
+	}
+	if err := a.mail.admit(b.name, fresh); err != nil {
+		return imap.AppendData{}, err
 	}
 	var uids imap.UIDSet
 	for _, msg := range fresh {

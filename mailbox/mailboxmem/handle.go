@@ -228,7 +228,7 @@ func (h *handle) Copy(_ context.Context, uids imap.UIDSet, dest string) (imap.Co
 	if err := h.usable(false); err != nil {
 		return imap.CopyData{}, err
 	}
-	return h.copy(uids, dest)
+	return h.copy(uids, dest, false)
 }
 
 func (h *handle) Move(_ context.Context, uids imap.UIDSet, dest string) (imap.CopyData, error) {
@@ -236,7 +236,7 @@ func (h *handle) Move(_ context.Context, uids imap.UIDSet, dest string) (imap.Co
 	if err := h.usable(true); err != nil {
 		return imap.CopyData{}, err
 	}
-	data, err := h.copy(uids, dest)
+	data, err := h.copy(uids, dest, true)
 	if err != nil {
 		return imap.CopyData{}, err
 	}
@@ -246,7 +246,7 @@ func (h *handle) Move(_ context.Context, uids imap.UIDSet, dest string) (imap.Co
 }
 
 // copy puts copies into dest. Those of a message that is gone are left out.
-func (h *handle) copy(uids imap.UIDSet, dest string) (imap.CopyData, error) {
+func (h *handle) copy(uids imap.UIDSet, dest string, move bool) (imap.CopyData, error) {
 	to := h.account.mail.boxes[dest]
 	if to == nil {
 		return imap.CopyData{}, imap.NoMailboxTryCreate()
@@ -255,9 +255,18 @@ func (h *handle) copy(uids imap.UIDSet, dest string) (imap.CopyData, error) {
 	if source.Empty() {
 		return imap.CopyData{}, nil
 	}
-	first := to.uidNext
+	var messages []*msg
 	for uid := range source.All() {
-		to.take(h.box.find(uid))
+		messages = append(messages, h.box.find(uid))
+	}
+	if quota := h.account.mail.quota; quota != nil && !(move && quota.Counts(h.box.name)) {
+		if err := h.account.mail.admit(dest, messages); err != nil {
+			return imap.CopyData{}, err
+		}
+	}
+	first := to.uidNext
+	for _, m := range messages {
+		to.take(m)
 	}
 	to.wake()
 	return imap.CopyData{UIDValidity: to.uidValidity, Source: source, Dest: imap.UIDRange(first, to.uidNext-1)}, nil

@@ -27,7 +27,8 @@ type Mail struct {
 	subscribed   map[string]map[string]bool // names, by acting user
 	lastValidity uint32
 	lastID       int
-	metadata     metadata // of the account itself
+	metadata     metadata             // of the account itself
+	quota        *mailbox.QuotaPolicy // nil: none
 	shareVersion uint64
 	published    uint64
 	observers    map[*account]func()

@@ -15,6 +15,8 @@ func open(*testing.T) mailboxtest.Fixture {
 	return mailboxtest.Fixture{
 		Owner:  func() mailbox.Account { return mail.As("ann", false) },
 		Reader: func(name string) mailbox.Account { return mail.As(name, true) },
+
+		SetQuota: mail.SetQuota,
 	}
 }
 

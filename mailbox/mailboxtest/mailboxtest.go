@@ -28,6 +28,10 @@ type Fixture struct {
 	// readers may do so anyway.
 	Grant func(t *testing.T, mailbox, reader string)
 
+	// SetQuota bounds the mail, before sessions are opened; nil if the home
+	// knows no quotas.
+	SetQuota func(*mailbox.QuotaPolicy)
+
 	// NoModSeq says that the home knows no modification sequences.
 	NoModSeq bool
 
@@ -60,6 +64,7 @@ func Test(t *testing.T, open func(t *testing.T) Fixture) {
 		{name: "Status", tests: statusTests()},
 		{name: "Metadata", tests: metadataTests()},
 		{name: "SpecialUse", tests: useTests()},
+		{name: "Quota", tests: quotaTests()},
 		{name: "Append", tests: appendTests()},
 		{name: "Open", tests: openTests()},
 		{name: "Fetch", tests: fetchTests()},

@@ -30,10 +30,9 @@ func grantAll(account func(acting string) mailbox.Account) func(*testing.T, stri
 
 func guardedFixture(account func(acting string) mailbox.Account) mailboxtest.Fixture {
 	return mailboxtest.Fixture{
-		Owner:    func() mailbox.Account { return account(owner) },
-		Reader:   account,
-		Grant:    grantAll(account),
-		NoModSeq: true,
+		Owner:  func() mailbox.Account { return account(owner) },
+		Reader: account,
+		Grant:  grantAll(account),
 		Skip: map[string]string{
 			"Append/Empty":                    "IMAP servers refuse an APPEND of nothing",
 			"Private/SubscriptionsAreOnesOwn": "a guard keeps subscriptions for the owner only",

@@ -337,3 +337,22 @@ func TestActingUserIsNeverLeftOut(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 }
+
+// A server without CONDSTORE: the mailbox has no modification sequences, and a
+// condition is not taken for none.
+func TestNoModSeq(t *testing.T) {
+	b := newBackend(t)
+	b.hides = []string{"CONDSTORE", "QRESYNC"}
+	deliver(t, b.local(), imap.Inbox, 2)
+	m := open(t, b.account(owner), imap.Inbox)
+	if got := m.Info().HighestModSeq; got != 0 {
+		t.Errorf("HIGHESTMODSEQ is %d", got)
+	}
+	since := imap.ModSeq(1 << 62)
+	change := mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{imap.FlagSeen}, UnchangedSince: &since}
+	_, err := m.Store(t.Context(), imap.UIDSetOf(1), change, func(*mailbox.Message) error { return nil })
+	wantCode(t, err, imap.CodeCannot)
+	if c := synced(t, m); !c.Empty() || c.HighestModSeq != 0 {
+		t.Errorf("got %+v", c)
+	}
+}

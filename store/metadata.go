@@ -27,6 +27,7 @@ const (
 type recMetadata struct {
 	box     uint32
 	user    string
+	modseq  uint64
 	entries []imap.MetadataEntry
 }
 
@@ -35,6 +36,7 @@ func (*recMetadata) kind() recordType { return typeMetadata }
 func (r *recMetadata) encode(e *encoder) {
 	e.uint(uint64(r.box))
 	e.string(r.user)
+	e.uint(r.modseq)
 	e.uint(uint64(len(r.entries)))
 	for _, entry := range r.entries {
 		e.string(entry.Name)
@@ -48,6 +50,7 @@ func (r *recMetadata) encode(e *encoder) {
 func (r *recMetadata) decode(d *decoder) {
 	r.box = d.uint32()
 	r.user = d.string()
+	r.modseq = d.uint()
 	r.entries = make([]imap.MetadataEntry, d.count(2))
 	for i := range r.entries {
 		r.entries[i].Name = d.string()
@@ -57,7 +60,9 @@ func (r *recMetadata) decode(d *decoder) {
 	}
 }
 
+// apply raises HIGHESTMODSEQ for who can see the change (RFC 7162 section 3.2).
 func (r *recMetadata) apply(s *state, _ place) error {
+	s.modseq = max(s.modseq, r.modseq)
 	if r.box == 0 {
 		s.metadata = s.metadata.with(r.user, r.entries)
 		return nil
@@ -67,6 +72,12 @@ func (r *recMetadata) apply(s *state, _ place) error {
 		return errGone
 	}
 	b.metadata = b.metadata.with(r.user, r.entries)
+	if r.user == "" {
+		b.shared = max(b.shared, r.modseq)
+	} else {
+		own := b.reader(r.user)
+		own.highest = max(own.highest, r.modseq)
+	}
 	return nil
 }
 
@@ -221,7 +232,7 @@ func (b *builder) annotate(box uint32, have metadata, entries []imap.MetadataEnt
 		if err := b.metadataRoom(have, user, byUser[user], v); err != nil {
 			return err
 		}
-		b.add(&recMetadata{box: box, user: user, entries: byUser[user]})
+		b.add(&recMetadata{box: box, user: user, modseq: b.modseq(), entries: byUser[user]})
 	}
 	return nil
 }
@@ -254,7 +265,7 @@ func (s *state) metadataSize(user string) int {
 // copyMetadata gives the new mailbox box the annotations m.
 func (b *builder) copyMetadata(m metadata, box uint32) {
 	for _, user := range slices.Sorted(maps.Keys(m)) {
-		b.add(&recMetadata{box: box, user: user, entries: m.list(user)})
+		b.add(&recMetadata{box: box, user: user, modseq: b.modseq(), entries: m.list(user)})
 	}
 }
 

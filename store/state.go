@@ -187,7 +187,7 @@ func (s *state) addRow(b *box, r row, list flagList, seen bool) error {
 func (s *state) highest(b *box, v view) uint64 {
 	h := max(b.shared, s.floor)
 	if !v.private {
-		return max(h, b.sharedSeen)
+		h = max(h, b.sharedSeen)
 	}
 	if r := b.readers[v.acting]; r != nil {
 		h = max(h, r.highest)

@@ -101,5 +101,20 @@ func (a *account) SetMetadata(_ context.Context, name string, entries []imap.Met
 		}
 	}
 	m.set(a.acting, entries)
+	if b := a.mail.boxes[name]; b != nil {
+		b.annotated(a.reader, entries)
+	}
 	return nil
+}
+
+// annotated raises HIGHESTMODSEQ for who can see the change (RFC 7162 section 3.2).
+func (b *box) annotated(r reader, entries []imap.MetadataEntry) {
+	b.lastModSeq++
+	for _, e := range entries {
+		if imap.MetadataIsPrivate(e.Name) {
+			b.private[r] = b.lastModSeq
+		} else {
+			b.shared = b.lastModSeq
+		}
+	}
 }

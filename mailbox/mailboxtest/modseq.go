@@ -244,6 +244,30 @@ func privateModSeqTests() []test {
 			}
 			s.wantChanged(before, "", "", "")
 		}},
+		{"AnnotationsCountForWhoSeesThem", func(s *shared) {
+			owner, isOwner := s.owner.Account.(mailbox.Metadata)
+			bob, isBob := s.bob.Account.(mailbox.Metadata)
+			if !isOwner || !isBob {
+				s.T.Skip("no annotations here")
+			}
+			highest := func() since {
+				return since{s.owner.status("Work").HighestModSeq, s.bob.status("Work").HighestModSeq, s.carol.status("Work").HighestModSeq}
+			}
+			before := highest()
+			s.must(bob.SetMetadata(s.Context(), "Work", []imap.MetadataEntry{{Name: "/private/comment", Value: []byte("mine")}}), "annotate")
+			own := highest()
+			if own.owner != before.owner || own.carol != before.carol || own.bob <= before.bob {
+				s.Errorf("one's own: before %+v, after %+v", before, own)
+			}
+			s.must(owner.SetMetadata(s.Context(), "Work", []imap.MetadataEntry{{Name: "/private/comment", Value: []byte("mine")}}), "annotate")
+			if now := highest(); now.owner <= own.owner || now.carol != own.carol || now.bob != own.bob {
+				s.Errorf("the owner's: before %+v, after %+v", own, now)
+			}
+			s.must(owner.SetMetadata(s.Context(), "Work", []imap.MetadataEntry{{Name: "/shared/comment", Value: []byte("ours")}}), "annotate")
+			if now := highest(); now.owner <= own.owner || now.carol <= own.carol || now.bob <= own.bob {
+				s.Errorf("shared: before %+v, after %+v", own, now)
+			}
+		}},
 		{"MarkSeenTellsModSeq", func(s *shared) {
 			since := s.sinceNow()
 			got := s.bobBox.fetch(uids(1), &imap.FetchItems{MarkSeen: true, Sections: []imap.Section{{}}})

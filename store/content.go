@@ -35,14 +35,15 @@ type contents struct {
 type content struct {
 	digest *message.Digest
 	email  objectID
+	files  *contents
+	row    *seenRow
 	reader *segmentReader
 	off    int64 // where the body begins
 	size   int64 // of the message
 	coding uint64
 	stored int64 // of the body, as it lies there
 	sum    uint32
-	mem    []byte // the message, once it was read and is small
-	files  *contents
+	mem    []byte    // the message, once it was read and is small
 	plain  *inflated // the message, if it is compressed and large
 }
 
@@ -98,7 +99,8 @@ var errExpunged = errors.New("message was expunged")
 // was looked up: then it is looked up again, once.
 func (c *contents) openRow(r *seenRow) (*content, error) {
 	m, err := c.open(r)
-	if errors.Is(err, fs.ErrNotExist) {
+	if vanished(err) {
+		c.forget(r.at.seg)
 		a := c.account
 		a.mu.RLock()
 		b := a.st.blobs.find(r.blob)
@@ -109,14 +111,23 @@ func (c *contents) openRow(r *seenRow) (*content, error) {
 		r.at = b.place()
 		a.mu.RUnlock()
 		m, err = c.open(r)
-		if errors.Is(err, fs.ErrNotExist) {
+		if vanished(err) {
 			a.log.Error("segment is missing", "user", a.user, "dir", a.disk.dir, "segment", r.at.seg, "uid", r.uid)
 		}
 	}
 	if err != nil {
 		return nil, unreadable(err)
 	}
+	m.row = r
 	return m, nil
+}
+
+// forget gives up a segment that can't be read any more.
+func (c *contents) forget(seg uint32) {
+	if r := c.files[seg]; r != nil {
+		r.file.Close() //nolint:errcheck // only read
+		delete(c.files, seg)
+	}
 }
 
 // open finds the message at its place.
@@ -337,7 +348,7 @@ func (c *content) body() (io.ReaderAt, error) {
 
 // large is a message that is not read into memory.
 func (c *content) large() (io.ReaderAt, error) {
-	stored := io.NewSectionReader(c.reader.file, c.off, c.stored)
+	stored := io.NewSectionReader(&resuming{content: c}, 0, c.stored)
 	if c.coding == codingPlain {
 		return stored, nil
 	}

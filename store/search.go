@@ -3,7 +3,9 @@ package store
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/roost-mail/roost/imap"
@@ -13,8 +15,57 @@ import (
 
 // Search implements mailbox.Mailbox.
 func (h *handle) Search(ctx context.Context, program *imap.SearchKey) (mailbox.Found, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	parts := h.searchParts(program)
+	found, errs := make([]mailbox.Found, len(parts)), make([]error, len(parts))
+	var wg sync.WaitGroup
+	for i := range parts {
+		search := func() {
+			if found[i], errs[i] = h.searchPart(ctx, program, parts[i]); errs[i] != nil {
+				cancel()
+			}
+		}
+		if i < len(parts)-1 {
+			wg.Go(search)
+		} else {
+			search()
+		}
+	}
+	wg.Wait()
+	all := mailbox.Found{}
+	for i := range parts {
+		if errs[i] != nil && !errors.Is(errs[i], context.Canceled) {
+			return mailbox.Found{}, errs[i]
+		}
+		all.UIDs, all.ModSeq = all.UIDs.Union(found[i].UIDs), max(all.ModSeq, found[i].ModSeq)
+	}
+	return all, errors.Join(errs...) // all are nil, or the command was ended
+}
+
+// searchTogether is how many messages there are to read before two search them.
+const searchTogether = 512
+
+// searchParts parts a mailbox in two halves if there is much to read in it.
+func (h *handle) searchParts(program *imap.SearchKey) []imap.UIDSet {
+	whole := []imap.UIDSet{imap.UIDRange(1, 1<<32-1)}
+	if runtime.GOMAXPROCS(0) == 1 || compile(program).cost < costHeader {
+		return whole
+	}
+	h.session.mu.RLock()
+	defer h.session.mu.RUnlock()
+	n := len(h.box.rows)
+	if n < searchTogether {
+		return whole
+	}
+	middle := imap.UID(h.box.rows[n/2].uid)
+	return []imap.UIDSet{imap.UIDRange(1, middle-1), imap.UIDRange(middle, 1<<32-1)}
+}
+
+func (h *handle) searchPart(ctx context.Context, program *imap.SearchKey, uids imap.UIDSet) (mailbox.Found, error) {
 	s := newSearcher(ctx, h)
 	defer s.close()
+	s.cursor.uids = uids
 	var found []imap.UID
 	highest, err := s.find(program, false, func() error {
 		found = append(found, s.row.uid)

@@ -42,9 +42,10 @@ type entry struct {
 
 // Bounds of what the writer keeps in memory.
 const (
-	flushAt   = 1 << 20 // bytes in buf before they are written
-	keepBuf   = 64 << 10
-	copyBlock = 256 << 10
+	flushAt    = 1 << 20 // bytes in buf before they are written
+	keepBuf    = 64 << 10
+	copyBlock  = 256 << 10
+	spoolBlock = 64 << 10 // of a message that goes through a file
 )
 
 func newLogWriter(d *disk, account objectID, name fileName) *logWriter {
@@ -136,19 +137,20 @@ func (w *logWriter) appendBody(body *spool) error {
 		w.buf = append(w.buf, body.mem...)
 		return nil
 	}
-	block := make([]byte, min(copyBlock, body.size))
+	// What is large goes around the buffer.
+	if err := w.flush(); err != nil {
+		return err
+	}
+	block := make([]byte, min(spoolBlock, body.size))
 	for off := int64(0); off < body.size; {
-		b := block[:min(copyBlock, body.size-off)]
+		b := block[:min(spoolBlock, body.size-off)]
 		if err := readFull(body.file, b, body.at+off); err != nil {
 			return fmt.Errorf("read spooled message: %w", err)
 		}
-		w.buf = append(w.buf, b...)
-		off += int64(len(b))
-		if len(w.buf) >= flushAt {
-			if err := w.flush(); err != nil {
-				return err
-			}
+		if err := w.write(b); err != nil {
+			return err
 		}
+		off += int64(len(b))
 	}
 	return nil
 }
@@ -158,17 +160,25 @@ func (w *logWriter) flush() error {
 	if len(w.buf) == 0 {
 		return nil
 	}
-	if err := w.disk.fail("commit.write"); err != nil {
+	if err := w.write(w.buf); err != nil {
 		return err
 	}
-	if err := writeAll(w.file, w.buf, w.written); err != nil {
-		return fmt.Errorf("write segment: %w", err)
-	}
-	w.written += int64(len(w.buf))
 	w.buf = w.buf[:0]
 	if cap(w.buf) > keepBuf {
 		w.buf = nil
 	}
+	return nil
+}
+
+// write writes behind what was written.
+func (w *logWriter) write(b []byte) error {
+	if err := w.disk.fail("commit.write"); err != nil {
+		return err
+	}
+	if err := writeAll(w.file, b, w.written); err != nil {
+		return fmt.Errorf("write segment: %w", err)
+	}
+	w.written += int64(len(b))
 	return w.disk.fail("commit.written")
 }
 

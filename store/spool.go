@@ -75,9 +75,9 @@ func takeMemory(r io.Reader, size int64) (*spool, error) {
 
 func (s *spooler) takeFile(r io.Reader, size int64) (*spool, error) {
 	out := &spool{file: s.file, at: s.end, size: size}
-	block := make([]byte, copyBlock)
+	block := make([]byte, spoolBlock)
 	for off := int64(0); off < size; {
-		b := block[:min(copyBlock, size-off)]
+		b := block[:min(spoolBlock, size-off)]
 		if _, err := io.ReadFull(r, b); err != nil {
 			return nil, shortBody(err)
 		}

@@ -18,6 +18,8 @@ func BenchmarkFirstAccess(b *testing.B) {
 		{"ENVELOPE", "FETCH 1:* (ENVELOPE)"},
 		{"BODYSTRUCTURE", "FETCH 1:* (BODYSTRUCTURE)"},
 		{"SEARCH_TEXT", `SEARCH TEXT "number 9999"`},
+		{"SORT", "SORT (SUBJECT REVERSE DATE) UTF-8 ALL"},
+		{"THREAD", "THREAD REFERENCES UTF-8 ALL"},
 	}
 	r := startRig(b, "rig")
 	owner := newBenchClient(b, r, "someone1")

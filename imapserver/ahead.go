@@ -45,7 +45,7 @@ func (s *session) readAhead(ctx context.Context, set messageSet, req *fetchReque
 // prefetch has the mailbox begin a FETCH, but for those that tell more than
 // messages.
 func (s *session) prefetch(ctx context.Context, p mailbox.Prefetcher, set messageSet, req *fetchRequest) bool {
-	if req.changedSince || req.vanished {
+	if req.changedSince || req.vanished || req.partial.to != 0 {
 		return false
 	}
 	uids, err := s.resolve(set, true)

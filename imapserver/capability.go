@@ -40,6 +40,7 @@ func capabilityRows() []capabilityRow {
 		{"THREAD=REFERENCES", "RFC 5256", loggedIn, nil},
 		{"THREAD=REFS", "draft-ietf-morg-inthread-01", loggedIn, nil},
 		{"WITHIN", "RFC 5032", loggedIn, nil},
+		{"PARTIAL", "RFC 9394", loggedIn, nil},
 		{"I18NLEVEL=1", "RFC 5255", loggedIn, nil},
 		{"MULTIAPPEND", "RFC 3502", loggedIn, nil},
 		{"CONDSTORE", "RFC 7162", loggedIn, nil},

@@ -16,6 +16,7 @@ type command struct {
 	tag     []byte   // in session.words; empty if it was not understood
 	mailbox string   // for the log
 	names   []string // whose mailbox or subscription it has changed
+	partial partial  // of RETURN
 	fresh   bool     // ask the mailbox's home for news at the end, whatever the row says
 
 	// Of the tagged OK: a response code and, if not empty, a text in place of the row's.

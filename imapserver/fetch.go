@@ -25,6 +25,9 @@ func (s *session) runFetch(ctx context.Context, cmd *command, set messageSet, re
 	if err != nil {
 		return err
 	}
+	if req.partial.to != 0 {
+		uids = req.partial.of(uids.Intersect(s.view.uids).Minus(s.view.gone))
+	}
 	if req.items.ModSeq {
 		if err := s.needModSeqs(); err != nil {
 			return err
@@ -54,6 +57,7 @@ type fetchRequest struct {
 	sizes  []string // likewise of items.BinarySizes
 
 	changedSince, vanished bool // modifiers
+	partial                partial
 }
 
 // writeMessage writes one FETCH response. RFC 3501 section 7.4.2. Bodies are

@@ -62,6 +62,11 @@ func (s *session) parseFetchModifiers(req *fetchRequest, isUID bool) error {
 		case "VANISHED":
 			req.vanished = true
 			return nil
+		case "PARTIAL": // RFC 9394 section 3.3
+			if !isUID {
+				return imap.BadCommand("PARTIAL is for UID FETCH")
+			}
+			return s.parsePartial(&req.partial)
 		}
 		return imap.BadCommand("Unknown FETCH modifier")
 	})

@@ -60,6 +60,7 @@ func FuzzServer(f *testing.F) {
 	f.Add(uint8(7), []byte("OR (NOT 1:* UID 2) HEADER \"\" {2+}\r\nab\r\n"))
 	f.Add(uint8(8), []byte("(BODY[1.2.HEADER.FIELDS (a {1}\r\nb)]<1.2> RFC822.TEXT)\r\n"))
 	f.Add(uint8(9), []byte("(1 9223372036854775807 1:4294967295,3 (1:4294967295 1:4294967295)))\r\n"))
+	f.Add(uint8(10), []byte("f UID SORT RETURN (PARTIAL -1:-2 SAVE) (REVERSE SUBJECT CC) UTF-8 OLDER 5\r\nf SORT (DISPLAYTO) UTF-8 1 YOUNGER 9\r\nf THREAD REFERENCES UTF-8 NOT SEEN\r\nf UID FETCH 1:* UID (PARTIAL 1:2)\r\n"))
 	f.Add(uint8(10), []byte("f UID FETCH 1:* FLAGS (CHANGEDSINCE 1 VANISHED)\r\nf SEARCH RETURN (SAVE MIN) MODSEQ \"/flags/\\\\seen\" all 1\r\nf STORE $ (UNCHANGEDSINCE 0) FLAGS ()\r\nf APPEND \"\xc3\xa4\" UTF8 (~{1+}\r\na)\r\n"))
 	f.Fuzz(func(t *testing.T, state uint8, input []byte) {
 		all := append([]byte(states[int(state)%len(states)]), input...)

@@ -16,9 +16,10 @@ const (
 	returnMax
 	returnAll
 	returnCount
-	returnSave // RFC 5182: remember what was found as "$"
+	returnSave    // RFC 5182: remember what was found as "$"
+	returnPartial // RFC 9394: command.partial of it
 
-	returnShown = returnMin | returnMax | returnAll | returnCount
+	returnShown = returnMin | returnMax | returnAll | returnCount | returnPartial
 )
 
 // search is SEARCH. RFC 3501 section 6.4.4, RFC 4731, RFC 5182.
@@ -43,7 +44,7 @@ func (s *session) search(ctx context.Context, cmd *command) error {
 func (s *session) tellFound(ctx context.Context, cmd *command, ret searchReturn, program *imap.SearchKey, all mailbox.Found) error {
 	// What the client was not told of has no number, and is no news of a SEARCH.
 	found := mailbox.Found{UIDs: all.UIDs.Intersect(s.view.uids)}
-	told := ret.told(found.UIDs)
+	told := cmd.told(ret, found.UIDs)
 	if ret&returnSave != 0 {
 		s.saved = told
 	}
@@ -123,6 +124,10 @@ func (s *session) writeESearch(cmd *command, ret searchReturn, found mailbox.Fou
 	}
 	if some && ret&returnAll != 0 {
 		s.enc.RawString(" ALL ").AppendFunc(found.UIDs.AppendTo)
+	}
+	if ret&returnPartial != 0 {
+		part := cmd.partial.of(found.UIDs)
+		s.writePartial(&cmd.partial, part.Empty(), func() { s.enc.AppendFunc(part.AppendTo) })
 	}
 	if ret&returnCount != 0 {
 		s.enc.RawString(" COUNT ").Number(uint32(found.UIDs.Len()))
@@ -210,6 +215,9 @@ func (s *session) parseReturn() (searchReturn, error) {
 			ret |= returnCount
 		case "SAVE":
 			ret |= returnSave
+		case "PARTIAL":
+			ret |= returnPartial
+			return s.parsePartial(&s.cmd.partial)
 		default:
 			return imap.BadCommand("Unknown SEARCH return option")
 		}
@@ -217,6 +225,9 @@ func (s *session) parseReturn() (searchReturn, error) {
 	})
 	if ret == 0 {
 		ret = returnAll
+	}
+	if err == nil && ret&returnAll != 0 && ret&returnPartial != 0 {
+		err = imap.BadCommand("ALL and PARTIAL exclude each other")
 	}
 	if err == nil && !s.dec.ExpectSP() {
 		err = s.dec.Err()

@@ -35,7 +35,7 @@ func (s *session) tellSorted(ctx context.Context, cmd *command, ret searchReturn
 			uids, numbers = append(uids, uid), append(numbers, n)
 		}
 	}
-	told := imap.UIDSetOf(ret.toldInOrder(uids)...)
+	told := cmd.toldInOrder(ret, uids)
 	if ret&returnSave != 0 {
 		s.saved = told
 	}
@@ -116,6 +116,10 @@ func (s *session) writeESort(cmd *command, ret searchReturn, numbers []uint32, m
 	if some && ret&returnAll != 0 {
 		s.enc.RawString(" ALL ")
 		s.writeOrdered(numbers)
+	}
+	if ret&returnPartial != 0 {
+		from, end := cmd.partial.bounds(len(numbers))
+		s.writePartial(&cmd.partial, from == end, func() { s.writeOrdered(numbers[from:end]) })
 	}
 	if ret&returnCount != 0 {
 		s.enc.RawString(" COUNT ").Number(uint32(len(numbers)))

@@ -142,9 +142,9 @@ func mailboxRows() []Row {
 		imp("special_use", List, "", "Its attributes of RFC 6154, unless it was given others by CREATE or METADATA. Others do not see them.").
 			only("RFC 6154 and RFC 8457 know these", `\All`, `\Archive`, `\Drafts`, `\Flagged`, `\Important`, `\Junk`, `\Sent`, `\Trash`).
 			toBox(func(m *Mailbox) any { return &m.SpecialUse }),
-		acc("autoexpunge", Time, "0", "When mail in it is deleted.", "nothing is deleted on its own").
+		imp("autoexpunge", Time, "0", "How long after it came into the mailbox mail is deleted, when a session of the owner's ends. 0 is never. The name of the block may hold *.").
 			toBox(func(m *Mailbox) any { return &m.Autoexpunge }),
-		acc("autoexpunge_max_mails", Uint, "0", "How much mail stays in it.", "nothing is deleted on its own").
+		imp("autoexpunge_max_mails", Uint, "0", "How many messages stay in it when a session of the owner's ends; the oldest go. 0 is all.").
 			toBox(func(m *Mailbox) any { return &m.AutoexpungeMaxMails }),
 		acc("comment", String, "", "Comment that METADATA shows.", "clients set comments by METADATA"),
 		acc("driver", String, "", "Its storage driver.", whyStore),

@@ -125,3 +125,41 @@ func TestBackupName(t *testing.T) {
 		}
 	}
 }
+
+// TestAutoexpunge: when a session of the owner ends, its mailbox blocks are
+// looked at; those of a reader, or a shared mailbox of the same name, never.
+func TestAutoexpunge(t *testing.T) {
+	r := startRig(t, "rig")
+	for _, be := range []string{"be1", "be2"} {
+		r.edit(t, be, func(s string) string {
+			return strings.Replace(s, "namespace inbox {\n", "namespace inbox {\n  mailbox Trash* {\n    autoexpunge_max_mails = 1\n  }\n", 1)
+		})
+	}
+	r.say(t, "someone1", "CREATE Trash/Old", "CREATE Work")
+	c := dialIMAP(t, r.address())
+	c.command("LOGIN someone1 pass")
+	c.expect("OK")
+	for n := range 3 {
+		c.command(fmt.Sprintf("APPEND Trash/Old {10+}\r\nSubject: %d\r\n", n))
+		c.expect("OK")
+		c.command(fmt.Sprintf("APPEND Work {10+}\r\nSubject: %d\r\n", n))
+		c.expect("OK")
+	}
+	c.command("SETACL Trash/Old someone2 lrswi")
+	c.expect("OK")
+	r.say(t, "someone2", "SELECT shared/someone1/Trash/Old", "LOGOUT")
+	c.command("STATUS Trash/Old (MESSAGES)")
+	if got := strings.Join(c.answer, "\n"); !strings.Contains(got, "MESSAGES 3") {
+		t.Errorf("a reader's logout expunged: %s", got)
+	}
+	c.command("LOGOUT")
+	c.close()
+	r.stop(t, "be1") // when all sessions have ended
+	r.start(t, "be1", nil)
+	if got := r.say(t, "someone1", "STATUS Work (MESSAGES)"); !strings.Contains(got, "MESSAGES 3") {
+		t.Error(got)
+	}
+	if got := r.say(t, "someone1", "STATUS Trash/Old (MESSAGES)"); !strings.Contains(got, "MESSAGES 1") {
+		t.Error(got)
+	}
+}

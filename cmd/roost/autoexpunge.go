@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/roost-mail/roost/config"
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
+	"github.com/roost-mail/roost/store"
+)
+
+// autoexpungeTimeout bounds what the end of a session waits for.
+const autoexpungeTimeout = 30 * time.Second
+
+// autoexpunge expunges what mailbox blocks say, when a session of the owner has
+// ended, as Dovecot does. Others' mailboxes have no such blocks.
+func (u *user) autoexpunge() {
+	var due []config.Mailbox
+	u.ownMailboxes(func(name string, box *config.Mailbox) {
+		if box.Autoexpunge > 0 || box.AutoexpungeMaxMails > 0 {
+			b := *box
+			b.Name = name
+			due = append(due, b)
+		}
+	})
+	if len(due) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), autoexpungeTimeout)
+	defer cancel()
+	home, err := u.node.openSession(ctx, u.name, u.dir, store.View{Acting: u.name})
+	if err == nil {
+		err = u.autoexpungeIn(ctx, home, due)
+		home.Close()
+	}
+	if err != nil {
+		u.node.log.Warn("autoexpunge failed", "user", u.name, "error", err)
+	}
+}
+
+func (u *user) autoexpungeIn(ctx context.Context, home *store.Session, due []config.Mailbox) error {
+	for i := range due {
+		box := &due[i]
+		names := []string{box.Name}
+		if strings.ContainsAny(box.Name, "*%") {
+			all, err := home.Mailboxes(ctx)
+			if err != nil {
+				return err
+			}
+			names = matching(all, box.Name)
+		}
+		for _, name := range names {
+			before := time.Time{}
+			if box.Autoexpunge > 0 {
+				before = time.Now().Add(-box.Autoexpunge)
+			}
+			n, err := home.Expire(ctx, name, before, box.AutoexpungeMaxMails)
+			if err != nil && imap.CodeOf(err) != imap.CodeNonExistent {
+				return err
+			}
+			if n > 0 {
+				u.node.log.Info("autoexpunge", "user", u.name, "mailbox", name, "messages", n)
+			}
+		}
+	}
+	return nil
+}
+
+// matching are the names that a pattern of LIST matches.
+func matching(names []string, pattern string) []string {
+	all := make([]mailbox.ListEntry, len(names))
+	for i, name := range names {
+		all[i].Name = name
+	}
+	var found []string
+	for _, e := range mailbox.Select(all, []string{pattern}) {
+		found = append(found, e.Name)
+	}
+	return found
+}

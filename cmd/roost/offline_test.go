@@ -163,3 +163,33 @@ func TestAutoexpunge(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestRepairCommand repairs mail whose log lost its end.
+func TestRepairCommand(t *testing.T) {
+	r := startRig(t, "rig")
+	conf := r.files["be1"]
+	r.say(t, "someone1", "CREATE Work", "APPEND Work {10+}\r\nSubject: 1\r\n")
+	if _, err := run("store", "repair", "-c", conf, "someone1"); err == nil || !strings.Contains(err.Error(), "open in another process") {
+		t.Errorf("while it is open: %v", err)
+	}
+	r.stop(t, "be1")
+	logs, err := filepath.Glob(filepath.Join(r.root, "shared-fs/home/someone1/mail/*.log"))
+	if err != nil || len(logs) == 0 {
+		t.Fatal(logs, err)
+	}
+	info, err := os.Stat(logs[len(logs)-1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(logs[len(logs)-1], info.Size()-16); err != nil {
+		t.Fatal(err)
+	}
+	out, err := run("store", "repair", "-c", conf, "someone1")
+	if err != nil || !strings.Contains(out, "is kept in lost+found") || !strings.Contains(out, " 0 problems") {
+		t.Errorf("repair: %v\n%s", err, out)
+	}
+	r.start(t, "be1", nil)
+	if got := r.say(t, "someone1", "STATUS Work (MESSAGES)"); !strings.Contains(got, "STATUS Work") {
+		t.Error(got)
+	}
+}

@@ -25,7 +25,7 @@ the mail may be in use meanwhile.`,
 	}
 	var file string
 	cmd.PersistentFlags().StringVarP(&file, "config", "c", "", "configuration file; the argument is then a user, not a directory")
-	cmd.AddCommand(storeCheckCommand(&file), storeDumpCommand(&file), storeCatCommand(&file), storeTakeoverCommand(&file), storeInitCommand())
+	cmd.AddCommand(storeCheckCommand(&file), storeDumpCommand(&file), storeCatCommand(&file), storeTakeoverCommand(&file), storeRepairCommand(&file), storeInitCommand())
 	return cmd
 }
 

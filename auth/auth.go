@@ -2,13 +2,15 @@
 // and userdbs, master users, groups, and delays for those who guess.
 //
 // It answers one question, Authenticate (whose mail may this client open, and as
-// whom?), and Lookup, the same without a password. A login names an owner, whose
+// whom?), and Lookup, the same without a password; Keys is what comes before
+// Authenticate where a client proves that it knows the password without sending it. A login names an owner, whose
 // mail is opened, and an acting user, whose rights apply; they differ in a master
 // login only, and are compared only after normalisation (Names).
 //
 // State is owned here and bounded: the contents of passwd-files (passwdFile), the
-// failures of recent logins (penalties), and the turns at expensive password
-// hashes (hasher). An Authenticator is otherwise immutable and safe for
+// failures of recent logins (penalties), the turns at expensive password hashes and
+// the memory for them (hasher), how such checks ended (cache, without passwords),
+// and keys for SCRAM that were derived (derivedKeys). An Authenticator is otherwise immutable and safe for
 // concurrent use. Every wait ends with the caller's context.
 //
 // What it does not do: it opens no mail, decides no rights, and does not judge

@@ -54,3 +54,25 @@ func FuzzAllowedNet(f *testing.F) {
 		}
 	})
 }
+
+// allow_nets is about the client, allow_real_nets about who is connected; neither
+// concerns lookups, and both must hold.
+func TestRealNets(t *testing.T) {
+	a := newAuth(t, Config{Passdbs: []PassdbConfig{{Driver: "static", Args: "password=pass allow_nets=192.0.2.0/24 allow_real_nets=198.51.100.0/24,local"}}})
+	for _, row := range []struct {
+		client, peer netip.Addr
+		want         string
+	}{
+		{office, abroad, "bob"},
+		{office, netip.Addr{}, "bob"},
+		{office, office, "AUTHENTICATIONFAILED"},
+		{abroad, abroad, "AUTHENTICATIONFAILED"},
+	} {
+		if got := say(a.Authenticate(t.Context(), Request{AuthID: "bob", Password: "pass", RemoteAddr: row.client, PeerAddr: row.peer})); got != row.want {
+			t.Errorf("%v: %s", row, got)
+		}
+	}
+	if got := say(a.Lookup(t.Context(), "bob")); got != "bob" {
+		t.Errorf("a lookup: %s", got)
+	}
+}

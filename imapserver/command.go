@@ -36,6 +36,14 @@ func (s *session) step() error {
 	cmd := &s.cmd
 	started, waited := time.Now(), s.stream.waited
 	err := s.execute(cmd)
+	if s.pause.begun() { // it is IDLE, and has only begun
+		return nil
+	}
+	return s.finish(cmd, err, time.Since(started)-(s.stream.waited-waited))
+}
+
+// finish tells what has happened meanwhile, and answers. took is for the log.
+func (s *session) finish(cmd *command, err error, took time.Duration) error {
 	if lost := s.lost(err); lost != nil {
 		return lost
 	}
@@ -48,7 +56,7 @@ func (s *session) step() error {
 		cmd.code, cmd.args = "HIGHESTMODSEQ", s.settled.String() // RFC 7162 sections 3.2.7 and 3.2.9
 	}
 	s.answer(cmd, err)
-	s.logCommand(cmd, err, time.Since(started)-(s.stream.waited-waited))
+	s.logCommand(cmd, err, took)
 	if skipped := s.dec.SkipLine(); skipped != nil || err != nil || cmd.after == nil {
 		return skipped
 	}

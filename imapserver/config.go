@@ -44,6 +44,7 @@ type Config struct {
 	HandshakeTime  time.Duration // for a TLS handshake; 30 s
 	LoginTimeout   time.Duration // from the greeting to a login; 3 minutes
 	IdleTimeout    time.Duration // between commands, and within IDLE; 30 minutes
+	QuietTime      time.Duration // until a session that waits is parked, and holds less memory; 2 s
 	ReadTimeout    time.Duration // without a byte within a command; 2 minutes
 	WriteTimeout   time.Duration // without a byte of ours being taken; 2 minutes
 	IdleKeepalive  time.Duration // between two "* OK Still here" (imap_idle_notify_interval); 2 minutes
@@ -86,6 +87,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.HandshakeTime, 30*time.Second)
 	setDefault(&c.LoginTimeout, 3*time.Minute)
 	setDefault(&c.IdleTimeout, 30*time.Minute)
+	setDefault(&c.QuietTime, 2*time.Second)
 	setDefault(&c.ReadTimeout, 2*time.Minute)
 	setDefault(&c.WriteTimeout, 2*time.Minute)
 	setDefault(&c.IdleKeepalive, 2*time.Minute)

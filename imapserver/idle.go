@@ -2,7 +2,6 @@ package imapserver
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"time"
 
@@ -11,56 +10,27 @@ import (
 
 // idle is IDLE. RFC 2177. It is a command in progress: EXPUNGE may be told.
 //
-// The session waits for input as between commands, without a buffer; a change
-// in the mailbox ends the wait by stream.wake. There is no goroutine but the
-// connection's own.
+// It is a pause like the one between commands, which ends the command.
 func (s *session) idle(_ context.Context, _ *command) error {
 	if !s.dec.ExpectCRLF() {
 		return s.dec.Err()
 	}
 	s.enc.RawString("+ idling").CRLF()
-	if err := s.idleWatched(); err != nil {
-		return connectionLost{err}
-	}
-	var word string
-	if !s.dec.Atom(&word) || !strings.EqualFold(word, "DONE") || !s.dec.ExpectCRLF() {
-		s.dec.Fail(imap.BadCommand("Expected DONE"))
-		return s.dec.Err()
+	now := time.Now()
+	s.pause = pause{idle: true, end: now.Add(s.cfg.IdleTimeout), keepalive: now.Add(s.cfg.IdleKeepalive), stop: func() {}}
+	if s.mbox != nil && !s.quiet() {
+		s.pause.stop = s.mbox.Watch(s.stream.wake)
+		s.sync(true, false)
 	}
 	return nil
 }
 
-// idleWatched returns when the client has sent something.
-func (s *session) idleWatched() error {
-	if s.mbox == nil || s.quiet() {
-		return s.idleWait()
+// endIdle reads what has ended an IDLE and answers it.
+func (s *session) endIdle() error {
+	var word string
+	if !s.dec.Atom(&word) || !strings.EqualFold(word, "DONE") || !s.dec.ExpectCRLF() {
+		s.dec.Fail(imap.BadCommand("Expected DONE"))
+		return s.finish(&s.cmd, s.dec.Err(), 0)
 	}
-	stop := s.mbox.Watch(s.stream.wake)
-	defer stop()
-	s.sync(true, false)
-	return s.idleWait()
-}
-
-// idleWait tells what happens and, at times, that the connection lives.
-func (s *session) idleWait() error {
-	end := time.Now().Add(s.cfg.IdleTimeout)
-	keepalive := time.Now().Add(s.cfg.IdleKeepalive)
-	for {
-		s.stream.until = keepalive
-		if end.Before(keepalive) {
-			s.stream.until = end
-		}
-		err := s.dec.WaitInput()
-		s.stream.until = time.Time{}
-		switch {
-		case errors.Is(err, errWoken):
-			s.sync(false, false)
-			s.notifyOthers()
-		case errors.Is(err, errTimeout) && time.Now().Before(end):
-			s.enc.RawString("* OK Still here").CRLF()
-			keepalive = time.Now().Add(s.cfg.IdleKeepalive)
-		default:
-			return err
-		}
-	}
+	return s.finish(&s.cmd, nil, 0)
 }

@@ -58,7 +58,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		switch {
 		case err == nil:
 			pause = minAcceptPause
-			go s.ServeConn(context.WithoutCancel(ctx), conn)
+			go s.serveConn(context.WithoutCancel(ctx), conn, func() {})
 			continue
 		case s.isClosing():
 			return ErrClosed
@@ -79,17 +79,31 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 // ServeConn serves one connection and closes it. It returns when that is done;
 // when ctx is done the client is told BYE, as by Shutdown.
 func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
+	done := make(chan struct{})
+	s.serveConn(ctx, conn, func() { close(done) })
+	<-done
+}
+
+// serveConn begins to serve a connection, and calls ended when it is closed.
+func (s *Server) serveConn(ctx context.Context, conn net.Conn, ended func()) {
 	own, cancel := context.WithCancel(ctx)
-	defer cancel()
 	ss := newSession(own, cancel, s, conn)
 	if text := s.add(ss); text != "" {
 		ss.refuse(text)
+		cancel()
+		ended()
 		return
 	}
-	defer s.remove(ss)
-	stop := context.AfterFunc(ctx, ss.shutdown)
-	defer stop()
-	ss.serve()
+	stop := func() bool { return true }
+	if ctx.Done() != nil {
+		stop = context.AfterFunc(ctx, ss.shutdown)
+	}
+	ss.ended = func() {
+		stop()
+		s.remove(ss)
+		ended()
+	}
+	ss.serve(ss.begin)
 }
 
 // Shutdown ends the server: no more connections, and each session is told

@@ -35,7 +35,7 @@ const testTimeout = 30 * time.Second
 func newTestServer(t testing.TB, adjust func(*Config)) *testServer {
 	t.Helper()
 	ts := &testServer{mail: mailboxmem.New("ann"), acls: &testACLs{entries: map[string][]imap.ACLEntry{}}}
-	cfg := Config{Authenticator: ts}
+	cfg := Config{Authenticator: ts, QuietTime: time.Millisecond} // so that sessions are parked all the time
 	if adjust != nil {
 		adjust(&cfg)
 	}

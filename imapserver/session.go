@@ -31,7 +31,8 @@ const (
 	loggedIn = authenticated | selected
 )
 
-// session is one connection. It belongs to the goroutine of ServeConn.
+// session is one connection. It belongs to one goroutine at a time, that of
+// ServeConn at first; serve says where it goes on.
 type session struct {
 	srv      *Server
 	cfg      *Config
@@ -64,6 +65,8 @@ type session struct {
 
 	ahead []queuedFetch // read before those in front of them were answered
 
+	pause   pause       // while no command runs, or IDLE
+	ended   func()      // called when all is over
 	cmd     command     // that is running
 	words   []byte      // its tag and name
 	proxied atomic.Bool // ctx belongs to a Proxy now
@@ -151,25 +154,34 @@ func (s *session) abort() {
 	_ = s.stream.sock.Close() // not TLS's Close, which may wait for the client
 }
 
-// serve runs the session from the greeting to the end.
-func (s *session) serve() {
-	reason := "Server error"
+// serve has play run the session, to its end or until it goes on elsewhere.
+func (s *session) serve(play func() error) {
+	reason, parked := "Server error", false
 	defer func() {
 		if p := recover(); p != nil {
 			s.log.Error("panic", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			s.enc.Reset(s.sink()) // half a line may stand there
 			s.bye("[SERVERBUG] Internal error")
 		}
-		s.close()
-		s.logEnd(reason)
+		if !parked {
+			s.close()
+			s.logEnd(reason)
+			s.ended()
+		}
 	}()
-	if err := s.implicitTLS(); err != nil {
+	err := play()
+	if parked = err == errParked; !parked {
 		reason = s.end(err)
-		return
+	}
+}
+
+// begin is what play is at first.
+func (s *session) begin() error {
+	if err := s.implicitTLS(); err != nil {
+		return err
 	}
 	s.greet()
-	err := s.run()
-	reason = s.end(err)
+	return s.run()
 }
 
 func (s *session) greet() {
@@ -180,22 +192,32 @@ func (s *session) greet() {
 // proxy, or the connection ends with an error.
 func (s *session) run() error {
 	for s.state != loggedOut {
-		if len(s.ahead) == 0 {
-			if err := s.wait(time.Now().Add(s.cfg.IdleTimeout)); err != nil {
-				return err
-			}
-		}
-		if err := s.step(); err != nil {
+		if err := s.next(); err != nil {
 			return err
 		}
 		if s.login != nil && s.login.Proxy != nil {
-			return s.handOver()
+			go s.serve(s.handOver)
+			return errParked
 		}
 		if s.bad >= maxBad || s.state == notAuthenticated && s.bad >= maxBadBeforeLogin {
 			return errTooManyBad
 		}
 	}
 	return s.flush()
+}
+
+// next waits for a command, or the end of one, and executes it.
+func (s *session) next() error {
+	if len(s.ahead) == 0 {
+		idle, err := s.wait()
+		switch {
+		case err != nil:
+			return err
+		case idle:
+			return s.endIdle()
+		}
+	}
+	return s.step()
 }
 
 // maxBad is how many BAD answers in a row end a connection.
@@ -205,22 +227,6 @@ const maxBad = 20
 const maxBadBeforeLogin = 10
 
 var errTooManyBad = errors.New("too many invalid commands")
-
-// wait returns when there is input. Of what happens meanwhile the client is told
-// if it wants to know (NOTIFY); else a wake is passed over.
-func (s *session) wait(until time.Time) error {
-	for {
-		stop := s.watchSelected()
-		s.stream.until = until
-		err := s.dec.WaitInput()
-		s.stream.until = time.Time{}
-		stop()
-		if !errors.Is(err, errWoken) {
-			return err
-		}
-		s.news()
-	}
-}
 
 // flush sends what is answered. A line that could not be sent is a mistake of
 // ours, told to the log; only a connection that is broken is an error.
@@ -280,6 +286,7 @@ func (s *session) bye(text string) {
 // close frees what the session holds.
 func (s *session) close() {
 	s.cancel()
+	s.endPause()
 	s.closeMailbox()
 	s.endNotify()
 	if s.login != nil {

@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	"github.com/roost-mail/roost/tlsconn"
 )
 
 // Reasons for which a stream ends a read. They end the connection, but for
@@ -136,10 +138,26 @@ func (s *stream) deadline() time.Time {
 	if deadline.IsZero() {
 		deadline = time.Now().Add(s.readTimeout)
 	}
-	if !s.limit.IsZero() && deadline.After(s.limit) {
+	return s.earlier(deadline)
+}
+
+// earlier is t, or limit if that is before.
+func (s *stream) earlier(t time.Time) time.Time {
+	if !s.limit.IsZero() && t.After(s.limit) {
 		return s.limit
 	}
-	return deadline
+	return t
+}
+
+// sleep returns when a read would not wait, at until, or after wake or shutdown.
+// quiet says that nothing but until has come.
+func (s *stream) sleep(until time.Time) (quiet bool) {
+	_ = s.sock.SetReadDeadline(until)
+	if s.closing.Load() || s.woken.Load() {
+		return false
+	}
+	err := tlsconn.WaiterOf(s.conn).Wait()
+	return errors.Is(err, os.ErrDeadlineExceeded) && !s.closing.Load() && !s.woken.Load()
 }
 
 // Write is the Encoder's sink. A client has writeTimeout for each piece, not

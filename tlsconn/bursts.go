@@ -28,8 +28,6 @@ type Source struct {
 	try func(fd uintptr) bool // s.read, made once
 }
 
-// waiter is a connection that can wait for itself, as Conn.
-type waiter interface{ Wait() error }
 
 // Source is the input of conn, which is a socket, a Conn, or anything else: then
 // a buffer is held while it waits.
@@ -64,7 +62,7 @@ func (s *Source) Next() ([]byte, error) {
 }
 
 func (s *Source) nextOfConn() ([]byte, error) {
-	if w, ok := s.conn.(waiter); ok {
+	if w, ok := s.conn.(Waiter); ok {
 		if err := w.Wait(); err != nil {
 			return nil, err
 		}

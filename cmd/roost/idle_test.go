@@ -297,6 +297,9 @@ func serveIdle(conf string) error {
 			}
 			fmt.Println(plain, secure)
 		case "memory":
+			time.Sleep(3 * time.Second) // until sessions are parked, and
+			runtime.GC()                // by goroutines that begin small
+			time.Sleep(4 * time.Second)
 			fmt.Println(measure())
 		case "profile":
 			fmt.Println(profileHeap(arg))

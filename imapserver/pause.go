@@ -1,0 +1,110 @@
+package imapserver
+
+import (
+	"errors"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/roost-mail/roost/tlsconn"
+)
+
+// pause is the wait for a client, between commands or within IDLE. While it
+// lasts the session holds no buffer; and after Config.QuietTime no stack of the
+// commands that it has run: it is parked.
+type pause struct {
+	idle      bool
+	end       time.Time // the connection ends
+	keepalive time.Time // of IDLE: the client is told that it lives
+	stop      func()    // the watch of the mailbox; nil while there is no pause
+}
+
+func (p *pause) begun() bool { return p.stop != nil }
+
+// until is when something has to be done.
+func (p *pause) until() time.Time {
+	if p.idle && p.keepalive.Before(p.end) {
+		return p.keepalive
+	}
+	return p.end
+}
+
+// errParked ends a run that goes on in another goroutine, which has the session
+// from then on.
+var errParked = errors.New("the session goes on elsewhere")
+
+// wait returns when there is input. What happens meanwhile is told within IDLE,
+// and to who wants to know (NOTIFY); else a wake is passed over. idle says that
+// it was an IDLE.
+func (s *session) wait() (idle bool, err error) {
+	p := &s.pause
+	if !p.begun() {
+		*p = pause{end: time.Now().Add(s.cfg.IdleTimeout), stop: s.watchSelected()}
+	}
+	for {
+		err := s.waitUntil(p.until())
+		now := time.Now()
+		switch {
+		case errors.Is(err, errWoken) && p.idle:
+			s.sync(false, false)
+			s.notifyOthers()
+		case errors.Is(err, errWoken):
+			p.stop()
+			s.news()
+			p.stop = s.watchSelected()
+		case errors.Is(err, errTimeout) && now.Before(s.stream.earlier(p.until())):
+			go s.parked(s.stream.earlier(p.until()), s.cfg.QuietTime)
+			return false, errParked
+		case errors.Is(err, errTimeout) && p.idle && now.Before(p.end):
+			s.enc.RawString("* OK Still here").CRLF()
+			p.keepalive = now.Add(s.cfg.IdleKeepalive)
+		default:
+			idle = p.idle
+			s.endPause()
+			return idle, err
+		}
+	}
+}
+
+// waitUntil waits for input until then, or for as long as it does before it is parked.
+func (s *session) waitUntil(until time.Time) error {
+	if quiet := time.Now().Add(s.cfg.QuietTime); quiet.Before(until) && canPark(s.stream.conn) {
+		until = quiet
+	}
+	s.stream.until = until
+	err := s.dec.WaitInput()
+	s.stream.until = time.Time{}
+	return err
+}
+
+// canPark says that a connection can be waited for from anywhere.
+func canPark(conn net.Conn) bool {
+	switch conn.(type) {
+	case *tlsconn.Conn, syscall.Conn:
+		return true
+	}
+	return false
+}
+
+func (s *session) endPause() {
+	if s.pause.begun() {
+		s.pause.stop()
+	}
+	s.pause = pause{}
+}
+
+// parked waits until the session has something to do, and has it run by a
+// goroutine that may grow: this one stays as small as it began. How small that
+// is depends on what goroutines needed lately, and after a storm of logins it is
+// more than it has to be: so at times another takes its place, ever more seldom.
+func (s *session) parked(until time.Time, nap time.Duration) {
+	end := time.Now().Add(nap)
+	if end.Before(until) && s.stream.sleep(end) {
+		go s.parked(until, 2*nap)
+		return
+	}
+	if !end.Before(until) {
+		s.stream.sleep(until)
+	}
+	go s.serve(s.run)
+}

@@ -28,7 +28,6 @@ type Source struct {
 	try func(fd uintptr) bool // s.read, made once
 }
 
-
 // Source is the input of conn, which is a socket, a Conn, or anything else: then
 // a buffer is held while it waits.
 func (b *Bursts) Source(conn net.Conn) *Source {

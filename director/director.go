@@ -188,12 +188,13 @@ func (d *Director) login(ctx context.Context, conn *imapclient.Conn, c *imapserv
 	if err := conn.Capability(ctx); err != nil {
 		return nil, err
 	}
+	var id *imapclient.Command
+	var err error
 	if conn.Has("ID") {
-		if err := conn.ID(ctx, forward(c)); err != nil {
+		if id, err = conn.ID(ctx, forward(c)); err != nil {
 			return nil, err
 		}
 	}
-	var err error
 	switch {
 	case conn.Has("AUTH=PLAIN"):
 		authzid := ""
@@ -209,7 +210,13 @@ func (d *Director) login(ctx context.Context, conn *imapclient.Conn, c *imapserv
 	if err != nil {
 		return nil, err
 	}
-	if err := conn.Capability(ctx); err != nil {
+	if id != nil {
+		_, err = conn.Wait(ctx, id)
+	}
+	if err == nil {
+		err = conn.Capability(ctx)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return &proxied{director: d, conn: conn, capabilities: conn.Capabilities()}, nil

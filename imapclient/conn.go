@@ -254,21 +254,32 @@ func (c *Conn) Send(ctx context.Context, h *Handler, build func(*imapwire.Encode
 		return nil, c.broken
 	}
 	defer c.guard(ctx)()
+	cmd := c.queue(h, build)
+	if err := c.enc.Flush(); err != nil && !errors.Is(err, errAnswered) {
+		return nil, c.unsent(cmd, err)
+	}
+	c.wire.asked = true
+	return cmd, nil
+}
+
+// queue writes a command that goes out with the next flush.
+func (c *Conn) queue(h *Handler, build func(*imapwire.Encoder)) *Command {
 	c.lastTag++
 	cmd := &Command{tag: "R" + strconv.Itoa(c.lastTag), handler: h.or(&c.Handler)}
 	c.pending = append(c.pending, cmd)
 	c.enc.Tagged(cmd.tag)
 	build(c.enc)
 	c.enc.CRLF()
-	if err := c.enc.Flush(); err != nil && !errors.Is(err, errAnswered) {
-		c.pending = slices.DeleteFunc(c.pending, func(p *Command) bool { return p == cmd })
-		if errors.Is(err, imapwire.ErrNotSendable) && c.enc.Err() == nil {
-			return nil, &imap.Error{Code: imap.CodeCannot, Text: textOf(imap.CodeCannot), Err: err}
-		}
-		return nil, c.fail(fmt.Errorf("send: %w", err))
+	return cmd
+}
+
+// unsent takes back a command that can't be sent, or breaks the connection.
+func (c *Conn) unsent(cmd *Command, err error) error {
+	c.pending = slices.DeleteFunc(c.pending, func(p *Command) bool { return p == cmd })
+	if errors.Is(err, imapwire.ErrNotSendable) && c.enc.Err() == nil {
+		return &imap.Error{Code: imap.CodeCannot, Text: textOf(imap.CodeCannot), Err: err}
 	}
-	c.wire.asked = true
-	return cmd, nil
+	return c.fail(fmt.Errorf("send: %w", err))
 }
 
 // Wait reads until cmd is answered. A refusal is an *imap.Error with the
@@ -276,6 +287,12 @@ func (c *Conn) Send(ctx context.Context, h *Handler, build func(*imapwire.Encode
 // the connection.
 func (c *Conn) Wait(ctx context.Context, cmd *Command) (*Status, error) {
 	defer c.guard(ctx)()
+	if c.enc.Buffered() > 0 {
+		if err := c.enc.Flush(); err != nil {
+			return nil, c.unsent(cmd, err)
+		}
+		c.wire.asked = true
+	}
 	for cmd.status == nil {
 		if err := c.readResponse(); err != nil {
 			return nil, err

@@ -23,8 +23,13 @@ func (c *Conn) Capability(ctx context.Context) error {
 }
 
 // ID tells the server who we are, and what else it may want to know (RFC 2971).
-func (c *Conn) ID(ctx context.Context, fields map[string]string) error {
-	_, err := c.Do(ctx, nil, func(e *imapwire.Encoder) {
+// It goes out with the next command, or when its answer is waited for.
+func (c *Conn) ID(ctx context.Context, fields map[string]string) (*Command, error) {
+	if c.broken != nil {
+		return nil, c.broken
+	}
+	defer c.guard(ctx)()
+	cmd := c.queue(nil, func(e *imapwire.Encoder) {
 		e.Atom("ID").SP().Special('(')
 		for i, name := range slices.Sorted(maps.Keys(fields)) {
 			if i > 0 {
@@ -34,7 +39,10 @@ func (c *Conn) ID(ctx context.Context, fields map[string]string) error {
 		}
 		e.Special(')')
 	})
-	return err
+	if c.enc.Err() != nil {
+		return nil, c.unsent(cmd, c.enc.Flush())
+	}
+	return cmd, nil
 }
 
 // ErrNoPlain is inside the error of a login for which the server offers no

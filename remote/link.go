@@ -126,16 +126,18 @@ func (l *link) connect(ctx context.Context) (*imapclient.Conn, error) {
 }
 
 func (l *link) login(ctx context.Context, conn *imapclient.Conn) error {
-	if len(l.cfg.ID) > 0 {
-		if err := l.identify(ctx, conn); err != nil {
-			return unavailable(err)
-		}
+	id, err := l.identify(ctx, conn)
+	if err != nil {
+		return unavailable(err)
 	}
 	if !conn.Preauth() {
 		if err := l.authenticate(ctx, conn); err != nil {
 			l.logRefused(conn, err)
 			return loginRefusal(err)
 		}
+	}
+	if id != nil {
+		_, _ = conn.Wait(ctx, id) // a refusal is no reason to give up
 	}
 	if err := conn.Capability(ctx); err != nil {
 		return unavailable(err)
@@ -169,15 +171,15 @@ func (l *link) troubleLevel(level slog.Level) slog.Level {
 	return level
 }
 
-// identify sends ID where it is known. A refusal is no reason to give up.
-func (l *link) identify(ctx context.Context, conn *imapclient.Conn) error {
-	if err := conn.Capability(ctx); err != nil {
-		return err
+// identify sends ID where it is known, together with the login.
+func (l *link) identify(ctx context.Context, conn *imapclient.Conn) (*imapclient.Command, error) {
+	if len(l.cfg.ID) == 0 {
+		return nil, nil
 	}
-	if conn.Has("ID") {
-		_ = conn.ID(ctx, l.cfg.ID)
+	if err := conn.Capability(ctx); err != nil || !conn.Has("ID") {
+		return nil, err
 	}
-	return conn.Broken()
+	return conn.ID(ctx, l.cfg.ID)
 }
 
 // authenticate never leaves the acting user's name out: without it the peer

@@ -9,6 +9,7 @@ import (
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/imapclient"
+	"github.com/roost-mail/roost/imapwire"
 	"github.com/roost-mail/roost/mailbox"
 )
 
@@ -19,8 +20,7 @@ const glanceItems = imap.StatusMessages | imap.StatusUIDNext | imap.StatusUIDVal
 
 // observation is an Observe. Its goroutine has an Account, and so a connection,
 // of its own. A peer that has NOTIFY (RFC 5465) says when something has changed,
-// others are looked at every PollInterval; then all is asked for again, in one
-// or two exchanges.
+// others are looked at every PollInterval; then all is asked for again.
 type observation struct {
 	account *Account
 	looked  chan struct{} // closed when the peer was asked once
@@ -29,6 +29,7 @@ type observation struct {
 	end     sync.Once
 
 	changed bool // the peer has told of something since the last look
+	again   int  // looks in a row, without waiting
 
 	mu      sync.Mutex // guards what follows
 	notify  func()     // nil once stopped
@@ -89,12 +90,15 @@ func (o *observation) stopped() bool {
 	}
 }
 
+// maxAgain is how often in a row a peer is looked at that has always changed.
+const maxAgain = 5
+
 // arm has a new connection tell what happens.
 func (o *observation) arm(ctx context.Context, c *imapclient.Conn) error {
 	o.changed = true
 	c.Handler.List = func(*imapclient.ListData) { o.hear() }
 	c.Handler.MailboxStatus = func(*imapclient.StatusData) { o.hear() }
-	if !c.Has("NOTIFY") {
+	if !notifies(c) {
 		return nil
 	}
 	if c.Has("CONDSTORE") {
@@ -154,12 +158,83 @@ func (o *observation) run() {
 	}
 }
 
+// notifies says whether a peer can be waited for.
+func notifies(c *imapclient.Conn) bool {
+	return c.Has("NOTIFY") && c.Has("LIST-STATUS") && c.Has("IDLE")
+}
+
 // look asks how all mailboxes stand, and tells if that has changed.
 func (o *observation) look(ctx context.Context) error {
 	o.changed = false
-	entries, err := o.account.List(ctx, []string{"*"})
+	var now []mailbox.Glance
+	poll := false
+	err := o.account.control.do(ctx, true, func(c *imapclient.Conn) (err error) {
+		if poll = !notifies(c); !poll {
+			now, err = o.list(ctx, c)
+		}
+		return err
+	})
+	if err == nil && poll {
+		now, err = o.poll(ctx)
+	}
 	if err != nil {
 		return err
+	}
+	slices.SortFunc(now, func(a, b mailbox.Glance) int { return strings.Compare(a.Name, b.Name) })
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if slices.Equal(o.glances, now) {
+		return nil
+	}
+	o.glances, o.changed = now, true // what seems new may be told of for another reason: list
+	if o.notify != nil {
+		o.notify()
+	}
+	return nil
+}
+
+// list asks in one exchange. What the peer tells by itself meanwhile looks as
+// the answer does. But then a mailbox is told of twice, or one as deleted, or one
+// is new; in each case all is asked for again.
+func (o *observation) list(ctx context.Context, c *imapclient.Conn) ([]mailbox.Glance, error) {
+	items, _ := offered(c, glanceItems)
+	found, told := map[string]*mailbox.Glance{}, map[string]bool{}
+	h := &imapclient.Handler{
+		List: func(d *imapclient.ListData) {
+			name, ok := o.account.control.fromPeer(d.Name, d.Delimiter)
+			switch {
+			case slices.Contains(d.Attrs, imap.AttrNonExistent) || found[name] != nil:
+				o.changed = true
+			case ok && !slices.ContainsFunc(d.Attrs, isNoMailbox) && len(found) < maxNames:
+				found[name] = &mailbox.Glance{Name: name}
+			}
+		},
+		MailboxStatus: func(d *imapclient.StatusData) {
+			name, _ := o.account.control.fromPeer(d.Name, o.account.control.delimiter)
+			if g := found[name]; g != nil && d.Has&items == items && !told[name] {
+				g.Readable, g.Status, told[name] = true, onlyGlance(d.Status), true
+				return
+			}
+			o.changed = true
+		},
+	}
+	_, err := c.Do(ctx, h, func(e *imapwire.Encoder) {
+		e.RawString(`LIST "" "*" RETURN (STATUS `)
+		writeStatusItems(e, items)
+		e.Special(')')
+	})
+	now := make([]mailbox.Glance, 0, len(found))
+	for _, g := range found {
+		now = append(now, *g)
+	}
+	return now, refusal(err, imap.CodeCannot)
+}
+
+// poll asks a peer that says nothing by itself.
+func (o *observation) poll(ctx context.Context) (now []mailbox.Glance, err error) {
+	entries, err := o.account.List(ctx, []string{"*"})
+	if err != nil {
+		return nil, err
 	}
 	var names []string
 	for _, e := range entries {
@@ -167,7 +242,6 @@ func (o *observation) look(ctx context.Context) error {
 			names = append(names, e.Name)
 		}
 	}
-	var now []mailbox.Glance
 	o.account.Statuses(ctx, names, glanceItems, func(name string, s imap.Status, refused error) {
 		switch imap.CodeOf(refused) {
 		case imap.CodeNone:
@@ -179,19 +253,7 @@ func (o *observation) look(ctx context.Context) error {
 			err = refused
 		}
 	})
-	if err != nil {
-		return err
-	}
-	slices.SortFunc(now, func(a, b mailbox.Glance) int { return strings.Compare(a.Name, b.Name) })
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !slices.Equal(o.glances, now) {
-		o.glances = now
-		if o.notify != nil {
-			o.notify()
-		}
-	}
-	return nil
+	return now, err
 }
 
 // onlyGlance leaves off what the peer told beside what was asked for.
@@ -204,7 +266,7 @@ func onlyGlance(s imap.Status) imap.Status {
 
 // listen waits until there is something to look at.
 func (o *observation) listen(ctx context.Context, c *imapclient.Conn) error {
-	if !c.Has("NOTIFY") || !c.Has("IDLE") {
+	if !notifies(c) {
 		o.pause(o.account.cfg.PollInterval)
 		return nil
 	}
@@ -219,8 +281,12 @@ func (o *observation) listen(ctx context.Context, c *imapclient.Conn) error {
 		c.Rearm()
 	}()
 	if o.changed || o.stopped() {
+		if o.again++; o.again%maxAgain == 0 {
+			o.pause(o.account.cfg.PollInterval / 30)
+		}
 		return nil
 	}
+	o.again = 0
 	return c.Idle(ctx, nil, o.account.cfg.IdleTime)
 }
 

@@ -73,7 +73,10 @@ func (b *box) selectOn(ctx context.Context, c *imapclient.Conn) error {
 	err = b.exchangeSelect(ctx, c, peer, &s)
 	c.Handler = b.handler()
 	if err != nil {
-		b.event((*state).restore)
+		b.event(func(st *state) {
+			st.restore()
+			st.synced = 0 // the next attempt asks for all
+		})
 		return b.notSelected(err)
 	}
 	if err := b.adopt(&s); err != nil {

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/roost-mail/roost/imap"
@@ -21,7 +22,11 @@ func (b *box) Store(ctx context.Context, uids imap.UIDSet, change mailbox.FlagCh
 		return nil, err
 	}
 	var modified imap.UIDSet
-	for part := range chunks(uids) {
+	parts := chunks(uids)
+	if change.UnchangedSince != nil {
+		parts = b.pieces(uids)
+	}
+	for part := range parts {
 		s := &storing{box: b, uids: part, change: change, results: map[imap.UID]result{}}
 		err := s.run(ctx, emit)
 		modified = modified.Union(s.modified)
@@ -38,15 +43,15 @@ func (s *storing) run(ctx context.Context, emit func(*mailbox.Message) error) er
 		if s.change.UnchangedSince != nil && !s.box.modSeqs(c) {
 			return imap.Errorf(imap.CodeCannot, "Mailbox has no modification sequences")
 		}
-		for i, step := range s.steps() {
-			if i > 0 && s.uids.Empty() {
+		for _, step := range s.steps() {
+			if s.uids.Empty() {
 				break
 			}
 			status, err := c.Do(ctx, s.handler(), step)
-			if status != nil && i == 0 {
-				s.spare(status)
+			if status == nil || err != nil && status.Code != "MODIFIED" {
+				return err
 			}
-			if err != nil && status.Code != "MODIFIED" {
+			if err := s.spare(status); err != nil {
 				return err
 			}
 		}
@@ -64,19 +69,40 @@ func (s *storing) run(ctx context.Context, emit func(*mailbox.Message) error) er
 
 // spare takes down which messages the peer has left as they are, because they
 // were changed later (RFC 7162 section 3.1.3).
-func (s *storing) spare(status *imapclient.Status) {
+func (s *storing) spare(status *imapclient.Status) error {
 	if status.Code != "MODIFIED" {
-		return
+		return nil
 	}
 	set, err := imap.ParseNumSet(status.Args)
 	if err != nil {
-		return
+		return unavailable(fmt.Errorf("%w: MODIFIED: %w", imap.ErrUnknownOutcome, err))
 	}
-	s.modified = set.Resolve(0).Intersect(s.uids)
+	s.modified = s.modified.Union(set.Resolve(0).Intersect(s.uids))
 	s.uids = s.uids.Minus(s.modified)
 	for uid := range s.results {
 		if s.modified.Contains(uid) {
 			delete(s.results, uid)
+		}
+	}
+	return nil
+}
+
+// pieces cuts a set into parts of a thousand messages, so that an answer which
+// names any of them is no longer than a command may be.
+func (b *box) pieces(uids imap.UIDSet) func(yield func(imap.UIDSet) bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var known []imap.UID
+	for i := range b.state.messages {
+		if uid := b.state.messages[i].uid; uids.Contains(uid) {
+			known = append(known, uid)
+		}
+	}
+	return func(yield func(imap.UIDSet) bool) {
+		for part := range slices.Chunk(known, maxRanges) {
+			if !yield(imap.UIDSetOf(part...)) {
+				return
+			}
 		}
 	}
 }

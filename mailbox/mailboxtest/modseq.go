@@ -98,17 +98,7 @@ func modSeqTests() []test {
 		}},
 		{"VanishedOfMany", func(h *home) {
 			// More than any home need remember one by one.
-			o := h.owner()
-			o.create("Work")
-			for range 26 {
-				var some []*mailbox.NewMessage
-				for range 100 {
-					some = append(some, newMessage("A: b\r\n", imap.FlagDeleted))
-				}
-				_, err := o.Append(o.Context(), "Work", messages(some...))
-				o.must(err, "append")
-			}
-			b := o.open("Work")
+			b := h.withMany()
 			start := b.highest()
 			var odd []imap.UID
 			for uid := imap.UID(1); uid <= 2_600; uid += 2 {
@@ -122,6 +112,21 @@ func modSeqTests() []test {
 			b.wantVanished(imap.UIDRange(1, 9_999), start, imap.UIDSetOf(odd...).String(), "")
 			b.expunge(uids(2_600), false)
 			b.wantVanished(imap.UIDRange(1, 9_999), last, "2600", imap.UIDSetOf(odd...).String())
+		}},
+		{"UnchangedSinceOfMany", func(h *home) {
+			b := h.withMany()
+			start := b.highest()
+			var odd []imap.UID
+			for uid := imap.UID(1); uid <= 2_600; uid += 2 {
+				odd = append(odd, uid)
+			}
+			for part := range slices.Chunk(odd, 1000) {
+				b.store(imap.UIDSetOf(part...), mailbox.FlagsAdd, imap.FlagFlagged)
+			}
+			told, modified := b.storeIf(start, imap.UIDRange(1, 9_999), mailbox.FlagsAdd, imap.FlagSeen)
+			h.wantUIDs(modified, imap.UIDSetOf(odd...).String(), "modified")
+			h.wantUIDs(toldUIDs(told), imap.UIDRange(1, 2_600).Minus(modified).String(), "told")
+			h.wantUIDs(b.search(imap.SearchKey{Op: imap.SearchFlag, Flag: imap.FlagSeen}), toldUIDs(told).String(), "changed")
 		}},
 		{"VanishedOfInbox", func(h *home) {
 			o := h.owner()
@@ -158,6 +163,22 @@ func modSeqTests() []test {
 		}
 	}
 	return list
+}
+
+// withMany is the owner's new mailbox Work with 2,600 deleted messages.
+func (h *home) withMany() *box {
+	h.Helper()
+	o := h.owner()
+	o.create("Work")
+	for range 26 {
+		var some []*mailbox.NewMessage
+		for range 100 {
+			some = append(some, newMessage("A: b\r\n", imap.FlagDeleted))
+		}
+		_, err := o.Append(o.Context(), "Work", messages(some...))
+		o.must(err, "append")
+	}
+	return o.open("Work")
 }
 
 // privateModSeqTests are what a reader sees of modification sequences: shared

@@ -105,3 +105,17 @@ func FuzzOrder(f *testing.F) {
 		_ = told(t, h, "* "+said)
 	})
 }
+
+// TestLongSets: the set of an ESEARCH may be as torn as the mailbox is.
+func TestLongSets(t *testing.T) {
+	const n = 30_000
+	var set strings.Builder
+	for i := range n {
+		fmt.Fprintf(&set, ",%d", 2*i+1)
+	}
+	var got imap.UIDSet
+	h := &imapclient.Handler{Search: func(uids imap.UIDSet, _ imap.ModSeq) { got = uids }}
+	if err := told(t, h, "* ESEARCH UID ALL "+set.String()[1:]); err != nil || got.Len() != n {
+		t.Errorf("got %d messages, %v", got.Len(), err)
+	}
+}

@@ -67,8 +67,10 @@ type account struct {
 	writer   *logWriter
 	next     allocator
 	tail     tail
-	group    []*txn // being worked on
-	folding  bool
+	// unapplied says that the tail has what the state lacks: it is not folded.
+	unapplied bool
+	group     []*txn // being worked on
+	folding   bool
 	// installing is true from a snapshot until the manifest that lists it, or its end
 	installing bool
 	timerSet   bool

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -11,6 +12,10 @@ import (
 // change may be written while the mailbox is being deleted, so it is skipped.
 var errGone = fmt.Errorf("%w: no such mailbox", errFormat)
 
+// errTable says that a record can't be applied, as its mailbox can't be read. It
+// must stay in the log: a repair may need it.
+var errTable = errors.New("mailbox can't be read")
+
 // open finds a mailbox that a record changes the messages of, and loads it.
 func (s *state) open(id uint32) (*box, error) {
 	b := s.boxes[id]
@@ -19,13 +24,14 @@ func (s *state) open(id uint32) (*box, error) {
 	}
 	if !b.loaded {
 		if err := s.load(b); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: %w", errTable, err)
 		}
 	}
 	return b, nil
 }
 
 func (r *recMessage) apply(s *state, at place) error {
+	s.nextBlob = max(s.nextBlob, r.blob+1) // also if its mailbox can't be read
 	b, err := s.open(r.box)
 	if err != nil {
 		return err
@@ -34,7 +40,6 @@ func (r *recMessage) apply(s *state, at place) error {
 		return err
 	}
 	s.pack(at, r.size)
-	s.nextBlob = max(s.nextBlob, r.blob+1)
 	if err := s.ref(r.blob, r.size); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 )
@@ -31,7 +32,7 @@ func (a *account) upkeep() {
 			return
 		}
 	}
-	if a.folding || a.tail.bytes < limits.foldBytes && a.tail.records < limits.foldRecords && a.tailSegments() <= maxTailSegments && !a.overdue() {
+	if a.folding || a.unapplied || a.tail.bytes < limits.foldBytes && a.tail.records < limits.foldRecords && a.tailSegments() <= maxTailSegments && !a.overdue() {
 		return
 	}
 	a.startMaintenance()
@@ -90,6 +91,9 @@ type snapshot struct {
 func (a *account) fold(ctx context.Context) error {
 	var s *snapshot
 	err := a.submit(ctx, &txn{alone: true, run: func() (err error) {
+		if a.unapplied {
+			return fmt.Errorf("%w: repair it", errTable)
+		}
 		s, err = a.snapshot()
 		a.installing = err == nil
 		return err

@@ -150,6 +150,7 @@ func (l *loader) applyTxn(t *scannedTxn, seg uint32, a *account) {
 		err := r.rec.apply(l.st, place{seg: seg, off: r.off, body: r.frame.body})
 		if err != nil && !errors.Is(err, errGone) {
 			l.damaged("segment %d, offset %d: %v", seg, r.off, err)
+			a.unapplied = a.unapplied || errors.Is(err, errTable)
 		}
 	}
 }

@@ -302,6 +302,7 @@ func (r *repair) mend(a *account) error {
 		return err
 	}
 	c.recount()
+	a.unapplied = false
 	return nil
 }
 

@@ -160,6 +160,32 @@ func TestRepairFindsMoved(t *testing.T) {
 	}
 }
 
+// While the table of a mailbox can't be read, what came after it stays in the
+// log, however often the account is opened: a repair finds it.
+func TestDamagedTableKeepsTail(t *testing.T) {
+	ctx := context.Background()
+	fs, o, m := broken(t)
+	fs.names["/mail/"+m.Tables[0]].data[headerLen+frameLen+4] ^= 1
+	for range 3 {
+		s := New(o)
+		a := mustOpen(t, s, "/mail", owner)
+		mustAppend(t, a, "Work", 40)
+		if err := a.fold(ctx); !errors.Is(err, errTable) {
+			t.Errorf("fold: %v", err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Repair(ctx, o, "alice", "/mail", t.Output()); err != nil {
+		t.Fatal(err)
+	}
+	a := mustOpen(t, New(o), "/mail", owner)
+	if inbox, work := strings.Count(mailOf(t, a, "INBOX"), "\n"), strings.Count(mailOf(t, a, "Work"), "\n"); inbox != 8 || work != 11 {
+		t.Errorf("%d in INBOX, %d in Work; want 8 and 11", inbox, work)
+	}
+}
+
 // What is in use, or another backend's, or another's mail, is left alone.
 func TestRepairRefuses(t *testing.T) {
 	ctx := context.Background()

@@ -32,7 +32,7 @@ func pluginRows() []group {
 			imp("quota_rule", String, "", "What mail may take: MAILBOX:LIMITS, as in *:storage=1G:messages=1000 or Trash:storage=+10%%; also quota_rule2, 3 and so on. A mailbox with ignore does not count.").
 				series().user(),
 			imp("quota_grace", String, "10%%", "How far the last message may go beyond the limit: bytes, or a part of it.").user(),
-			imp("quota_max_mail_size", Size, "0", "How large a message may be; 0: mail_max_size alone counts.").user(),
+			imp("quota_max_mail_size", Size, "0", "How large a message may be; 0: 100 MiB, as for all.").user(),
 			imp("quota_exceeded_message", String, "Quota exceeded (mailbox for user is full)", "What a client is told that has no room.").user(),
 			acc("quota*", String, "", "Quota roots, rules, warnings.", whyQuota),
 			acc("fts*", String, "", "Full-text search.", whyFTS),

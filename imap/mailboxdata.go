@@ -68,6 +68,7 @@ type Status struct {
 	Size           uint64 // sum of the messages' sizes
 	Deleted        uint32 // messages with \Deleted
 	DeletedStorage uint64 // sum of their sizes
+	AppendLimit    uint64 // bytes of a message, as far as the mailbox's home bounds them; 0 if not
 }
 
 // AppendData is the APPENDUID of an APPEND (RFC 9051 section 7.1). It is empty

@@ -226,6 +226,9 @@ func setStatus(status *imap.Status, item string, n uint64) imap.StatusItems {
 	case "DELETED":
 		status.Deleted = uint32(min(n, 1<<32-1))
 		return imap.StatusDeleted
+	case "APPENDLIMIT":
+		status.AppendLimit = n
+		return imap.StatusAppendLimit
 	case "DELETED-STORAGE":
 		status.DeletedStorage = min(n, 1<<53) * 1024
 		return imap.StatusDeletedStorage

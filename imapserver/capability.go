@@ -2,6 +2,7 @@ package imapserver
 
 import (
 	"context"
+	"strconv"
 	"strings"
 
 	"github.com/roost-mail/roost/imapwire"
@@ -64,6 +65,8 @@ func capabilityRows() []capabilityRow {
 		{"QUOTA", "RFC 9208", loggedIn, nil},
 		{"QUOTA=RES-STORAGE", "RFC 9208 section 5.1", loggedIn, nil},
 		{"QUOTA=RES-MESSAGE", "RFC 9208 section 5.2", loggedIn, nil},
+		{"APPENDLIMIT", "RFC 7889", loggedIn, nil},
+		{"UNAUTHENTICATE", "RFC 8437", loggedIn, (*session).canUnauthenticate},
 		{"ACL", "RFC 4314", loggedIn, nil},
 		{"RIGHTS=texk", "RFC 4314 section 2.2", loggedIn, nil},
 	}
@@ -75,7 +78,7 @@ func (s *session) capabilities() string {
 	var names []string
 	for _, r := range capabilityRows() {
 		if r.states&s.state != 0 && (r.when == nil || r.when(s)) {
-			names = append(names, r.name)
+			names = append(names, r.name+s.capabilityValue(r.name))
 		}
 	}
 	for _, m := range s.cfg.Mechanisms { // RFC 3501 section 7.2.1
@@ -84,6 +87,15 @@ func (s *session) capabilities() string {
 		}
 	}
 	return strings.Join(names, " ")
+}
+
+// capabilityValue is what a capability says behind its name. RFC 7889 section 2:
+// APPENDLIMIT tells the one limit of all mailboxes, or none if they differ.
+func (s *session) capabilityValue(name string) string {
+	if name == "APPENDLIMIT" && !s.cfg.AppendLimitVaries {
+		return "=" + strconv.FormatInt(s.cfg.MaxMessage, 10)
+	}
+	return ""
 }
 
 // capability is CAPABILITY. RFC 3501 section 6.1.1.

@@ -52,6 +52,10 @@ type Config struct {
 	MaxLine        int           // bytes of a command without its literals; 64 KiB
 	MaxConnections int           // more are refused at once; 0: no limit
 
+	// AppendLimitVaries says that users' quotas may know a lower limit than
+	// MaxMessage: clients ask by STATUS (RFC 7889).
+	AppendLimitVaries bool
+
 	// SlowCommand is the duration from which a command gets a line in the log; 0: none.
 	SlowCommand time.Duration
 

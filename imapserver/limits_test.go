@@ -22,7 +22,7 @@ func selectInbox(t *testing.T) *testConn {
 // TestArguments: every command refuses arguments that are none, and a line
 // that ends too early, and leaves the session as it was.
 func TestArguments(t *testing.T) {
-	noArguments := []string{"CAPABILITY", "NOOP", "LOGOUT", "NAMESPACE", "IDLE", "CHECK", "CLOSE", "UNSELECT", "EXPUNGE"}
+	noArguments := []string{"CAPABILITY", "NOOP", "LOGOUT", "UNAUTHENTICATE", "NAMESPACE", "IDLE", "CHECK", "CLOSE", "UNSELECT", "EXPUNGE"}
 	for name, r := range commandRows() {
 		if r.states&selected == 0 {
 			continue

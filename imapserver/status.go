@@ -29,6 +29,7 @@ func statusRows() []statusRow {
 		{"MAILBOXID", "RFC 8474 section 4.3", imap.StatusMailboxID, func(e *imapwire.Encoder, s *imap.Status) { e.Special('(').Atom(string(s.MailboxID)).Special(')') }},
 		{"SIZE", "RFC 8438", imap.StatusSize, func(e *imapwire.Encoder, s *imap.Status) { e.Number64(s.Size) }},
 		{"DELETED", "RFC 9208 section 4.1.4", imap.StatusDeleted, func(e *imapwire.Encoder, s *imap.Status) { e.Number(s.Deleted) }},
+		{"APPENDLIMIT", "RFC 7889 section 3.1", imap.StatusAppendLimit, func(e *imapwire.Encoder, s *imap.Status) { e.Number64(s.AppendLimit) }},
 		{"DELETED-STORAGE", "RFC 9208 section 4.1.4", imap.StatusDeletedStorage, func(e *imapwire.Encoder, s *imap.Status) { e.Number64(kibibytes(s.DeletedStorage)) }},
 	}
 }
@@ -52,6 +53,11 @@ func (s *session) status(ctx context.Context, cmd *command) error {
 
 // writeStatus writes a STATUS response. RFC 3501 section 7.2.4.
 func (s *session) writeStatus(name string, items imap.StatusItems, status *imap.Status) {
+	if most := uint64(s.cfg.MaxMessage); status.AppendLimit == 0 || status.AppendLimit > most {
+		limited := *status
+		limited.AppendLimit = most
+		status = &limited
+	}
 	s.enc.RawString("* STATUS ").Mailbox(name).SP()
 	sep := byte('(')
 	for _, r := range statusRows() {

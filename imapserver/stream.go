@@ -218,6 +218,11 @@ func (s *stream) linger() {
 
 func (s *stream) close() {
 	_ = s.conn.Close()
+	s.endRawLogs()
+}
+
+// endRawLogs closes the raw logs of a login.
+func (s *stream) endRawLogs() {
 	for _, w := range []*io.WriteCloser{&s.rawIn, &s.rawOut} {
 		if *w != nil {
 			_ = (*w).Close()

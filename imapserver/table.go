@@ -47,8 +47,9 @@ func commandRows() map[string]*row {
 		{"AUTHENTICATE", notAuthenticated, 0, "Logged in", (*session).authenticate}, // with RFC 4959
 
 		// RFC 3501 section 6.3: authenticated.
-		{"ENABLE", loggedIn, 0, "Enabled.", (*session).enable},               // RFC 5161
-		{"COMPRESS", loggedIn, 0, "Begin compression.", (*session).compress}, // RFC 4978
+		{"UNAUTHENTICATE", loggedIn, 0, "Unauthenticate completed.", (*session).unauthenticate}, // RFC 8437
+		{"ENABLE", loggedIn, 0, "Enabled.", (*session).enable},                                  // RFC 5161
+		{"COMPRESS", loggedIn, 0, "Begin compression.", (*session).compress},                    // RFC 4978
 		{"SELECT", loggedIn, 0, "Select completed.", (*session).selectMailbox},
 		{"EXAMINE", loggedIn, 0, "Examine completed.", (*session).examine},
 		{"CREATE", loggedIn, 0, "Create completed.", (*session).create},

@@ -53,7 +53,7 @@ var options = map[string]func(*Config){
 
 // quotas are what a transcript can ask of its server's mail.
 var quotas = map[string]*mailbox.QuotaPolicy{
-	"quota": {Root: "User quota", Storage: 4096, Messages: 3},
+	"quota": {Root: "User quota", Storage: 4096, Messages: 3, MaxMessage: 1000},
 }
 
 type transcript struct {

@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/imapclient"
@@ -28,6 +29,7 @@ func statusItems() []statusItem {
 		{"MAILBOXID", imap.StatusMailboxID, []string{"OBJECTID"}},
 		{"SIZE", imap.StatusSize, []string{"STATUS=SIZE", "IMAP4rev2"}},
 		{"DELETED", imap.StatusDeleted, []string{"QUOTA=RES-MESSAGE", "IMAP4rev2"}},
+		{"APPENDLIMIT", imap.StatusAppendLimit, []string{"APPENDLIMIT"}},
 		{"DELETED-STORAGE", imap.StatusDeletedStorage, []string{"QUOTA=RES-STORAGE"}},
 	}
 }
@@ -44,7 +46,7 @@ func offered(c *imapclient.Conn, items imap.StatusItems) (ask, rest imap.StatusI
 		}
 		has := len(i.needs) == 0
 		for _, capability := range i.needs {
-			has = has || c.Has(capability)
+			has = has || c.Has(capability) || hasValue(c, capability)
 		}
 		if has {
 			ask |= i.item
@@ -56,6 +58,14 @@ func offered(c *imapclient.Conn, items imap.StatusItems) (ask, rest imap.StatusI
 		ask = imap.StatusMessages // whether there is such a mailbox
 	}
 	return ask, rest
+}
+
+// hasValue reports whether the peer has a capability with a value behind it.
+func hasValue(c *imapclient.Conn, capability string) bool {
+	return slices.ContainsFunc(c.Capabilities(), func(have string) bool {
+		name, _, ok := strings.Cut(have, "=")
+		return ok && strings.EqualFold(name, capability)
+	})
 }
 
 // writeStatusItems appends the list of items.

@@ -168,6 +168,9 @@ func (s *Session) counters(b *box) imap.Status {
 		Size: b.sums.size, Deleted: b.sums.deleted, DeletedStorage: b.sums.deletedSize,
 		MailboxID: b.objectID.mailboxID(),
 	}
+	if q := s.view.quota; q != nil {
+		status.AppendLimit = uint64(q.MaxMessage)
+	}
 	if s.view.private {
 		status.Unseen = b.messages
 		if r := b.readers[s.view.acting]; r != nil {

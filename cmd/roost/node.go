@@ -221,8 +221,10 @@ func (n *node) imapConfig() (imapserver.Config, error) {
 		IdleKeepalive:    set.IMAP.IdleNotifyInterval,
 		MaxLine:          set.IMAP.MaxLineLength,
 		SlowCommand:      time.Second,
-		IDFields:         idFields(set.IMAP.IDSend),
-		Mechanisms:       mechanisms,
+
+		AppendLimitVaries: set.Quota != nil && set.Quota.MaxMailSize > 0,
+		IDFields:          idFields(set.IMAP.IDSend),
+		Mechanisms:        mechanisms,
 	}, nil
 }
 

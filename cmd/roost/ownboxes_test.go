@@ -99,6 +99,9 @@ plugin {
 `)
 	long := `<<"` + strings.Repeat("x", 6000) + `"`
 	for _, row := range []struct{ user, command, want string }{
+		{"someone2", "STATUS INBOX (APPENDLIMIT)", "* STATUS INBOX (APPENDLIMIT 104857600)"},
+		{"someone1", "STATUS INBOX (APPENDLIMIT)", "* STATUS INBOX (APPENDLIMIT 8192)"},
+		{"someone1", "UNAUTHENTICATE", "BAD"},
 		{"someone1", "CREATE Work", ""},
 		{"someone1", "CREATE Trash", ""},
 		{"someone1", "SETACL Work someone2 lrswite", ""},
@@ -120,6 +123,7 @@ plugin {
 		{"someone2", "GETQUOTAROOT shared/someone1/Trash", "NO [NOPERM]"},
 		{"someone2", "GETQUOTAROOT shared/someone1/INBOX", "NO [NONEXISTENT]"},
 		{"someone2", "SETQUOTA x (STORAGE 5)", "NO [NOPERM]"},
+		{"someone2", `LIST "" shared/someone1/Work RETURN (STATUS (APPENDLIMIT))`, "* LIST (\\HasNoChildren) \"/\" shared/someone1/Work\n* STATUS shared/someone1/Work (APPENDLIMIT 8192)"},
 		{"someone2", `STATUS shared/someone1/Work (DELETED DELETED-STORAGE)`, "* STATUS shared/someone1/Work (DELETED 0 DELETED-STORAGE 0)"},
 	} {
 		if got := r.answerTo(t, row.user, strings.Split(row.command, "|")...); !strings.HasPrefix(got, row.want) {

@@ -80,6 +80,9 @@ func (a *account) Status(_ context.Context, name string, _ imap.StatusItems) (im
 		HighestModSeq: b.highestModSeq(a.reader),
 		MailboxID:     b.id,
 	}
+	if q := a.mail.quota; q != nil {
+		status.AppendLimit = uint64(q.MaxMessage)
+	}
 	for _, m := range b.messages {
 		if !m.seenBy(a.reader) {
 			status.Unseen++

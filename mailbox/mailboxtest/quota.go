@@ -75,6 +75,11 @@ func quotaTests() []test {
 			o.add(imap.Inbox, []string{sized(2000)})
 			_, err := o.Append(h.Context(), imap.Inbox, mailbox.One(newMessage(sized(2001))))
 			h.wantCode(err, imap.CodeTooBig, "append")
+			s, err := o.Status(h.Context(), imap.Inbox, imap.StatusAppendLimit)
+			h.must(err, "status")
+			if s.AppendLimit != 2000 {
+				h.Errorf("the limit is %d", s.AppendLimit)
+			}
 		}},
 		{"Roots", func(h *home) {
 			o := h.withQuota(&mailbox.QuotaPolicy{Root: "User quota", Storage: 10_240, Messages: 5})

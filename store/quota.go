@@ -114,3 +114,15 @@ func (b *builder) admitCopies(h *handle, to *box, rows []row, move bool) error {
 	}
 	return b.admit(h.view, to.name, sizes)
 }
+
+// Usage is what counts to a quota in the account in dir. It changes nothing, and
+// the account may be in use meanwhile.
+func Usage(dir string, p *mailbox.QuotaPolicy) (mailbox.QuotaUsage, error) {
+	a, l, _, err := inspect(OS{}, dir)
+	if err != nil {
+		return mailbox.QuotaUsage{}, err
+	}
+	defer l.close()
+	l.apply(a, nil)
+	return a.st.usage(p), nil
+}

@@ -305,3 +305,43 @@ func ask(t *testing.T, r *rig, command, name string) string {
 	}
 	return strings.ReplaceAll(strings.Join(c.answer, "\n"), name, "@")
 }
+
+// metadataAbuse fills annotations to their limits, and asks for them in the
+// dearest ways.
+func metadataAbuse(t *testing.T, s *siege) {
+	const work = "shared/someone1/Work"
+	c := s.select2(t, "Work")
+	value := `<<"` + strings.Repeat("v", 32<<10) + `"`
+	deep := "/private" + strings.Repeat("/d", 120)
+	names := func(n int, name string) string { return strings.TrimSpace(strings.Repeat(name+" ", n)) }
+	for _, name := range []string{work, "INBOX"} {
+		for _, row := range []struct{ command, want string }{
+			{"SETMETADATA " + name + " (/private/a " + value + ")", "OK"},
+			{"SETMETADATA " + name + ` (/private/a <<"` + strings.Repeat("v", 32<<10+1) + `")`, "NO [METADATA MAXSIZE 32768]"},
+			{"SETMETADATA " + name + ` (/private/a <<"` + strings.Repeat("v", 70<<10) + `")`, ""},
+			{"SETMETADATA " + name + " (" + deep + ` "x")`, "OK"},
+			{"SETMETADATA " + name + " (" + deep + strings.Repeat("/d", 10) + ` "x")`, "BAD"},
+			{"GETMETADATA (DEPTH infinity) " + name + " (" + names(900, "/private") + ")", "OK"},
+			{"GETMETADATA (DEPTH infinity MAXSIZE 0) " + name + " (/private /shared)", "OK [METADATA LONGENTRIES 32768]"},
+			{"GETMETADATA " + name + " (" + names(1001, "/private/x") + ")", "NO [LIMIT]"},
+			{"GETMETADATA (" + names(100, "DEPTH infinity") + ") " + name + " " + deep, "OK"},
+			{"SETMETADATA " + name + " (" + names(1001, "/private/x NIL") + ")", "NO [LIMIT]"},
+			{"SETMETADATA " + name + " (/private/a NIL " + deep + " NIL)", "OK"},
+		} {
+			c.command(row.command)
+			if tagged := c.answer[len(c.answer)-1]; !strings.HasPrefix(tagged, row.want) {
+				t.Errorf("%.80s: got %.100q, want %q", row.command, tagged, row.want)
+			}
+		}
+		for i := range 12 { // until there is no more room
+			c.command(fmt.Sprintf("SETMETADATA %s (/private/n%d %s)", name, i, value))
+		}
+		c.command("GETMETADATA (DEPTH infinity) " + name + " /private")
+		c.matched = len(c.answer) - 1
+		c.expect("OK")
+		for i := range 12 {
+			c.command(fmt.Sprintf("SETMETADATA %s (/private/n%d NIL)", name, i))
+			c.expect("OK")
+		}
+	}
+}

@@ -43,6 +43,7 @@ func TestHostile(t *testing.T) {
 		{"Injection", injections},
 		{"Names", oddPlaces},
 		{"Patterns", patterns},
+		{"Metadata", metadataAbuse},
 		{"Sets", manySets},
 		{"SearchPrograms", searchPrograms},
 		{"Append", appendLimits},
@@ -207,7 +208,7 @@ var (
 	rawLogTime    = regexp.MustCompile(`(?m)^\d{10}\.\d{6} `)
 	rawLogLiteral = regexp.MustCompile(`\{(\d+)\+?\}$`)
 	backCommand   = regexp.MustCompile(`^R(\d+) (UID [A-Z]+|[A-Z]+)( |$)`)
-	backSessionOK = []string{"CAPABILITY", "ID", "AUTHENTICATE", "LIST", "SELECT", "EXAMINE", "STATUS", "NOOP", "IDLE", "MYRIGHTS", "APPEND", "CREATE", "DELETE", "RENAME", "GETACL", "SETACL", "DELETEACL", "LISTRIGHTS", "UID FETCH", "UID STORE", "UID SEARCH", "UID COPY", "UID MOVE", "UID EXPUNGE", "EXPUNGE", "LOGOUT"}
+	backSessionOK = []string{"CAPABILITY", "ID", "AUTHENTICATE", "LIST", "SELECT", "EXAMINE", "STATUS", "NOOP", "IDLE", "MYRIGHTS", "APPEND", "CREATE", "DELETE", "RENAME", "GETACL", "SETACL", "DELETEACL", "LISTRIGHTS", "GETMETADATA", "SETMETADATA", "GETQUOTA", "GETQUOTAROOT", "ENABLE", "UID FETCH", "UID STORE", "UID SEARCH", "UID COPY", "UID MOVE", "UID EXPUNGE", "EXPUNGE", "LOGOUT"}
 )
 
 // backSessions reads what be2 sent in back sessions: commands with tags in

@@ -73,7 +73,7 @@ although they live on different backends. It reads Dovecot 2.3's configuration.
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		serveCommand(), reloadCommand(), demoCommand(), configCommand(), authCommand(), userCommand(), pwCommand(),
-		storeCommand(), undeleteCommand(), backupCommand(), restoreCommand(),
+		storeCommand(), quotaCommand(), undeleteCommand(), backupCommand(), restoreCommand(),
 	)
 	return root
 }

@@ -143,3 +143,20 @@ plugin {
 		t.Errorf("GETQUOTA of it: %s", again)
 	}
 }
+
+func TestQuotaCommand(t *testing.T) {
+	r := startRig(t, "rig")
+	r.configure(t, "be1", "\nplugin {\n  quota = count:Mail\n  quota_rule = *:storage=10k\n}\n")
+	r.answerTo(t, "someone1", `APPEND INBOX <<"`+strings.Repeat("x", 5000)+`"`)
+	var out strings.Builder
+	cmd := command()
+	cmd.SetOut(&out)
+	cmd.SetArgs([]string{"quota", "get", "-c", r.files["be1"], "-u", "someone1"})
+	if err := cmd.ExecuteContext(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const want = "Quota name  Type     Value  Limit  %\nMail        STORAGE  5      10     50\nMail        MESSAGE  1      -      0\n"
+	if out.String() != want {
+		t.Errorf("got\n%s", out.String())
+	}
+}

@@ -1,11 +1,84 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"log/slog"
 	"math"
+	"text/tabwriter"
 
+	"github.com/spf13/cobra"
+
+	"github.com/roost-mail/roost/auth"
 	"github.com/roost-mail/roost/config"
 	"github.com/roost-mail/roost/mailbox"
+	"github.com/roost-mail/roost/store"
 )
+
+func quotaCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "quota", Short: "Look at quotas"}
+	var file, user string
+	get := &cobra.Command{
+		Use:   "get -c FILE -u USER",
+		Short: "Show what a user's mail takes, and may take",
+		Long:  "Reads the user's mail on this machine's disk, which may be in use meanwhile.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if file == "" || user == "" || len(args) > 0 {
+				return usageError{errors.New("usage: roost quota get -c FILE -u USER")}
+			}
+			return showQuota(cmd, file, user)
+		},
+	}
+	get.Flags().StringVarP(&file, "config", "c", "", "configuration file")
+	get.Flags().StringVarP(&user, "user", "u", "", "whose mail")
+	cmd.AddCommand(get)
+	return cmd
+}
+
+// showQuota prints a line a resource, as doveadm quota get does.
+func showQuota(cmd *cobra.Command, file, name string) error {
+	set, _, err := config.Load(file)
+	if err != nil {
+		return err
+	}
+	users, err := auth.New(authConfig(set, slog.New(slog.DiscardHandler)))
+	if err != nil {
+		return err
+	}
+	res, err := users.Lookup(cmd.Context(), name)
+	if err != nil {
+		return fmt.Errorf("user %s: %w", name, err)
+	}
+	own, _, err := set.ForUser(res.UserFields)
+	if err != nil {
+		return err
+	}
+	policy := quotaPolicy(own.Quota)
+	if policy == nil {
+		return fmt.Errorf("user %s has no quota", name)
+	}
+	dir, err := mailDir(set, res)
+	if err != nil {
+		return err
+	}
+	used, err := store.Usage(dir, policy)
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "Quota name\tType\tValue\tLimit\t%")
+	for _, r := range []struct {
+		name        string
+		used, limit uint64
+	}{{"STORAGE", (used.Storage + 1023) / 1024, policy.Storage / 1024}, {"MESSAGE", used.Messages, policy.Messages}} {
+		limit, percent := "-", "0"
+		if r.limit > 0 {
+			limit, percent = fmt.Sprint(r.limit), fmt.Sprintf("%.0f", 100*float64(r.used)/float64(r.limit))
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", policy.Root, r.name, r.used, limit, percent)
+	}
+	return w.Flush()
+}
 
 // quotaPolicy is a quota as the owner's home keeps it, nil without one.
 func quotaPolicy(q *config.Quota) *mailbox.QuotaPolicy {

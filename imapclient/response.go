@@ -26,6 +26,9 @@ func (c *Conn) readResponse() error {
 
 func (c *Conn) response() error {
 	var tag string
+	if _, ok := c.dec.PeekByte(); ok && c.lineOfFetch() {
+		return c.fetchLine()
+	}
 	switch {
 	case c.dec.Special('*'):
 		if !c.dec.ExpectSP() {

@@ -123,6 +123,13 @@ func (d *Decoder) BufferedLine() []byte {
 	return rest[:bytes.IndexByte(rest, '\n')+1]
 }
 
+// TakeLine consumes the line that BufferedLine has shown. What it was shown stays
+// valid until the next read.
+func (d *Decoder) TakeLine() {
+	d.pos += len(d.BufferedLine())
+	d.lineEnd()
+}
+
 // FillMore reads once, behind what is buffered, if that is little. Its error
 // does not stick.
 func (d *Decoder) FillMore() error {

@@ -96,8 +96,17 @@ func (d *Decoder) bufferedList() int {
 	if b, ok := d.PeekByte(); !ok || b != '(' {
 		return 0
 	}
-	rest := d.buf[d.pos:d.end]
-	depth := 0
+	return d.ListLen(d.buf[d.pos:d.end])
+}
+
+// ListLen is the length of the list that b begins with, if it ends in b and holds
+// nothing but what a line can hold: no literal, and no deeper list than allowed.
+// Otherwise it is 0.
+func (d *Decoder) ListLen(b []byte) int {
+	if len(b) == 0 || b[0] != '(' {
+		return 0
+	}
+	rest, depth := b, 0
 	for i := 0; i < len(rest); i++ {
 		switch b := rest[i]; {
 		case classOf[b]&classPlain != 0 && b != '~': // most bytes, so first

@@ -13,7 +13,7 @@ import (
 // Run it with -benchtime 7x; it tells medians, and shared/own.
 func BenchmarkFirstAccess(b *testing.B) {
 	commands := []struct{ name, command string }{
-		{"SELECT", "SELECT BOX"},
+		{"SELECT", "SELECT BOX"}, // with the LOGIN, which opens the account of one's own
 		{"FLAGS", "FETCH 1:* (FLAGS)"},
 		{"ENVELOPE", "FETCH 1:* (ENVELOPE)"},
 		{"BODYSTRUCTURE", "FETCH 1:* (BODYSTRUCTURE)"},
@@ -31,10 +31,13 @@ func BenchmarkFirstAccess(b *testing.B) {
 			r.stop(b, name)
 			r.start(b, name, nil)
 		}
+		start, before := time.Now(), cpuTime()
 		c := newBenchClient(b, r, user)
 		defer c.conn.Close()
-		for _, cmd := range commands {
-			start, before := time.Now(), cpuTime()
+		for i, cmd := range commands {
+			if i > 0 {
+				start, before = time.Now(), cpuTime()
+			}
 			c.do(b, strings.ReplaceAll(cmd.command, "BOX", box))
 			took[cmd.name+who] = append(took[cmd.name+who], time.Since(start))
 			used[cmd.name+who] = append(used[cmd.name+who], cpuTime()-before)

@@ -14,9 +14,22 @@ import (
 // autoexpungeTimeout bounds what the end of a session waits for.
 const autoexpungeTimeout = 30 * time.Second
 
-// autoexpunge expunges what mailbox blocks say, when a session of the owner has
-// ended, as Dovecot does. Others' mailboxes have no such blocks.
-func (u *user) autoexpunge() {
+// atEnd is what the end of the owner's session does: it expunges what mailbox
+// blocks say, as Dovecot does, and then calls release. Others' mailboxes have no
+// such blocks. Where there are none u is not kept: it is larger than a session.
+func (u *user) atEnd(release func()) func() {
+	due := u.autoexpunging()
+	if len(due) == 0 {
+		return release
+	}
+	return func() {
+		u.autoexpunge(due)
+		release()
+	}
+}
+
+// autoexpunging are the blocks that name mail to be expunged.
+func (u *user) autoexpunging() []config.Mailbox {
 	var due []config.Mailbox
 	u.ownMailboxes(func(name string, box *config.Mailbox) {
 		if box.Autoexpunge > 0 || box.AutoexpungeMaxMails > 0 {
@@ -25,9 +38,10 @@ func (u *user) autoexpunge() {
 			due = append(due, b)
 		}
 	})
-	if len(due) == 0 {
-		return
-	}
+	return due
+}
+
+func (u *user) autoexpunge(due []config.Mailbox) {
 	ctx, cancel := context.WithTimeout(context.Background(), autoexpungeTimeout)
 	defer cancel()
 	home, err := u.node.openSession(ctx, u.name, u.dir, store.View{Acting: u.name})

@@ -98,7 +98,7 @@ func (u *user) open(ctx context.Context, res *auth.Result) (mailbox.Account, err
 	if err != nil {
 		return nil, err
 	}
-	tree, err := u.openTree(ctx, func() { u.autoexpunge(); release() })
+	tree, err := u.openTree(ctx, u.atEnd(release))
 	if err != nil {
 		release()
 		return nil, err

@@ -2,6 +2,7 @@ package acl
 
 import (
 	"context"
+	"slices"
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
@@ -45,4 +46,26 @@ func (g *Guard) Overview(ctx context.Context) ([]mailbox.Glance, error) {
 		visible = append(visible, glance)
 	}
 	return visible, nil
+}
+
+// MetadataChanges tells of what GetMetadata would show.
+func (g *Guard) MetadataChanges(ctx context.Context) ([]mailbox.MetadataChange, error) {
+	o, ok := g.home.(mailbox.Observer)
+	if !ok {
+		return nil, nil
+	}
+	all, err := o.MetadataChanges(ctx)
+	if err != nil {
+		return nil, err
+	}
+	may := map[string]error{}
+	return slices.DeleteFunc(all, func(c mailbox.MetadataChange) bool {
+		if c.Mailbox == "" {
+			return !g.who.isOwner()
+		}
+		if _, asked := may[c.Mailbox]; !asked {
+			may[c.Mailbox] = g.needMetadata(ctx, c.Mailbox, imap.NoRights)
+		}
+		return may[c.Mailbox] != nil
+	}), nil
 }

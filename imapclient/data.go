@@ -236,8 +236,31 @@ func setStatus(status *imap.Status, item string, n uint64) imap.StatusItems {
 	return 0
 }
 
-// metadata reads a METADATA response. One without values, which tells only what
-// has changed, is passed over.
+// maxMetadataNames bounds the entries that one response tells of.
+const maxMetadataNames = 1000
+
+// metadataNames reads a METADATA response without values behind the mailbox.
+func (c *Conn) metadataNames(h *Handler, mailbox string) bool {
+	names := MetadataNames{Mailbox: mailbox}
+	for {
+		var entry string
+		if !c.dec.ExpectAString(&entry) {
+			return false
+		}
+		if len(names.Entries) < maxMetadataNames {
+			names.Entries = append(names.Entries, entry)
+		}
+		if !c.dec.SP() {
+			break
+		}
+	}
+	if h.MetadataChanged != nil {
+		h.MetadataChanged(&names)
+	}
+	return true
+}
+
+// metadata reads a METADATA response.
 func (c *Conn) metadata(h *Handler) bool {
 	d := c.dec
 	var data MetadataData
@@ -245,7 +268,7 @@ func (c *Conn) metadata(h *Handler) bool {
 		return false
 	}
 	if b, ok := d.PeekByte(); !ok || b != '(' {
-		return d.Err() == nil
+		return d.Err() == nil && c.metadataNames(h, data.Mailbox)
 	}
 	err := d.List(func() error {
 		var e imap.MetadataEntry

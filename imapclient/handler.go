@@ -28,8 +28,11 @@ type Handler struct {
 	MyRights      func(imap.Rights)
 	ListRights    func(imap.GrantableRights)
 	Metadata      func(*MetadataData) // with values
-	QuotaRoot     func(roots []string)
-	Quota         func(*imap.Quota)
+
+	MetadataChanged func(*MetadataNames) // without
+
+	QuotaRoot func(roots []string)
+	Quota     func(*imap.Quota)
 
 	// Section is called for each section of a FETCH response as it comes, with
 	// what has come of the message before. The body is read from the
@@ -68,6 +71,7 @@ func (h *Handler) or(base *Handler) *Handler {
 	pick(&out.MyRights, base.MyRights)
 	pick(&out.ListRights, base.ListRights)
 	pick(&out.Metadata, base.Metadata)
+	pick(&out.MetadataChanged, base.MetadataChanged)
 	pick(&out.QuotaRoot, base.QuotaRoot)
 	pick(&out.Quota, base.Quota)
 	if out.Section == nil {
@@ -152,6 +156,13 @@ type StatusData struct {
 type MetadataData struct {
 	Mailbox string // UTF-8, with the server's delimiter
 	Entries []imap.MetadataEntry
+}
+
+// MetadataNames is a METADATA response that tells which entries have changed (RFC
+// 5464 section 4.4.2). Names are as the server spells them.
+type MetadataNames struct {
+	Mailbox string // UTF-8, with the server's delimiter
+	Entries []string
 }
 
 // ListData is a LIST or LSUB response.

@@ -178,7 +178,11 @@ func (s *session) setMetadata(ctx context.Context, cmd *command) error {
 	if err != nil {
 		return err
 	}
-	return m.SetMetadata(ctx, cmd.mailbox, entries)
+	if err := m.SetMetadata(ctx, cmd.mailbox, entries); err != nil {
+		return err
+	}
+	s.acceptMetadata(cmd.mailbox, entries)
+	return nil
 }
 
 func (s *session) parseMetadataEntry() (e imap.MetadataEntry, err error) {

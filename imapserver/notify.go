@@ -20,6 +20,7 @@ type notification struct {
 
 	told       map[string]mailbox.Glance // what the client knows of other mailboxes
 	subscribed map[string]bool
+	own        ownMetadata
 	observer   mailbox.Observer // nil if nothing is observed
 	stop       func()
 
@@ -340,6 +341,7 @@ func (s *session) notifyOthers() {
 	for _, name := range sortedNames(now) {
 		s.notifyStatus(n, before, now[name])
 	}
+	s.notifyMetadata(n)
 }
 
 // notifyStatus tells of a mailbox whose counters have changed.

@@ -18,11 +18,12 @@ const (
 	eventMailboxMetadataChange
 	eventServerMetadataChange
 
-	messageEvents = eventMessageNew | eventMessageExpunge | eventFlagChange
+	messageEvents  = eventMessageNew | eventMessageExpunge | eventFlagChange
+	metadataEvents = eventMailboxMetadataChange | eventServerMetadataChange
 )
 
 // eventNames are the events that are served, in the order of their bits.
-var eventNames = [...]string{"MessageNew", "MessageExpunge", "FlagChange", "MailboxName", "SubscriptionChange"}
+var eventNames = [...]string{"MessageNew", "MessageExpunge", "FlagChange", "MailboxName", "SubscriptionChange", "MailboxMetadataChange", "ServerMetadataChange"}
 
 // badEvent lists what is served where something else was asked for (RFC 5465
 // section 3.1).

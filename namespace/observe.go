@@ -165,3 +165,29 @@ func (t *Tree) Overview(ctx context.Context) ([]mailbox.Glance, error) {
 	slices.SortFunc(all, func(a, b mailbox.Glance) int { return cmp.Compare(a.Name, b.Name) })
 	return all, nil
 }
+
+// MetadataChanges puts what each account tells at its place in the tree. Of other
+// owners' mail it is that of mailboxes.
+func (t *Tree) MetadataChanges(ctx context.Context) ([]mailbox.MetadataChange, error) {
+	own, ok := t.cfg.Own.(mailbox.Observer)
+	if !ok {
+		return nil, nil
+	}
+	all, err := own.MetadataChanges(ctx)
+	errs := []error{err}
+	for _, o := range t.observed {
+		if o.observer == nil {
+			continue
+		}
+		other, err := o.observer.MetadataChanges(ctx)
+		errs = append(errs, err)
+		for _, c := range other {
+			if c.Mailbox != "" {
+				c.Mailbox = placed(o.namespace.Prefix(o.owner), c.Mailbox)
+				all = append(all, c)
+			}
+		}
+	}
+	mailbox.SortMetadataChanges(all)
+	return all, errors.Join(errs...)
+}

@@ -220,6 +220,8 @@ func (d *dovecot) fixture(*testing.T) mailboxtest.Fixture {
 			"ModSeq/UnchangedSinceZero":      "no message passes a condition of 0",
 			"ModSeq/VanishedOfInbox":         "maildir's INBOX can't be renamed",
 			"Observe/Names":                  "RENAME is not told of, its index of mailboxes is damaged by it",
+			"Observe/Metadata":               "NOTIFY does not tell of metadata",
+			"Observe/MetadataOverflow":       "NOTIFY does not tell of metadata",
 			"Sync/GoneStaysGone":             "an index that was made anew at once is taken for the old one",
 		},
 	}

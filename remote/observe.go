@@ -35,6 +35,8 @@ type observation struct {
 	notify  func()     // nil once stopped
 	conn    *imapclient.Conn
 	glances []mailbox.Glance
+
+	metadata mailbox.MetadataLog[string] // by name
 }
 
 // Observe implements mailbox.Observer.
@@ -68,6 +70,17 @@ func (a *Account) Overview(context.Context) ([]mailbox.Glance, error) {
 	return slices.Clone(a.observation.glances), nil
 }
 
+// MetadataChanges implements mailbox.Observer. What changes while there is no
+// connection is not heard of.
+func (a *Account) MetadataChanges(context.Context) ([]mailbox.MetadataChange, error) {
+	if a.observation == nil {
+		return nil, nil
+	}
+	a.observation.mu.Lock()
+	defer a.observation.mu.Unlock()
+	return a.observation.metadata.Take(func(name string) (string, bool) { return name, true })
+}
+
 func (o *observation) stop() {
 	o.end.Do(func() {
 		close(o.ending)
@@ -98,6 +111,7 @@ func (o *observation) arm(ctx context.Context, c *imapclient.Conn) error {
 	o.changed = true
 	c.Handler.List = func(*imapclient.ListData) { o.hear() }
 	c.Handler.MailboxStatus = func(*imapclient.StatusData) { o.hear() }
+	c.Handler.MetadataChanged = o.hearMetadata
 	if !notifies(c) {
 		return nil
 	}
@@ -106,11 +120,34 @@ func (o *observation) arm(ctx context.Context, c *imapclient.Conn) error {
 			return unavailable(err)
 		}
 	}
-	_, err := c.Do(ctx, nil, command("NOTIFY SET (personal (MessageNew MessageExpunge FlagChange MailboxName))"))
-	if err != nil {
-		return refusal(err, imap.CodeCannot)
+	if c.Has("METADATA") {
+		_, err := c.Do(ctx, nil, command("NOTIFY SET (personal ("+notifyEvents+" MailboxMetadataChange ServerMetadataChange))"))
+		if err == nil || c.Broken() != nil {
+			return refusal(err, imap.CodeCannot)
+		} // Dovecot has METADATA, but not these events
 	}
-	return nil
+	_, err := c.Do(ctx, nil, command("NOTIFY SET (personal ("+notifyEvents+"))"))
+	return refusal(err, imap.CodeCannot)
+}
+
+const notifyEvents = "MessageNew MessageExpunge FlagChange MailboxName"
+
+// hearMetadata remembers which annotations have changed. It is called like hear.
+func (o *observation) hearMetadata(d *imapclient.MetadataNames) {
+	name, ok := o.account.control.fromPeer(d.Mailbox, o.account.control.delimiter)
+	if !ok {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, spelled := range d.Entries {
+		if entry, err := imap.CheckMetadataName(spelled); err == nil {
+			o.metadata.Add(name, entry)
+		}
+	}
+	if o.notify != nil {
+		o.notify()
+	}
 }
 
 // hear ends the IDLE that is under way. It is called by the goroutine, as it

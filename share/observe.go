@@ -26,3 +26,12 @@ func (a *Publishing) Overview(ctx context.Context) ([]mailbox.Glance, error) {
 	}
 	return o.Overview(ctx)
 }
+
+// MetadataChanges passes on.
+func (a *Publishing) MetadataChanges(ctx context.Context) ([]mailbox.MetadataChange, error) {
+	o, ok := a.Home.(mailbox.Observer)
+	if !ok {
+		return nil, nil
+	}
+	return o.MetadataChanges(ctx)
+}

@@ -243,6 +243,7 @@ func (a *account) applyLocked(group []*txn) ([]*handle, []*observer) {
 			}
 			a.tail.add(e)
 		}
+		a.noteMetadata(t)
 	}
 	a.st.origin = nil
 	return a.st.watchers(), a.observers

@@ -13,6 +13,9 @@ var _ mailbox.Observer = (*Session)(nil)
 
 // observer is a session that hears of every change of its account.
 type observer struct {
+	view     view
+	metadata mailbox.MetadataLog[uint32] // by mailbox, 0: the account's; under account.mu
+
 	mu     sync.Mutex // guards notify
 	notify func()     // nil once stopped
 }
@@ -27,7 +30,7 @@ func (o *observer) call() {
 
 // Observe implements mailbox.Observer.
 func (s *Session) Observe(_ context.Context, _ []string, notify func()) (stop func(), err error) {
-	o := &observer{notify: notify}
+	o := &observer{view: s.view, notify: notify}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.usable(); err != nil {
@@ -63,4 +66,51 @@ func (s *Session) Overview(context.Context) ([]mailbox.Glance, error) {
 	}
 	slices.SortFunc(all, func(a, b mailbox.Glance) int { return cmp.Compare(a.Name, b.Name) })
 	return all, nil
+}
+
+// MetadataChanges implements mailbox.Observer.
+func (s *Session) MetadataChanges(context.Context) ([]mailbox.MetadataChange, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(); err != nil || s.observer == nil {
+		return nil, err
+	}
+	return s.observer.metadata.Take(func(id uint32) (string, bool) {
+		if id == 0 {
+			return "", true
+		}
+		b := s.st.boxes[id]
+		if b == nil {
+			return "", false
+		}
+		return b.name, true
+	})
+}
+
+// noteMetadata remembers the annotations that t has changed, for the observers who
+// may see them. What a mailbox was made with has not changed. The caller holds
+// a.mu.
+func (a *account) noteMetadata(t *txn) {
+	if len(a.observers) == 0 {
+		return
+	}
+	made := map[uint32]bool{}
+	for i := range t.entries {
+		switch r := t.entries[i].rec.(type) {
+		case *recCreate:
+			made[r.box] = true
+		case *recMetadata:
+			for _, o := range a.observers {
+				if !made[r.box] && (r.user == "" || r.user == o.view.acting) {
+					o.add(r)
+				}
+			}
+		}
+	}
+}
+
+func (o *observer) add(r *recMetadata) {
+	for _, e := range r.entries {
+		o.metadata.Add(r.box, e.Name)
+	}
 }

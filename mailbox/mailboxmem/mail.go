@@ -31,7 +31,7 @@ type Mail struct {
 	quota        *mailbox.QuotaPolicy // nil: none
 	shareVersion uint64
 	published    uint64
-	observers    map[*account]func()
+	observers    map[*account]*observer
 }
 
 // New makes the mail of owner: an empty INBOX.
@@ -41,7 +41,7 @@ func New(owner string) *Mail {
 		boxes:      map[string]*box{},
 		subscribed: map[string]map[string]bool{},
 		metadata:   metadata{},
-		observers:  map[*account]func(){},
+		observers:  map[*account]*observer{},
 	}
 	m.add(imap.Inbox, nil)
 	return m

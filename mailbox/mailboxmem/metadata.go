@@ -101,9 +101,11 @@ func (a *account) SetMetadata(_ context.Context, name string, entries []imap.Met
 		}
 	}
 	m.set(a.acting, entries)
-	if b := a.mail.boxes[name]; b != nil {
+	b := a.mail.boxes[name]
+	if b != nil {
 		b.annotated(a.reader, entries)
 	}
+	a.mail.changedMetadata(a.acting, b, entries)
 	return nil
 }
 

@@ -1,6 +1,8 @@
 package mailboxtest
 
 import (
+	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -38,6 +40,43 @@ func observeTests() []test {
 			h.must(other.Rename(h.Context(), "Work", "Play"), "rename")
 			seen.await(func(g []mailbox.Glance) bool { return find(g, "Work").Name == "" && find(g, "Play/Deep").Readable })
 		}},
+		{"Metadata", func(h *home) {
+			o, _ := h.withMail(1)
+			o.annotate("Work", "/shared/old", "1", "/shared/same", "1")
+			seen := o.observe()
+			seen.wantChanged()
+			other := h.owner()
+			other.annotate("Work", "/shared/comment", "ours", "/private/comment", "mine", "/shared/old", "NIL")
+			seen.awaitChanged("Work /private/comment", "Work /shared/comment", "Work /shared/old")
+			other.annotate("Work", "/shared/comment", "again")
+			seen.awaitChanged("Work /shared/comment")
+			other.annotate("", "/private/vendor/x/settings", "dark")
+			seen.awaitChanged(" /private/vendor/x/settings")
+		}},
+		{"MetadataFromTheBeginning", func(h *home) {
+			seen := h.owner().observe()
+			other := h.owner()
+			other.must(other.Create(h.Context(), "Sent", `\Sent`), "create")
+			seen.await(func(g []mailbox.Glance) bool { return find(g, "Sent").Readable })
+			seen.wantChanged()
+		}},
+		{"MetadataOverflow", func(h *home) {
+			o, _ := h.withMail(0)
+			seen := o.observe()
+			other := h.owner()
+			for i := 0; i <= mailbox.MaxMetadataChanges; i += imap.MaxMetadataEntries {
+				var pairs, remove []string
+				for j := range imap.MaxMetadataEntries {
+					name := fmt.Sprintf("/shared/e%d", i+j)
+					pairs, remove = append(pairs, name, "1"), append(remove, name, "NIL")
+				}
+				other.annotate("Work", pairs...)
+				other.annotate("Work", remove...)
+			}
+			seen.awaitOverflow()
+			other.annotate("Work", "/shared/comment", "after")
+			seen.awaitChanged("Work /shared/comment")
+		}},
 		{"NothingUnlessObserved", func(h *home) {
 			o := h.owner()
 			stop, err := o.Account.(mailbox.Observer).Observe(h.Context(), nil, func() {})
@@ -68,6 +107,63 @@ func privateObserveTests() []test {
 			h.reader("bob").open("Work").store(uids(2), mailbox.FlagsAdd, imap.FlagSeen)
 			seen.await(func(g []mailbox.Glance) bool { return find(g, "Work").Status.Unseen == 2 })
 		}},
+		{"PrivateMetadata", func(h *home) {
+			o, _ := h.withMail(1)
+			h.grant("Work", "bob", "carol")
+			seen := h.reader("bob").observe()
+			o.annotate("Work", "/private/comment", "ann's")
+			h.reader("carol").annotate("Work", "/private/vendor/x", "carol's")
+			o.annotate("", "/private/vendor/x/settings", "dark")
+			h.reader("bob").annotate("Work", "/private/comment", "bob's")
+			o.annotate("Work", "/shared/comment", "all")
+			seen.awaitChanged("Work /private/comment", "Work /shared/comment")
+			seen.wantChanged()
+		}},
+	}
+}
+
+// awaitChanged collects changed annotations until they are those, each given as
+// mailbox and entry, and no others.
+func (s *seen) awaitChanged(want ...string) {
+	s.Helper()
+	got := map[string]bool{}
+	s.awaitMetadata(func(changes []mailbox.MetadataChange, err error) bool {
+		s.must(err, "changes")
+		for _, c := range changes {
+			got[c.Mailbox+" "+c.Entry] = true
+		}
+		return slices.Equal(slices.Sorted(maps.Keys(got)), want)
+	})
+}
+
+// wantChanged wants that nothing else has changed.
+func (s *seen) wantChanged() {
+	s.Helper()
+	changes, err := s.Account.(mailbox.Observer).MetadataChanges(s.Context())
+	s.must(err, "changes")
+	if len(changes) > 0 {
+		s.Errorf("changed: %v", changes)
+	}
+}
+
+func (s *seen) awaitOverflow() {
+	s.Helper()
+	s.awaitMetadata(func(_ []mailbox.MetadataChange, err error) bool { return imap.CodeOf(err) == imap.CodeLimit })
+}
+
+// awaitMetadata asks, at first and whenever something was heard, until done.
+func (s *seen) awaitMetadata(done func([]mailbox.MetadataChange, error) bool) {
+	s.Helper()
+	for timer := time.After(patience); ; {
+		changes, err := s.Account.(mailbox.Observer).MetadataChanges(s.Context())
+		if done(changes, err) {
+			return
+		}
+		select {
+		case <-s.heard:
+		case <-timer:
+			s.Fatalf("never heard; last: %v, %v", changes, err)
+		}
 	}
 }
 

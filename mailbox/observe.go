@@ -69,9 +69,12 @@ func (l *MetadataLog[Box]) Add(box Box, entry string) {
 		l.changed[e] = struct{}{}
 	}
 	if len(l.changed) > MaxMetadataChanges {
-		l.changed, l.overflow = nil, true
+		l.Overflow()
 	}
 }
+
+// Overflow has MetadataChanges say that more has changed than is known.
+func (l *MetadataLog[Box]) Overflow() { l.changed, l.overflow = nil, true }
 
 // Take answers MetadataChanges, and forgets. name is what a mailbox is called
 // now; those that have no name any more are left out.

@@ -30,6 +30,7 @@ type observation struct {
 
 	changed bool // the peer has told of something since the last look
 	again   int  // looks in a row, without waiting
+	deaf    bool // the peer has said that it tells nothing more
 
 	mu      sync.Mutex // guards what follows
 	notify  func()     // nil once stopped
@@ -112,9 +113,21 @@ func (o *observation) arm(ctx context.Context, c *imapclient.Conn) error {
 	c.Handler.List = func(*imapclient.ListData) { o.hear() }
 	c.Handler.MailboxStatus = func(*imapclient.StatusData) { o.hear() }
 	c.Handler.MetadataChanged = o.hearMetadata
+	c.Handler.Status = func(s *imapclient.Status) {
+		if s.Code == "NOTIFICATIONOVERFLOW" {
+			o.deaf = true
+			o.hear()
+		}
+	}
 	if !notifies(c) {
 		return nil
 	}
+	return o.ask(ctx, c)
+}
+
+// ask has a peer that can do so tell what happens.
+func (o *observation) ask(ctx context.Context, c *imapclient.Conn) error {
+	o.deaf = false
 	if c.Has("CONDSTORE") {
 		if _, err := c.Do(ctx, nil, command("ENABLE CONDSTORE")); err != nil && c.Broken() != nil {
 			return unavailable(err)
@@ -148,6 +161,22 @@ func (o *observation) hearMetadata(d *imapclient.MetadataNames) {
 	if o.notify != nil {
 		o.notify()
 	}
+}
+
+// askAgain is for a peer to which it was too much (RFC 5465 section 5.8). Which
+// annotations have changed is not known then.
+func (o *observation) askAgain(ctx context.Context, c *imapclient.Conn) error {
+	if err := o.ask(ctx, c); err != nil {
+		return err
+	}
+	o.changed = true
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.metadata.Overflow()
+	if o.notify != nil {
+		o.notify()
+	}
+	return nil
 }
 
 // hear ends the IDLE that is under way. It is called by the goroutine, as it
@@ -308,6 +337,9 @@ func (o *observation) listen(ctx context.Context, c *imapclient.Conn) error {
 		return nil
 	}
 	c.Rearm()
+	if o.deaf {
+		return o.askAgain(ctx, c)
+	}
 	o.mu.Lock()
 	o.conn = c
 	o.mu.Unlock()

@@ -44,7 +44,7 @@ func observeTests() []test {
 			o, _ := h.withMail(1)
 			o.annotate("Work", "/shared/old", "1", "/shared/same", "1")
 			seen := o.observe()
-			seen.wantChanged()
+			seen.wantUnchanged()
 			other := h.owner()
 			other.annotate("Work", "/shared/comment", "ours", "/private/comment", "mine", "/shared/old", "NIL")
 			seen.awaitChanged("Work /private/comment", "Work /shared/comment", "Work /shared/old")
@@ -58,7 +58,7 @@ func observeTests() []test {
 			other := h.owner()
 			other.must(other.Create(h.Context(), "Sent", `\Sent`), "create")
 			seen.await(func(g []mailbox.Glance) bool { return find(g, "Sent").Readable })
-			seen.wantChanged()
+			seen.wantUnchanged()
 		}},
 		{"MetadataOverflow", func(h *home) {
 			o, _ := h.withMail(0)
@@ -73,7 +73,10 @@ func observeTests() []test {
 				other.annotate("Work", pairs...)
 				other.annotate("Work", remove...)
 			}
-			seen.awaitOverflow()
+			other.create("End")
+			seen.await(func(g []mailbox.Glance) bool { return find(g, "End").Readable })
+			_, err := seen.Account.(mailbox.Observer).MetadataChanges(h.Context())
+			h.wantCode(err, imap.CodeLimit, "too many changes")
 			other.annotate("Work", "/shared/comment", "after")
 			seen.awaitChanged("Work /shared/comment")
 		}},
@@ -117,7 +120,7 @@ func privateObserveTests() []test {
 			h.reader("bob").annotate("Work", "/private/comment", "bob's")
 			o.annotate("Work", "/shared/comment", "all")
 			seen.awaitChanged("Work /private/comment", "Work /shared/comment")
-			seen.wantChanged()
+			seen.wantUnchanged()
 		}},
 	}
 }
@@ -127,43 +130,30 @@ func privateObserveTests() []test {
 func (s *seen) awaitChanged(want ...string) {
 	s.Helper()
 	got := map[string]bool{}
-	s.awaitMetadata(func(changes []mailbox.MetadataChange, err error) bool {
+	for timer := time.After(patience); ; {
+		changes, err := s.Account.(mailbox.Observer).MetadataChanges(s.Context())
 		s.must(err, "changes")
 		for _, c := range changes {
 			got[c.Mailbox+" "+c.Entry] = true
 		}
-		return slices.Equal(slices.Sorted(maps.Keys(got)), want)
-	})
-}
-
-// wantChanged wants that nothing else has changed.
-func (s *seen) wantChanged() {
-	s.Helper()
-	changes, err := s.Account.(mailbox.Observer).MetadataChanges(s.Context())
-	s.must(err, "changes")
-	if len(changes) > 0 {
-		s.Errorf("changed: %v", changes)
-	}
-}
-
-func (s *seen) awaitOverflow() {
-	s.Helper()
-	s.awaitMetadata(func(_ []mailbox.MetadataChange, err error) bool { return imap.CodeOf(err) == imap.CodeLimit })
-}
-
-// awaitMetadata asks, at first and whenever something was heard, until done.
-func (s *seen) awaitMetadata(done func([]mailbox.MetadataChange, error) bool) {
-	s.Helper()
-	for timer := time.After(patience); ; {
-		changes, err := s.Account.(mailbox.Observer).MetadataChanges(s.Context())
-		if done(changes, err) {
+		if slices.Equal(slices.Sorted(maps.Keys(got)), want) {
 			return
 		}
 		select {
 		case <-s.heard:
 		case <-timer:
-			s.Fatalf("never heard; last: %v, %v", changes, err)
+			s.Fatalf("heard of %v, not of %q", got, want)
 		}
+	}
+}
+
+// wantUnchanged wants that nothing else has changed.
+func (s *seen) wantUnchanged() {
+	s.Helper()
+	changes, err := s.Account.(mailbox.Observer).MetadataChanges(s.Context())
+	s.must(err, "changes")
+	if len(changes) > 0 {
+		s.Errorf("changed: %v", changes)
 	}
 }
 

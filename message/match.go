@@ -32,19 +32,46 @@ type Matcher struct {
 // needle, with encoded words decoded. With an empty needle the field need
 // only be there. SEARCH HEADER, SUBJECT, FROM …: RFC 9051 section 6.4.4.
 func (m *Matcher) Header(header []byte, field string, n *Needle) bool {
-	for f := range Fields(header) {
-		if len(f.Name) > 0 && equalFold(f.Name, field) && (n.Empty() || !m.lacks(f.Value, n) && m.value(f.Value, n)) {
+	for len(header) > 0 && !isEmptyLine(header) {
+		raw := header[:fieldLen(header)]
+		header = header[len(raw):]
+		if value, is := valueOf(raw, field); is && (n.Empty() || m.value(value, n)) {
 			return true
 		}
 	}
 	return false
 }
 
+// valueOf is the value of a raw field, if that is its name.
+func valueOf(raw []byte, name string) (value []byte, is bool) {
+	if len(name) == 0 || len(raw) <= len(name) || !equalFold(raw[:len(name)], name) {
+		return nil, false
+	}
+	found, value := splitField(raw)
+	return trimBreak(value), equalFold(found, name)
+}
+
 // value searches one value on its own.
 func (m *Matcher) value(value []byte, n *Needle) bool {
+	if isPlain(value) {
+		return n.ascii && n.find.in(trimSpace(value), &m.scratch)
+	}
+	if m.lacks(value, n) {
+		return false
+	}
 	m.text = m.words.append(m.text[:0], value)
 	m.window = m.window[:0]
 	return m.feed(m.text, n)
+}
+
+// isPlain is true of a value that is its own text, but for the spaces around it.
+func isPlain(value []byte) bool {
+	for i, c := range value {
+		if c >= 0x80 || c == 0 || c == '\r' || c == '\n' || c == '?' && i > 0 && value[i-1] == '=' {
+			return false
+		}
+	}
+	return true
 }
 
 // Body says whether the body of the message contains the needle: its text

@@ -79,6 +79,37 @@ func checkMatch(t *testing.T, m *Matcher, msg []byte, needle string) bool {
 	return anywhere
 }
 
+// TestMatchHeaderIsExact searches the fields of random headers.
+func TestMatchHeaderIsExact(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(5, 6))
+	unfolded := strings.NewReplacer("\r\n", "\r\n ")
+	names := []string{"Subject", "subject ", "X-Subject", "Sub", "Subject\t", "From"}
+	var m Matcher
+	var found [2]int
+	for range 30_000 {
+		var header strings.Builder
+		for range rnd.IntN(3) + 1 {
+			fmt.Fprintf(&header, "%s:%s\r\n", names[rnd.IntN(len(names))], unfolded.Replace(randomText(rnd, rnd.IntN(6))))
+		}
+		header.WriteString([]string{"\r\n", "", "\r\nSubject: all\r\n"}[rnd.IntN(3)])
+		needle := randomText(rnd, rnd.IntN(3))
+		raw, n := []byte(header.String()), NewNeedle(needle)
+		want := false
+		for f := range Fields(raw) {
+			want = want || strings.EqualFold(string(f.Name), "subject") && bytes.Contains(naiveFold(AppendDecoded(nil, f.Value)), naiveFold([]byte(needle)))
+		}
+		if got := m.Header(raw, "Subject", n); got != want {
+			t.Fatalf("%v, want %v: needle %q\n%q", got, want, needle, raw)
+		}
+		if want {
+			found[min(len(needle), 1)]++
+		}
+	}
+	if found[0] < 500 || found[1] < 500 {
+		t.Errorf("%v needles found, empty and not: the test says little", found)
+	}
+}
+
 // words are what random mail is made of: what is easily mistaken stands close together.
 var randomWords = []string{
 	"all", "work", "WORK", "Aa", "aA", "aaa", "zq", "x", "7", "é", "E", "e\u0301", "ß", "ſ", "K", "Ж", "ж", "日本", "İ", "ŉ", "=", "=?", "?=",

@@ -20,6 +20,7 @@ type contents struct {
 	account *account
 	files   map[uint32]*segmentReader
 	last    *segmentReader // has the window
+	window  *[]byte        // that the store has lent; nil if none was needed
 	bodies  bool           // more than heads is wanted
 	dense   bool           // messages are wanted in the order in which they lie
 	rec     recMessage
@@ -29,6 +30,8 @@ type contents struct {
 	coding  uint64
 	size    uint32
 	decoder *zstd.Decoder // of compressed messages, once there was one
+	passing bool          // a content is done with when the next is opened, its readers too
+	current content       // used again for each, if passing
 }
 
 // content is a message in its segment. It is valid until the next is opened.
@@ -50,6 +53,9 @@ type content struct {
 func (c *contents) close() {
 	for _, r := range c.files {
 		r.file.Close() //nolint:errcheck // only read
+	}
+	if c.window != nil {
+		c.account.store.windows.Put(c.window)
 	}
 	if c.decoder != nil {
 		c.account.disk.codec.free(c.decoder)
@@ -89,6 +95,10 @@ func (c *contents) aim(r *segmentReader, row *seenRow) {
 	}
 	if c.dense {
 		r.ahead = scanWindow
+		if cap(r.win) < scanWindow && c.window == nil {
+			c.window = c.account.store.windows.Get().(*[]byte)
+			r.win = (*c.window)[:0]
+		}
 	}
 }
 
@@ -149,7 +159,11 @@ func (c *contents) open(row *seenRow) (*content, error) {
 	if err := c.digest.Decode(c.raw); err != nil {
 		return nil, fmt.Errorf("%w: %w", errFormat, err)
 	}
-	m := &content{
+	m := &c.current
+	if !c.passing {
+		m = new(content)
+	}
+	*m = content{
 		digest: &c.digest, email: c.email, reader: r, off: row.at.off + frameLen + f.head,
 		size: int64(c.size), coding: c.coding, stored: f.body, sum: f.bodySum, files: c,
 	}

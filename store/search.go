@@ -43,19 +43,31 @@ func (h *handle) Search(ctx context.Context, program *imap.SearchKey) (mailbox.F
 	return all, errors.Join(errs...) // all are nil, or the command was ended
 }
 
-// searchTogether is how many messages there are to read before two search them.
-const searchTogether = 512
+// How many messages there are to read before two search them, so that it pays to
+// wake another thread.
+const (
+	searchTogether  = 512
+	headersTogether = 4096 // without their bodies
+)
 
 // searchParts parts a mailbox in two halves if there is much to read in it.
 func (h *handle) searchParts(program *imap.SearchKey) []imap.UIDSet {
 	whole := []imap.UIDSet{imap.UIDRange(1, 1<<32-1)}
-	if runtime.GOMAXPROCS(0) == 1 || compile(program).cost < costHeader {
+	together := headersTogether
+	switch compile(program).cost {
+	case costBody:
+		together = searchTogether
+	case costHeader:
+	default:
+		return whole
+	}
+	if runtime.GOMAXPROCS(0) == 1 {
 		return whole
 	}
 	h.session.mu.RLock()
 	defer h.session.mu.RUnlock()
 	n := len(h.box.rows)
-	if n < searchTogether {
+	if n < together {
 		return whole
 	}
 	middle := imap.UID(h.box.rows[n/2].uid)
@@ -79,7 +91,7 @@ func (h *handle) searchPart(ctx context.Context, program *imap.SearchKey, uids i
 
 func newSearcher(ctx context.Context, h *handle) *searcher {
 	s := &searcher{ctx: ctx, now: h.session.store.now(), cursor: cursor{h: h, uids: imap.UIDRange(1, 1<<32-1)}}
-	s.contents.account = h.session.account
+	s.contents.account, s.contents.passing = h.session.account, true
 	return s
 }
 

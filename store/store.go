@@ -95,6 +95,7 @@ type Store struct {
 	ballasts  map[string]*ballast // by volume
 	rewriting throttle
 	syncer    syncer
+	windows   sync.Pool // of *[]byte, scanWindow long
 	roomyFor  time.Duration
 	memory    *lru          // bytes of accounts and mailboxes
 	files     *lru          // that stay open
@@ -151,7 +152,8 @@ func New(o Options) *Store {
 	s := &Store{
 		options: o, codec: newCodec(o.CompressLevel), accounts: map[string]*slot{}, ballasts: map[string]*ballast{}, roomyFor: roomy,
 		memory: newLRU(o.CacheSize), files: newLRU(int64(o.MaxFiles)), opening: make(chan struct{}, maxOpening),
-		syncer: syncer{fs: o.FS, log: o.Log, now: o.Now, volumes: map[uint64]*syncVolume{}},
+		syncer:  syncer{fs: o.FS, log: o.Log, now: o.Now, volumes: map[uint64]*syncVolume{}},
+		windows: sync.Pool{New: func() any { b := make([]byte, scanWindow); return &b }},
 	}
 	for _, root := range o.Volumes {
 		if root, err := filepath.Abs(root); err == nil { // else checkVolumes tells

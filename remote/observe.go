@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/imapclient"
@@ -22,42 +21,35 @@ const glanceItems = imap.StatusMessages | imap.StatusUIDNext | imap.StatusUIDVal
 // of its own. A peer that has NOTIFY (RFC 5465) says when something has changed,
 // others are looked at every PollInterval; then all is asked for again.
 type observation struct {
+	listener
 	account *Account
 	looked  chan struct{} // closed when the peer was asked once
-	done    chan struct{} // closed when the goroutine has ended
-	ending  chan struct{} // closed when it shall
-	end     sync.Once
 
 	changed bool // the peer has told of something since the last look
 	again   int  // looks in a row, without waiting
 	deaf    bool // the peer has said that it tells nothing more
 
-	mu      sync.Mutex // guards what follows
-	notify  func()     // nil once stopped
-	conn    *imapclient.Conn
-	glances []mailbox.Glance
-
+	// Under listener.mu:
+	glances  []mailbox.Glance
 	metadata mailbox.MetadataLog[string] // by name
 }
 
 // Observe implements mailbox.Observer.
 func (a *Account) Observe(ctx context.Context, _ []string, notify func()) (stop func(), err error) {
-	o := &observation{
-		account: New(a.cfg), notify: notify,
-		looked: make(chan struct{}), done: make(chan struct{}), ending: make(chan struct{}),
-	}
+	o := &observation{account: New(a.cfg), looked: make(chan struct{})}
 	o.account.control.prepare = o.arm
 	a.observation = o
-	go o.run()
+	o.start(notify, o.run)
 	select {
 	case <-o.looked:
 	case <-ctx.Done():
 	}
 	return func() {
-		o.stop()
-		if a.observation == o {
-			a.observation = nil
-		}
+		o.stop(func() {
+			if a.observation == o {
+				a.observation = nil
+			}
+		})
 	}, nil
 }
 
@@ -80,28 +72,6 @@ func (a *Account) MetadataChanges(context.Context) ([]mailbox.MetadataChange, er
 	a.observation.mu.Lock()
 	defer a.observation.mu.Unlock()
 	return a.observation.metadata.Take(func(name string) (string, bool) { return name, true })
-}
-
-func (o *observation) stop() {
-	o.end.Do(func() {
-		close(o.ending)
-		o.mu.Lock()
-		o.notify = nil
-		if o.conn != nil {
-			o.conn.Interrupt()
-		}
-		o.mu.Unlock()
-		<-o.done
-	})
-}
-
-func (o *observation) stopped() bool {
-	select {
-	case <-o.ending:
-		return true
-	default:
-		return false
-	}
 }
 
 // maxAgain is how often in a row a peer is looked at that has always changed.
@@ -183,34 +153,14 @@ func (o *observation) askAgain(ctx context.Context, c *imapclient.Conn) error {
 // reads what the peer has to tell.
 func (o *observation) hear() {
 	o.changed = true
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.conn != nil {
-		o.conn.Interrupt()
-	}
+	o.interrupt()
 }
 
-// run looks and waits in turn, until the end and through lost connections. Like
-// a Watch it ends an exchange only if that takes too long.
+// run looks and waits in turn, until the end and through lost connections.
 func (o *observation) run() {
-	defer close(o.done)
 	defer o.account.Close()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, _, cancel := o.contexts()
 	defer cancel()
-	go func() {
-		select {
-		case <-o.ending:
-		case <-ctx.Done():
-			return
-		}
-		timer := time.NewTimer(stopPatience)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
 	first := sync.OnceFunc(func() { close(o.looked) })
 	for !o.stopped() {
 		err := o.look(ctx)
@@ -336,19 +286,10 @@ func (o *observation) listen(ctx context.Context, c *imapclient.Conn) error {
 		o.pause(o.account.cfg.PollInterval)
 		return nil
 	}
-	c.Rearm()
 	if o.deaf {
 		return o.askAgain(ctx, c)
 	}
-	o.mu.Lock()
-	o.conn = c
-	o.mu.Unlock()
-	defer func() {
-		o.mu.Lock()
-		o.conn = nil
-		o.mu.Unlock()
-		c.Rearm()
-	}()
+	defer o.on(c)()
 	if o.changed || o.stopped() {
 		if o.again++; o.again%maxAgain == 0 {
 			o.pause(o.account.cfg.PollInterval / 30)
@@ -357,13 +298,4 @@ func (o *observation) listen(ctx context.Context, c *imapclient.Conn) error {
 	}
 	o.again = 0
 	return c.Idle(ctx, nil, o.account.cfg.IdleTime)
-}
-
-func (o *observation) pause(d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-o.ending:
-	}
 }

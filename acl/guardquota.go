@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
 )
 
 // QuotaOf needs r.
@@ -14,8 +15,35 @@ func (g *Guard) QuotaOf(ctx context.Context, name string) (imap.Quota, bool, err
 	return g.home.QuotaOf(ctx, name)
 }
 
-// QuotaRoot needs no right: who is not the owner has to know a name that only
-// QuotaOf tells.
+// QuotaRoot needs r on any mailbox of who is not the owner, and a name that only
+// QuotaOf tells: who has lost all rights learns no more of what the owner does.
 func (g *Guard) QuotaRoot(ctx context.Context, root string) (imap.Quota, error) {
+	if !g.who.isOwner() {
+		reads, err := g.readsAny(ctx)
+		if err != nil {
+			return imap.Quota{}, err
+		}
+		if !reads {
+			return imap.Quota{}, mailbox.NoQuotaRoot()
+		}
+	}
 	return g.home.QuotaRoot(ctx, root)
+}
+
+// readsAny reports whether there is a mailbox on which the acting user has r.
+func (g *Guard) readsAny(ctx context.Context) (bool, error) {
+	names, err := g.home.Mailboxes(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, name := range names {
+		have, err := g.rights(ctx, name)
+		if err != nil && imap.CodeOf(err) != imap.CodeNonExistent {
+			return false, err
+		}
+		if have.Has(imap.RightRead) {
+			return true, nil
+		}
+	}
+	return false, nil
 }

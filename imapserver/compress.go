@@ -227,11 +227,18 @@ func (i *inflater) more() error {
 	defer func() { s.until = until }()
 	n, err := i.stream.readRaw(i.in[:])
 	i.from, i.to = 0, n
-	if n > 0 {
+	switch {
+	case n > 0:
 		return nil
+	case errors.Is(err, errTimeout):
+		return errStalled
 	}
 	return err
 }
+
+// errStalled is a block that came in part: the connection can't go on, as it can
+// after a wait between commands.
+var errStalled = errors.New("compressed block came in part")
 
 var deflateBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 

@@ -11,6 +11,8 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox/mailboxmem"
@@ -167,6 +169,29 @@ func TestCompressBomb(t *testing.T) {
 	if rest, err := io.ReadAll(io.LimitReader(c.r, 1<<20)); !strings.Contains(string(rest), "too long") {
 		t.Fatalf("%q, %v", rest, err)
 	}
+}
+
+// A block that comes in part and goes on no more ends the connection, as half a
+// command does.
+func TestCompressedBlockInPart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, r := pipe(t, Config{Authenticator: annsMail()})
+		s := squeeze(t, c, r)
+		start := time.Now()
+		var block bytes.Buffer
+		s.Writer.Reset(&block)
+		_, _ = io.WriteString(s.Writer, strings.Repeat("NOOP and much more ", 20))
+		_ = s.Writer.Close()
+		if _, err := c.Write(block.Bytes()[:1]); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, r); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took != 2*time.Minute {
+			t.Errorf("ended after %v", took)
+		}
+	})
 }
 
 // FuzzInflate compares what arrives, however the bytes are cut, with what was sent.

@@ -172,10 +172,11 @@ func (n *notification) tellsFlags() bool {
 // HIGHESTMODSEQ.
 func (s *session) holdFlags(c *mailbox.Changes) {
 	if s.notify != nil && !s.notify.tellsFlags() {
+		held := make([]imap.UID, len(c.Flags))
 		for i := range c.Flags {
-			s.untold = s.untold.Union(imap.UIDSetOf(c.Flags[i].UID))
+			held[i] = c.Flags[i].UID
 		}
-		c.Flags = nil
+		s.untold, c.Flags = s.untold.Union(imap.UIDSetOf(held...)), nil
 	} else if !s.untold.Empty() {
 		err := s.mbox.Fetch(s.ctx, s.untold, &imap.FetchItems{Flags: true, ModSeq: true}, func(m *mailbox.Message) error {
 			c.Flags = append(c.Flags, *m)

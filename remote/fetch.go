@@ -311,12 +311,12 @@ func (f *fetching) complete(m *imapclient.FetchData) bool {
 
 // hold keeps a section until the rest has come.
 func (f *fetching) hold(s *imapclient.SectionData) (io.Reader, error) {
+	if s.Size > maxFiled-f.held { // whatever size the peer makes up
+		return nil, errors.New("hold a section: too big")
+	}
 	if f.held += s.Size; f.held <= maxHeld {
 		body, err := io.ReadAll(s.Body)
 		return bytes.NewReader(body), err
-	}
-	if f.held > maxFiled {
-		return nil, errors.New("hold a section: too big")
 	}
 	file, err := spool(s.Body)
 	if err != nil {

@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -227,12 +228,11 @@ func flagList(args string) []imap.Flag {
 	return flags
 }
 
-func number(s string) (n uint64) {
-	for _, c := range []byte(s) {
-		if c < '0' || c > '9' || n > 1<<60 {
-			return 0
-		}
-		n = 10*n + uint64(c-'0')
+// number reads a number of 63 bits, 0 if it is none.
+func number(s string) uint64 {
+	n, err := strconv.ParseUint(s, 10, 63)
+	if err != nil {
+		return 0
 	}
 	return n
 }

@@ -19,8 +19,11 @@ func (l *link) toPeer(name string) (string, error) {
 }
 
 // fromPeer is the reverse. A name that has our delimiter within a level can't
-// be shown.
+// be shown, nor one that is longer than any of ours.
 func (l *link) fromPeer(name string, delimiter byte) (string, bool) {
+	if len(name) > imap.MaxMailboxName {
+		return "", false
+	}
 	if delimiter == imap.Delimiter {
 		return imap.CanonicalName(name), true
 	}

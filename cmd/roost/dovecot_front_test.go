@@ -48,6 +48,13 @@ func startDovecotFront(t *testing.T, r *rig) string {
 	if err := os.WriteFile(conf, []byte(fill.Replace(string(text))), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	runDovecot(t, conf, filepath.Join(dir, "log"))
+	return awaitServer(t, net.JoinHostPort("127.0.0.1", port))
+}
+
+// runDovecot runs Dovecot until the test is over, and returns its process.
+func runDovecot(t *testing.T, conf, log string) (pid int) {
+	t.Helper()
 	cmd := exec.Command("dovecot", "-F", "-c", conf)
 	cmd.Env = append(os.Environ(), "DOVECOT_HOSTNAME=peer", "DOVECOT_HOSTDOMAIN=peer.test")
 	cmd.Stderr = os.Stderr
@@ -57,11 +64,11 @@ func startDovecotFront(t *testing.T, r *rig) string {
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
-		if log, err := os.ReadFile(filepath.Join(dir, "log")); err == nil && t.Failed() {
-			t.Logf("dovecot's log:\n%s", log)
+		if text, err := os.ReadFile(log); err == nil && t.Failed() {
+			t.Logf("the end of %s:\n%s", log, tail(text, 4<<10))
 		}
 	})
-	return awaitServer(t, net.JoinHostPort("127.0.0.1", port))
+	return cmd.Process.Pid
 }
 
 // awaitServer waits until a server greets, and returns its address.

@@ -8,14 +8,12 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -117,20 +115,7 @@ func startVersusDovecot(t *testing.T) *contender {
 	files := writeDovecotRig(t, root, port)
 	var pids []int
 	for _, name := range []string{"be1", "be2", "director"} {
-		cmd := exec.Command("dovecot", "-F", "-c", files[name])
-		cmd.Env = append(os.Environ(), "DOVECOT_HOSTNAME=peer", "DOVECOT_HOSTDOMAIN=peer.test")
-		cmd.Stderr = os.Stderr
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			_ = cmd.Process.Signal(syscall.SIGTERM)
-			_ = cmd.Wait()
-			if log, err := os.ReadFile(filepath.Join(root, name, "dovecot.log")); err == nil && t.Failed() {
-				t.Logf("the end of %s's log:\n%s", name, tail(log, 4<<10))
-			}
-		})
-		pids = append(pids, cmd.Process.Pid)
+		pids = append(pids, runDovecot(t, files[name], filepath.Join(root, name, "dovecot.log")))
 		awaitServer(t, net.JoinHostPort(rigAddrs[name], strconv.Itoa(port)))
 	}
 	return &contender{name: "dovecot", addr: net.JoinHostPort(rigAddrs["director"], strconv.Itoa(port)), cpu: func() time.Duration {

@@ -2,13 +2,10 @@ package imapserver
 
 import (
 	"bytes"
-	stdflate "compress/flate"
 	"context"
-	"errors"
 	"io"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/klauspost/compress/flate"
 
@@ -43,93 +40,87 @@ func (s *session) compress(_ context.Context, cmd *command) error {
 }
 
 // deflated is a stream with compression on it. Like the stream it belongs to the
-// session's goroutine, and holds little while the session is idle: the inflater
-// is handed back, and what it needs to go on is kept, which is the text that
-// the client has sent, up to inflateWindow of it. Nothing is kept for what we
-// send: each piece is compressed on its own.
+// session's goroutine, and holds little while the session is idle: the tables
+// of the inflater are handed back, and what it needs to go on is kept, which is the
+// text that the client has sent, up to inflateWindow of it. Only in the middle
+// of a block with codes of its own, where a client has not flushed or has with
+// zlib's Z_BLOCK, they stay. Nothing is kept for what we send: each piece is
+// compressed on its own.
 //
 // Whatever a client's bytes inflate to, they are inflated as the session reads
 // them, and its limits are those of any command.
 type deflated struct {
 	stream   *stream
-	early    []byte    // compressed, read ahead of the stream
-	inflater *inflater // nil while idle
-	window   []byte    // while idle: what was inflated last
+	early    []byte // compressed, read ahead of the stream
+	inflater inflater
+	window   []byte // while the inflater has no tables: what was inflated last
 }
 
-// inflateWindow is how far back compressed bytes may refer.
-const inflateWindow = 32 << 10
-
-// inflater is what the reading of compressed bytes takes.
-type inflater struct {
-	flate    io.Reader
-	stream   *deflated
-	in       [4096]byte // compressed
-	from, to int        // of in: not inflated yet
-	tail     [4]byte    // the last compressed bytes that were inflated
-	waiting  bool       // the session waits for a command
-
-	// out[:next] has been given out, out[next:end] not yet. It has room for a
-	// window behind another one: less than that was asked for is all there is.
-	out       [2*inflateWindow + 1]byte
-	next, end int
-}
-
-var inflaters = sync.Pool{New: func() any {
-	i := &inflater{}
-	i.flate = stdflate.NewReader(i)
-	return i
-}}
+var inflateTablesPool = sync.Pool{New: func() any { return new(inflateTables) }}
 
 // Read is the Decoder's source. A wait for a single byte is one between commands.
 func (d *deflated) Read(p []byte) (int, error) {
-	i := d.inflater
-	for i == nil || i.next == i.end {
-		if i != nil && len(p) == 1 && i.mayRest() { // the flate reader may have failed with errAtRest
-			d.rest()
-			i = nil
-		}
-		if i == nil || i.from == i.to {
-			if err := d.await(len(p) == 1); err != nil {
+	for {
+		if t := d.inflater.tables; t != nil {
+			if err := d.inflate(t); err != nil {
 				return 0, err
 			}
+			if t.next < t.end {
+				n := copy(p, t.out[t.next:t.end])
+				t.next += n
+				return n, nil
+			}
+			if d.inflater.mode == endOfInput {
+				return 0, io.EOF
+			}
 		}
-		i = d.inflater
-		i.waiting = len(p) == 1
-		if err := i.inflate(); err != nil && !errors.Is(err, errAtRest) {
+		if len(p) == 1 {
+			d.rest()
+		}
+		if err := d.await(len(p) == 1); err != nil {
 			return 0, err
 		}
 	}
-	n := copy(p, i.out[i.next:i.end])
-	i.next += n
-	return n, nil
+}
+
+// inflate goes on when all was given out, with a window before what is to come.
+func (d *deflated) inflate(t *inflateTables) error {
+	if t.next < t.end {
+		return nil
+	}
+	if t.end > len(t.out)-inflateWindow/2 {
+		t.end = copy(t.out[:], t.out[t.end-inflateWindow:t.end])
+		t.next = t.end
+	}
+	return d.inflater.run()
 }
 
 // await reads compressed bytes; if the wait may be long, with no buffer. Its
 // errors leave the inflater alone: the session may have been woken.
 func (d *deflated) await(long bool) error {
+	z := &d.inflater
 	var first [1]byte
 	n := 0
-	if long && len(d.early) == 0 || d.inflater == nil {
+	if long || z.tables == nil {
 		var err error
 		if n, err = d.readRaw(first[:]); n == 0 {
 			return err
 		}
-	}
-	if d.inflater == nil {
 		d.resume()
 	}
-	i := d.inflater
-	i.from, i.to = 0, copy(i.in[:], first[:n])
+	raw := z.tables.raw[:]
+	held := copy(raw, z.in)
 	if n > 0 {
-		return nil
+		raw[held] = first[0]
+		n += copy(raw[held+1:], d.stream.takeAhead())
+	} else {
+		var err error
+		if n, err = d.readRaw(raw[held:]); n == 0 {
+			return err
+		}
 	}
-	n, err := d.readRaw(i.in[:])
-	i.to = n
-	if n > 0 {
-		return nil
-	}
-	return err
+	z.in = raw[:held+n]
+	return nil
 }
 
 func (d *deflated) readRaw(p []byte) (int, error) {
@@ -141,104 +132,28 @@ func (d *deflated) readRaw(p []byte) (int, error) {
 	return d.stream.Read(p)
 }
 
-// resume takes an inflater, and makes it go on where the last one ended.
+// resume takes tables, and makes the inflater go on where it ended.
 func (d *deflated) resume() {
-	i := inflaters.Get().(*inflater)
-	i.stream = d
-	i.end = copy(i.out[:], d.window)
-	i.next, i.from, i.to = i.end, 0, 0
-	_ = i.flate.(stdflate.Resetter).Reset(i, d.window) // has no error
-	d.inflater, d.window = i, nil
+	if d.inflater.tables != nil {
+		return
+	}
+	t := inflateTablesPool.Get().(*inflateTables)
+	t.end = copy(t.out[:], d.window)
+	t.next = t.end
+	d.inflater.tables, d.window = t, nil
 }
 
-// rest hands the inflater back.
+// rest hands the tables back if they are not needed to go on.
 func (d *deflated) rest() {
-	i := d.inflater
-	d.window = bytes.Clone(i.out[max(i.next-inflateWindow, 0):i.next])
-	i.stream = nil
-	inflaters.Put(i)
-	d.inflater = nil
+	z := &d.inflater
+	if z.tables == nil || z.mode == inDynamic || len(z.in) > 0 {
+		return
+	}
+	t := z.tables
+	d.window = bytes.Clone(t.out[max(t.end-inflateWindow, 0):t.end])
+	z.tables, z.in = nil, nil
+	inflateTablesPool.Put(t)
 }
-
-// mayRest reports whether all that came was inflated, up to where a block ends:
-// a sender's flush ends with an empty block (RFC 1951 section 3.2.4).
-func (i *inflater) mayRest() bool {
-	return i.from == i.to && i.tail == [4]byte{0, 0, 0xff, 0xff}
-}
-
-// inflate reads what the flate reader has, which is nothing if it wants more
-// compressed bytes and those did not end with a flush.
-func (i *inflater) inflate() error {
-	if len(i.out)-i.end <= inflateWindow {
-		keep := max(i.end-inflateWindow, 0)
-		i.end = copy(i.out[:], i.out[keep:i.end])
-		i.next = i.end
-	}
-	n, err := i.flate.Read(i.out[i.end:])
-	i.end += n
-	if n > 0 {
-		return nil
-	}
-	return err
-}
-
-// Read is for who does not read byte by byte.
-func (i *inflater) Read(p []byte) (int, error) {
-	if i.from == i.to {
-		if err := i.more(); err != nil {
-			return 0, err
-		}
-	}
-	n := copy(p, i.in[i.from:i.to])
-	for _, b := range p[:n] {
-		i.note(b)
-	}
-	i.from += n
-	return n, nil
-}
-
-// ReadByte is the flate reader's source.
-func (i *inflater) ReadByte() (byte, error) {
-	if i.from == i.to {
-		if err := i.more(); err != nil {
-			return 0, err
-		}
-	}
-	b := i.in[i.from]
-	i.from++
-	i.note(b)
-	return b, nil
-}
-
-func (i *inflater) note(b byte) { i.tail = [4]byte{i.tail[1], i.tail[2], i.tail[3], b} }
-
-// errAtRest ends an inflater that has nothing to do: a client flushed nothing.
-var errAtRest = errors.New("nothing more was sent")
-
-// more reads the rest of what has come in part. An error here is the end of the
-// connection, so this wait is not ended by a wake or a keepalive.
-func (i *inflater) more() error {
-	if i.waiting && i.mayRest() {
-		return errAtRest
-	}
-	s := i.stream.stream
-	until := s.until
-	s.until = time.Time{}
-	defer func() { s.until = until }()
-	n, err := i.stream.readRaw(i.in[:])
-	i.from, i.to = 0, n
-	switch {
-	case n > 0:
-		return nil
-	case errors.Is(err, errTimeout):
-		return errStalled
-	}
-	return err
-}
-
-// errStalled is a block that came in part: the connection can't go on, as it can
-// after a wait between commands.
-var errStalled = errors.New("compressed block came in part")
 
 var deflateBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 

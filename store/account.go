@@ -52,6 +52,7 @@ type account struct {
 	st        *state
 	observers []*observer // replaced, never changed in place
 	broken    error       // a second failure of the disk, or fenced
+	forgotten bool        // closed: it holds nothing of Store.memory any more
 
 	segMu sync.RWMutex
 	segs  map[uint32]fileName // all segments, for readers
@@ -84,7 +85,7 @@ type account struct {
 // allocator gives out numbers. They run ahead of state by what is being committed.
 type allocator struct {
 	box, blob, validity uint32
-	modseq, limit       uint64
+	modseq              uint64
 }
 
 // tail measures what a replay would have to read.

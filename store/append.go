@@ -167,7 +167,7 @@ func (b *builder) deliver(m *box, messages []incoming, v view) (data imap.Append
 	}
 	sizes := make([]uint64, len(messages))
 	for i := range messages {
-		sizes[i] = uint64(messages[i].body.size)
+		sizes[i] = uint64(messages[i].size)
 	}
 	if err := b.admit(v, m.name, sizes); err != nil {
 		return imap.AppendData{}, err

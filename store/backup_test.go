@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -324,6 +325,46 @@ func TestRestoreFails(t *testing.T) {
 	}
 	if want == "" {
 		t.Error("it was never restored")
+	}
+}
+
+// So does one that can't write its last step, or is called off.
+func TestRestoreEndsEarly(t *testing.T) {
+	fs := newMemFS()
+	o := testOptions(t)
+	o.FS, o.Log = fs, nil
+	s := New(o)
+	mustAppend(t, mustOpen(t, s, "/mail", owner), "INBOX", 1)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	copied := false
+	fs.failOp = func(op, name string) (int, error) {
+		copied = copied || op == "link"
+		if op == "sync" && copied && strings.HasSuffix(name, "."+kindLog) {
+			return 0, syscall.ENOSPC
+		}
+		return 0, nil
+	}
+	err := Restore(context.Background(), o, "/mail", "alice", "/again", false)
+	if err == nil {
+		t.Fatal("it was restored to a full disk")
+	}
+	fs.failOp = nil
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := Restore(ctx, o, "/mail", "alice", "/never", false); !errors.Is(err, context.Canceled) {
+		t.Errorf("called off: %v", err)
+	}
+	for _, dir := range []string{"/again", "/never"} {
+		account, err := New(o).Open(context.Background(), "alice", dir)
+		if err != nil {
+			continue
+		}
+		n, err := account.As(owner).Status(context.Background(), "INBOX", imap.StatusMessages|imap.StatusUIDNext)
+		if n.Messages == 1 && n.UIDNext < restoreUIDs {
+			t.Errorf("%s: opened with %+v, %v", dir, n, err)
+		}
 	}
 }
 

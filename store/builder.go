@@ -27,7 +27,9 @@ func (b *builder) addBody(r record, body *spool) {
 const modseqBlock = 1 << 16
 
 // modseq is the one modification sequence of the transaction. If it is beyond
-// what is reserved the transaction reserves more, and so has to be durable.
+// what is reserved the transaction reserves more, and so has to be durable. What
+// counts is what is in the state: a transaction that is refused or fails later
+// reserves nothing.
 func (b *builder) modseq() uint64 {
 	if b.mod != 0 {
 		return b.mod
@@ -35,9 +37,8 @@ func (b *builder) modseq() uint64 {
 	n := &b.account.next
 	n.modseq++
 	b.mod = n.modseq
-	if n.modseq >= n.limit {
-		n.limit = n.modseq + modseqBlock
-		b.add(&recReserve{limit: n.limit})
+	if n.modseq >= b.st.modseqLimit {
+		b.add(&recReserve{limit: n.modseq + modseqBlock})
 		b.txn.durable = true
 	}
 	return b.mod

@@ -265,3 +265,18 @@ func FuzzInflate(f *testing.F) {
 		}
 	})
 }
+
+// A quota counts what messages are, not what they take on the disk.
+func TestQuotaOfCompressed(t *testing.T) {
+	a := mustOpen(t, New(compressing(t)), t.TempDir(), View{Acting: "alice", Quota: &mailbox.QuotaPolicy{Root: "User quota", Storage: 10_000}})
+	text, left := letter(1, 6000, false), 2
+	_, err := a.Append(context.Background(), "INBOX", func() (*mailbox.NewMessage, error) {
+		if left--; left < 0 {
+			return nil, io.EOF
+		}
+		return &mailbox.NewMessage{Size: int64(len(text)), Body: strings.NewReader(text)}, nil
+	})
+	if imap.CodeOf(err) != imap.CodeOverQuota {
+		t.Errorf("two messages of %d bytes: %v", len(text), err)
+	}
+}

@@ -77,8 +77,9 @@ type snapshot struct {
 	content []byte
 	state   tableRef
 	tables  map[uint32]tableRef // of mailboxes that were written anew
+	changed []*box              // those of them that were dirty
 	files   map[uint32]bool     // the table files that state refers to
-	live    map[uint32]uint64
+	used    map[uint32]bool     // segments with content that some message has
 	replay  replayFrom
 	tail    tail
 
@@ -133,7 +134,7 @@ func (a *account) snapshot() (*snapshot, error) {
 	}
 	name := a.newName(kindTable)
 	s := &snapshot{
-		name: name, tables: map[uint32]tableRef{}, tail: a.tail, live: maps.Clone(a.st.live),
+		name: name, tables: map[uint32]tableRef{}, tail: a.tail, used: a.st.blobs.segments(),
 		files:  map[uint32]bool{name.seq: true},
 		replay: replayFrom{Seq: a.writer.name.seq, Off: a.writer.end},
 	}
@@ -160,7 +161,10 @@ func (a *account) snapshot() (*snapshot, error) {
 		}
 		s.tables[id] = s.add(h.salt, typeTable, table)
 		tables[id] = s.tables[id]
-		b.dirty = false
+		if b.dirty {
+			s.changed = append(s.changed, b)
+			b.dirty = false
+		}
 	}
 	var e encoder
 	encodeState(&e, a.st, tables)
@@ -182,15 +186,14 @@ func (a *account) tableOf(b *box) ([]byte, error) {
 	return e.buf, nil
 }
 
-// unfold takes back what the snapshot s marked as folded.
+// unfold takes back what the snapshot s marked as folded. Tables that only were to
+// move are where they were, and their mailboxes perhaps not loaded.
 func (a *account) unfold(s *snapshot) {
 	if s == nil {
 		return
 	}
-	for id := range s.tables {
-		if b := a.st.boxes[id]; b != nil {
-			b.dirty = true
-		}
+	for _, b := range s.changed {
+		b.dirty = true
 	}
 }
 
@@ -242,7 +245,7 @@ func (a *account) liveSegments(s *snapshot, names map[uint32]fileName) []segment
 	covered := (&manifest{Segments: a.man.Segments, Replay: s.replay}).covered()
 	for i, entry := range a.man.Segments {
 		name, err := parseFileName(entry.Name)
-		if err == nil && i < covered && s.live[name.seq] == 0 {
+		if err == nil && i < covered && !s.used[name.seq] {
 			delete(names, name.seq)
 			delete(a.st.live, name.seq)
 			delete(a.st.packs, name.seq)

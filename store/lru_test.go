@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -158,5 +160,81 @@ func TestMaxFiles(t *testing.T) {
 	mustAppend(t, a, "INBOX", 2)
 	if got := contentsOf(t, a, "INBOX"); len(got) == 0 || a.writer.name.seq != a.man.NextSeq-1 {
 		t.Errorf("a new segment was begun:\n%s", got)
+	}
+}
+
+// A fold that fails takes nothing from mailboxes that were dropped before it, though it
+// would have put their tables into one file.
+func TestFoldFailsWithDroppedMailboxes(t *testing.T) {
+	ctx := context.Background()
+	fs := newMemFS()
+	o := testOptions(t)
+	o.FS, o.Log = fs, nil
+	s := New(o)
+	a := mustOpen(t, s, "/mail", owner)
+	if err := a.Create(ctx, "Dropped"); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, a, "Dropped", 1, imap.FlagFlagged)
+	want := contentsOf(t, a, "Dropped")
+	for i := range maxTables {
+		mustAppend(t, a, "INBOX", i)
+		if err := a.Create(ctx, fmt.Sprint("box", i)); err != nil {
+			t.Fatal(err)
+		}
+		mustAppend(t, a, fmt.Sprint("box", i), i)
+		if err := a.fold(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	squeeze(s)
+	if n := a.loadedBoxes(); n != 0 || len(a.man.Tables) < maxTables {
+		t.Fatalf("%d mailboxes are in memory, and there are %d tables", n, len(a.man.Tables))
+	}
+	fs.mu.Lock()
+	fs.failOp = func(op, name string) (int, error) {
+		if op == "write" && strings.HasSuffix(name, "."+kindTable) {
+			return 0, syscall.EIO
+		}
+		return 0, nil
+	}
+	fs.mu.Unlock()
+	if err := a.fold(ctx); err == nil {
+		t.Fatal("the fold did not fail")
+	}
+	fs.mu.Lock()
+	fs.failOp = nil
+	fs.mu.Unlock()
+	for range 2 {
+		if err := a.fold(ctx); err != nil {
+			t.Fatal(err)
+		}
+		squeeze(s)
+	}
+	if got := contentsOf(t, a, "Dropped"); got != want {
+		t.Errorf("after the folds: %s\nbefore: %s", got, want)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := contentsOf(t, mustOpen(t, New(o), "/mail", owner), "Dropped"); got != want {
+		t.Errorf("opened again: %s\nbefore: %s", got, want)
+	}
+}
+
+// Who closes a mailbox after its account was closed leaves no trace.
+func TestMailboxClosedLate(t *testing.T) {
+	s := New(testOptions(t))
+	a := mustOpen(t, s, t.TempDir(), owner)
+	m, err := a.Open(context.Background(), "INBOX", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m.Close() //nolint:errcheck // never fails
+	if s.memory.used != 0 || s.memory.order.Len() != 0 {
+		t.Errorf("%d bytes are in use", s.memory.used)
 	}
 }

@@ -30,6 +30,9 @@ func (b *box) cost() int64 {
 
 // use notes that b, which is loaded, is in use. The caller holds a.mu for writing.
 func (a *account) use(b *box) {
+	if a.forgotten {
+		return
+	}
 	if b.share.release == nil {
 		b.share.release = func(ctx context.Context) bool { return a.release(ctx, b) }
 	}
@@ -57,6 +60,7 @@ func (a *account) opened(p *slot) {
 func (a *account) forget() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.forgotten = true
 	for _, b := range a.st.boxes {
 		a.store.memory.free(&b.share)
 	}

@@ -227,7 +227,7 @@ func (a *account) reserve(old *manifest) {
 	}
 	st.modseqLimit = st.modseq + modseqBlock
 	a.man.ModSeqLimit, a.man.ModSeqFloor = st.modseqLimit, st.floor
-	a.next = allocator{box: st.nextBox, blob: st.nextBlob, validity: st.lastValidity, modseq: st.modseq, limit: st.modseqLimit}
+	a.next = allocator{box: st.nextBox, blob: st.nextBlob, validity: st.lastValidity, modseq: st.modseq}
 }
 
 // setSegments tells readers which segments and digest files there are.

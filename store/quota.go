@@ -62,7 +62,7 @@ func (s *Session) quotaRoom(to *box, received []incoming, size int64) error {
 	used, name := s.st.usage(s.view.quota), to.name
 	s.mu.RUnlock()
 	for i := range received {
-		used.Add(uint64(received[i].body.size))
+		used.Add(uint64(received[i].size))
 	}
 	return s.view.quota.Admit(&used, name, uint64(max(size, 0)))
 }

@@ -57,10 +57,12 @@ func Restore(ctx context.Context, o Options, from, user, dir string, newValidity
 		b.add(rec)
 		return nil
 	}})
-	if err == nil {
-		err = account.fold(ctx)
+	if err != nil {
+		// A clean close would let any backend open it.
+		giveUp := func() error { account.breakDown(err); return nil }
+		return errors.Join(err, account.submit(context.WithoutCancel(ctx), &txn{alone: true, run: giveUp}))
 	}
-	return err
+	return account.fold(ctx)
 }
 
 // copyBack copies what m lists into dir, under a new account id, and installs a

@@ -157,3 +157,25 @@ func TestFewFiles(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A segment stays while a message is in it, though it has no bytes.
+func TestEmptyMessageStays(t *testing.T) {
+	ctx := context.Background()
+	_, s, a := bulk(t, 0)
+	if _, err := a.Append(ctx, "INBOX", mailbox.One(&mailbox.NewMessage{Body: strings.NewReader("")})); err != nil {
+		t.Fatal(err)
+	}
+	want := contentsOf(t, a, "INBOX")
+	if err := a.submit(ctx, &txn{alone: true, run: a.rollOver}); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.fold(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if got := contentsOf(t, a, "INBOX"); got != want {
+		t.Errorf("after a fold: %s\nbefore: %s", got, want)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -3,11 +3,13 @@ package store
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -129,6 +131,63 @@ func TestModSeqAfterPowerLoss(t *testing.T) {
 	status, err := b.Status(ctx, "INBOX", imap.StatusHighestModSeq)
 	if err != nil || status.HighestModSeq <= shown {
 		t.Errorf("HIGHESTMODSEQ is %d, %d was shown; %v", status.HighestModSeq, shown, err)
+	}
+}
+
+// Modification sequences are reserved by what is durable only: a refused or failed
+// transaction reserves nothing for those after it.
+func TestModSeqReservedInVain(t *testing.T) {
+	for _, failed := range []bool{false, true} {
+		ctx := context.Background()
+		fs := newMemFS()
+		o := testOptions(t)
+		o.FS, o.Log = fs, nil
+		a := mustOpen(t, New(o), "/mail", owner)
+		mustAppend(t, a, "INBOX", 1)
+		m, err := a.Open(ctx, "INBOX", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.next.modseq = a.st.modseqLimit - 1 // the next one is not reserved
+		if failed {
+			fs.mu.Lock()
+			left := 1
+			fs.failOp = func(op, name string) (int, error) {
+				if op == "sync" && left > 0 && strings.HasSuffix(name, "."+kindLog) {
+					left--
+					return 0, syscall.EIO
+				}
+				return 0, nil
+			}
+			fs.mu.Unlock()
+			if err := a.Create(ctx, "Work"); !errors.Is(err, imap.ErrUnknownOutcome) {
+				t.Fatalf("with a failing disk: %v", err)
+			}
+		} else {
+			inbox := a.st.names["INBOX"]
+			inbox.nextUID = 1<<32 - 1
+			if _, err := m.Copy(ctx, imap.UIDRange(1, 1), "INBOX"); imap.CodeOf(err) != imap.CodeLimit {
+				t.Fatalf("without UIDs: %v", err)
+			}
+		}
+		flag := mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{imap.FlagFlagged}, Silent: true}
+		if _, err := m.Store(ctx, imap.UIDRange(1, 1), flag, nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Sync(ctx, true); err != nil {
+			t.Fatal(err)
+		}
+		shown := m.Info().HighestModSeq
+		fs.mu.Lock()
+		for _, node := range fs.names { // nothing unsynced stays
+			node.data = node.data[:len(node.synced)]
+		}
+		fs.mu.Unlock()
+		fs.crash(rand.New(rand.NewPCG(1, 1)), true)
+		status, err := mustOpen(t, New(o), "/mail", owner).Status(ctx, "INBOX", imap.StatusHighestModSeq)
+		if err != nil || status.HighestModSeq <= shown {
+			t.Errorf("failed %t: HIGHESTMODSEQ is %d, %d was shown; %v", failed, status.HighestModSeq, shown, err)
+		}
 	}
 }
 

@@ -297,6 +297,19 @@ func (s *state) unref(id, size uint32) {
 	}
 }
 
+// segments are those with content that some message has.
+func (m *blobMap) segments() map[uint32]bool {
+	used := map[uint32]bool{}
+	last := uint32(0)
+	for i := range m.list {
+		if b := &m.list[i]; b.refs > 0 && (b.seg != last || last == 0) {
+			last = b.seg
+			used[last] = true
+		}
+	}
+	return used
+}
+
 // compact forgets blobs without references when they are many. Only between
 // transactions: a record may still count on one. The caller holds account.mu
 // for writing.

@@ -249,6 +249,7 @@ func (s *state) note(m *imapclient.FetchData, told bool) {
 	if kept == nil {
 		return
 	}
+	newer := kept.modSeq != 0 && m.ModSeq > kept.modSeq
 	kept.modSeq = max(kept.modSeq, m.ModSeq)
 	s.highestModSeq = max(s.highestModSeq, m.ModSeq)
 	if m.Has&imapclient.ItemFlags == 0 {
@@ -262,7 +263,7 @@ func (s *state) note(m *imapclient.FetchData, told bool) {
 	switch {
 	case told:
 		delete(s.changed, kept.uid)
-	case changed:
+	case changed || newer: // what changed and changed back is news to who stores conditionally
 		s.touch(kept.uid)
 	}
 }

@@ -134,6 +134,7 @@ type result struct {
 	before, flags []imap.Flag
 	modSeq        imap.ModSeq
 	answered      bool
+	took          bool // some of the change was in effect, or something has changed
 }
 
 // expect takes down how the messages are that are known.
@@ -142,7 +143,7 @@ func (s *storing) expect() {
 	defer s.box.mu.Unlock()
 	for _, m := range s.box.state.messages {
 		if s.uids.Contains(m.uid) {
-			s.results[m.uid] = result{before: m.flags, flags: m.flags, modSeq: m.modSeq}
+			s.results[m.uid] = result{before: m.flags, flags: m.flags, modSeq: m.modSeq, took: s.tookOn(m.flags)}
 		}
 	}
 }
@@ -197,6 +198,7 @@ func (s *storing) note(st *state, m *imapclient.FetchData) {
 		return
 	}
 	before.flags, before.answered = newMessage(m).flags, true
+	before.took = before.took || s.tookOn(before.flags) || before.modSeq != 0 && m.ModSeq > before.modSeq
 	before.modSeq = max(before.modSeq, m.ModSeq)
 	s.results[uid] = before
 	// A silent client knows its own change; what else is new it has to be told.
@@ -247,15 +249,21 @@ func (s *storing) forgetGone(asked []imap.UID) {
 }
 
 // refused reports whether the peer did nothing at all of what was to be done.
+// Another session may have undone it before the peer had answered.
 func (s *storing) refused() bool {
 	for _, r := range s.results {
-		for _, f := range s.change.Flags {
-			if imap.HasFlag(r.flags, f) == (s.change.Op != mailbox.FlagsRemove) {
-				return false
-			}
+		if r.took {
+			return false
 		}
 	}
 	return len(s.results) > 0 && len(s.change.Flags) > 0
+}
+
+// tookOn reports whether a message with those flags has some of the change.
+func (s *storing) tookOn(flags []imap.Flag) bool {
+	return slices.ContainsFunc(s.change.Flags, func(f imap.Flag) bool {
+		return imap.HasFlag(flags, f) == (s.change.Op != mailbox.FlagsRemove)
+	})
 }
 
 // tell gives emit the messages that exist still, in order. Of a silent change

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -21,6 +22,25 @@ var (
 	crowdSeed     = flag.Uint64("crowd.seed", 0, "the seed of TestCrowd; 0 takes one from the clock")
 )
 
+// The crowd's mailbox, and another one on the other backend, whose messages all
+// may read, move here and take back.
+const (
+	crowdOwner  = "someone1"
+	atticOwner  = "someone2"
+	atticRights = "lrswite"
+)
+
+func crowdOf(user string) string { return placeOf("Crowd", crowdOwner, user) }
+func atticOf(user string) string { return placeOf("Attic", atticOwner, user) }
+
+// placeOf is what a user calls an owner's mailbox.
+func placeOf(box, owner, user string) string {
+	if user == owner {
+		return box
+	}
+	return "shared/" + owner + "/" + box
+}
+
 // crowdRights are what the members of the crowd may do with the owner's mailbox.
 // The owner and half of the readers are on the mailbox's backend, the others are
 // not.
@@ -37,7 +57,9 @@ var crowdRights = map[string]string{
 }
 
 // TestCrowd has many sessions work on one mailbox at the same time, half of them
-// on the other backend and with differing rights. In the end every session
+// on the other backend and with differing rights. A third has QRESYNC, goes away
+// and comes back; some move messages to another shared mailbox and back. In the end
+// every session
 // believes, from what it was told alone, what a new session is shown, and
 // nothing that was acknowledged is missing or another message.
 func TestCrowd(t *testing.T) {
@@ -46,16 +68,17 @@ func TestCrowd(t *testing.T) {
 		seed = uint64(time.Now().UnixNano())
 	}
 	t.Logf("-crowd.seed=%d -crowd.sessions=%d -crowd.steps=%d", seed, *crowdSessions, *crowdSteps)
-	c := &crowd{addr: startRig(t, "rig").address(), texts: map[int]string{}}
+	c := &crowd{addr: startRig(t, "rig").address(), texts: map[crowdUID]string{}}
 	c.prepare(t)
 	users := slices.Sorted(maps.Keys(crowdRights))
 	sessions := make([]*crowdSession, *crowdSessions)
 	for i := range sessions {
-		s, err := c.join(t.Context(), users[i%len(users)], rand.New(rand.NewPCG(seed, uint64(i))))
+		vanishes := i/len(users)%3 == 0
+		s, err := c.join(t.Context(), users[i%len(users)], vanishes, rand.New(rand.NewPCG(seed, uint64(i))))
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer s.close()
+		defer func() { s.close() }()
 		sessions[i] = s
 	}
 	var all sync.WaitGroup
@@ -78,36 +101,52 @@ type crowd struct {
 	addr string
 
 	mu    sync.Mutex // guards texts
-	texts map[int]string
+	texts map[crowdUID]string
 }
+
+// crowdUID is a message. attic says that it is in the other mailbox.
+type crowdUID struct {
+	attic bool
+	uid   int
+}
+
+func inAttic(box string) bool { return strings.HasSuffix(box, "Attic") }
 
 // crowdSession is a client that has the mailbox selected.
 type crowdSession struct {
 	*lineClient
 	clientView
-	crowd  *crowd
-	r      *rand.Rand
-	user   string
-	rights string
-	box    string
-	sent   int
+	ctx      context.Context
+	crowd    *crowd
+	r        *rand.Rand
+	user     string
+	rights   string
+	box      string
+	validity string
+	cache    map[string]*crowdCache
+	sent     int
 }
 
 // prepare makes the mailbox and says who may do what.
 func (c *crowd) prepare(t *testing.T) {
 	t.Helper()
-	owner, err := c.logIn(t.Context(), "someone1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer owner.close()
-	commands := []string{"CREATE Crowd"}
+	crowd, attic := []string{"CREATE Crowd"}, []string{"CREATE Attic"}
 	for user, rights := range crowdRights {
-		commands = append(commands, fmt.Sprintf("SETACL Crowd %s %s", user, rights))
+		crowd = append(crowd, fmt.Sprintf("SETACL Crowd %s %s", user, rights))
+		if user != atticOwner {
+			attic = append(attic, fmt.Sprintf("SETACL Attic %s %s", user, atticRights))
+		}
 	}
-	for _, command := range commands {
-		if _, err := owner.ok("%s", command); err != nil {
+	for owner, commands := range map[string][]string{crowdOwner: crowd, atticOwner: attic} {
+		l, err := c.logIn(t.Context(), owner)
+		if err != nil {
 			t.Fatal(err)
+		}
+		defer l.close()
+		for _, command := range commands {
+			if _, err := l.ok("%s", command); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }
@@ -125,16 +164,17 @@ func (c *crowd) logIn(ctx context.Context, user string) (*lineClient, error) {
 }
 
 // join makes a session that has the mailbox selected.
-func (c *crowd) join(ctx context.Context, user string, r *rand.Rand) (*crowdSession, error) {
+func (c *crowd) join(ctx context.Context, user string, vanishes bool, r *rand.Rand) (*crowdSession, error) {
 	l, err := c.logIn(ctx, user)
 	if err != nil {
 		return nil, err
 	}
-	s := &crowdSession{lineClient: l, crowd: c, r: r, user: user, rights: crowdRights[user], box: "shared/someone1/Crowd"}
-	if user == "someone1" {
-		s.box = "Crowd"
+	s := &crowdSession{lineClient: l, ctx: ctx, crowd: c, r: r, user: user, rights: crowdRights[user], cache: map[string]*crowdCache{}}
+	s.vanishes = vanishes
+	if err = s.enable(); err == nil {
+		err = s.enter(crowdOf(user))
 	}
-	if err = s.do("OK", "SELECT %s", s.box); err != nil {
+	if err != nil {
 		l.close()
 		return nil, err
 	}
@@ -144,24 +184,26 @@ func (c *crowd) join(ctx context.Context, user string, r *rand.Rand) (*crowdSess
 // do sends a command, takes in what is told, and wants its answer to begin in
 // the given way.
 func (s *crowdSession) do(want, format string, args ...any) error {
-	_, err := s.ask(want, format, args...)
+	_, _, err := s.exchange(want, format, args...)
 	return err
 }
 
-func (s *crowdSession) ask(want, format string, args ...any) (tagged string, err error) {
-	untagged, tagged, err := s.command(format, args...)
+func (s *crowdSession) exchange(want, format string, args ...any) (untagged []string, tagged string, err error) {
+	untagged, tagged, err = s.command(format, args...)
 	for _, line := range untagged {
 		if err == nil {
 			err = s.apply(line)
 		}
 	}
+	s.past.toldHighest(tagged)
+	s.past.settle()
 	if err == nil && !strings.HasPrefix(tagged, want) {
 		err = fmt.Errorf("answer is %q, not %q", tagged, want)
 	}
 	if err != nil {
 		err = fmt.Errorf("%.80q: %w", fmt.Sprintf(format, args...), err)
 	}
-	return tagged, err
+	return untagged, tagged, err
 }
 
 // work sends random commands.
@@ -170,6 +212,10 @@ func (s *crowdSession) work(steps int) error {
 		(*crowdSession).append, (*crowdSession).append, (*crowdSession).append,
 		(*crowdSession).store, (*crowdSession).store, (*crowdSession).store, (*crowdSession).expunge,
 		(*crowdSession).copy, (*crowdSession).fetch, (*crowdSession).search, (*crowdSession).noop, (*crowdSession).idle,
+		(*crowdSession).moveAway, (*crowdSession).visit,
+	}
+	if s.vanishes {
+		commands = append(commands, (*crowdSession).resume, (*crowdSession).resume, (*crowdSession).refetch)
 	}
 	for range steps {
 		if err := commands[s.r.IntN(len(commands))](s); err != nil {
@@ -190,7 +236,11 @@ func (s *crowdSession) learn() error {
 		if from == 0 {
 			return nil
 		}
-		if err := s.do("OK", "UID FETCH %d:* (FLAGS)", from); err != nil {
+		items := "FLAGS"
+		if s.vanishes {
+			items = "FLAGS MODSEQ"
+		}
+		if err := s.do("OK", "UID FETCH %d:* (%s)", from, items); err != nil {
 			return err
 		}
 	}
@@ -225,20 +275,21 @@ var (
 func (s *crowdSession) append() error {
 	s.sent++
 	text := fmt.Sprintf("Subject: %s %p %d\r\n\r\nbody\r\n", s.user, s, s.sent)
-	tagged, err := s.ask(s.allowed("i"), "APPEND %s {%d+}\r\n%s", s.box, len(text), text)
+	_, tagged, err := s.exchange(s.allowed("i"), "APPEND %s {%d+}\r\n%s", s.box, len(text), text)
 	if p := appendUIDCode.FindStringSubmatch(tagged); err == nil && p != nil {
-		err = s.crowd.acknowledge(p[1], text)
+		err = s.crowd.acknowledge(s.box, p[1], text)
 	}
 	return err
 }
 
 // acknowledge notes what the message with that UID is.
-func (c *crowd) acknowledge(uid, text string) error {
-	n, err := strconv.Atoi(uid)
+func (c *crowd) acknowledge(box, uid, text string) error {
+	number, err := strconv.Atoi(uid)
+	n := crowdUID{inAttic(box), number}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if had, twice := c.texts[n]; twice {
-		return fmt.Errorf("UID %d was given to %q and %q", n, had, text)
+		return fmt.Errorf("UID %v was given to %q and %q", n, had, text)
 	}
 	c.texts[n] = text
 	return err
@@ -250,7 +301,7 @@ func (s *crowdSession) copy() error {
 		return nil
 	}
 	uid := s.known[s.r.IntN(len(s.known))].uid
-	tagged, err := s.ask("", "UID COPY %d %s", uid, s.box)
+	_, tagged, err := s.exchange("", "UID COPY %d %s", uid, s.box)
 	switch p := copyUIDCode.FindStringSubmatch(tagged); {
 	case err != nil:
 		return err
@@ -258,7 +309,7 @@ func (s *crowdSession) copy() error {
 		if !mayAll(s.rights, "i") {
 			return fmt.Errorf("COPY without i: %q", tagged)
 		}
-		return s.crowd.copied(uid, p[2])
+		return s.crowd.copied(s.box, uid, s.box, p[2])
 	case !mayAll(s.rights, "i") && strings.HasPrefix(tagged, "NO [NOPERM]"),
 		strings.HasPrefix(tagged, "OK"), strings.HasPrefix(tagged, "NO [EXPUNGEISSUED]"):
 		return nil
@@ -268,14 +319,14 @@ func (s *crowdSession) copy() error {
 
 // copied acknowledges that a UID has the text of another. Who appended that may
 // not have heard of it yet.
-func (c *crowd) copied(from int, to string) error {
+func (c *crowd) copied(box string, from int, dest, to string) error {
 	c.mu.Lock()
-	text, known := c.texts[from]
+	text, known := c.texts[crowdUID{inAttic(box), from}]
 	c.mu.Unlock()
 	if !known {
 		return nil
 	}
-	return c.acknowledge(to, text)
+	return c.acknowledge(dest, to, text)
 }
 
 func (s *crowdSession) store() error {
@@ -309,9 +360,9 @@ func (s *crowdSession) fetch() error {
 	if set == "" {
 		return nil
 	}
-	s.holds = true
+	s.holds, s.fetches = true, true
 	err := s.do("OK", "FETCH %s (UID FLAGS %s)", set, []string{"RFC822.SIZE", "BODY[]", "ENVELOPE"}[s.r.IntN(3)])
-	s.holds = false
+	s.holds, s.fetches = false, false
 	return err
 }
 
@@ -349,6 +400,7 @@ func (s *crowdSession) idle() error {
 			return err
 		}
 		if rest, ok := strings.CutPrefix(line, fmt.Sprintf("k%d ", s.tag)); ok {
+			s.past.settle()
 			if !strings.HasPrefix(rest, "OK") {
 				return fmt.Errorf("IDLE: %q", rest)
 			}
@@ -364,49 +416,72 @@ func (s *crowdSession) idle() error {
 // what a new one of the same user is shown, and users with each other.
 func (c *crowd) compare(t *testing.T, sessions []*crowdSession) {
 	t.Helper()
-	truth := map[string][]knownMessage{}
-	for user := range crowdRights {
-		s, err := c.join(t.Context(), user, nil)
+	truth, attics := c.truth(t, crowdOf), c.truth(t, atticOf)
+	for _, s := range sessions {
+		err := s.noop()
 		if err == nil {
-			defer s.close()
 			err = s.learn()
+		}
+		if err == nil {
+			err = s.audit()
 		}
 		if err != nil {
-			t.Fatal(err)
-		}
-		truth[user] = s.known
-	}
-	for _, s := range sessions {
-		if err := s.noop(); err == nil {
-			err = s.learn()
-			if err != nil {
-				t.Fatalf("%s: %v", s.user, err)
-			}
+			t.Fatalf("%s: %v", s.user, err)
 		}
 		if diff := differ(s.known, truth[s.user]); diff != "" {
-			t.Errorf("a session of %s believes otherwise: %s", s.user, diff)
+			t.Errorf("a session of %s (QRESYNC %t) believes otherwise: %s", s.user, s.vanishes, diff)
+		}
+		if s.vanishes && s.cache[atticOf(s.user)] != nil {
+			if err := errors.Join(s.enter(atticOf(s.user)), s.learn()); err != nil {
+				t.Fatalf("%s: %v", s.user, err)
+			}
+			if diff := differ(s.known, attics[s.user]); diff != "" {
+				t.Errorf("a session of %s believes otherwise of the other mailbox: %s", s.user, diff)
+			}
 		}
 	}
-	owners := withoutSeen(truth["someone1"])
+	owners := withoutSeen(truth[crowdOwner])
 	for user, known := range truth {
 		if diff := differ(withoutSeen(known), owners); diff != "" {
 			t.Errorf("%s sees otherwise than the owner: %s", user, diff)
 		}
 	}
-	c.checkTexts(t, truth["someone1"])
-	t.Logf("%d messages were acknowledged, %d are left", len(c.texts), len(owners))
+	c.checkTexts(t, crowdOwner, crowdOf(crowdOwner), truth[crowdOwner])
+	c.checkTexts(t, atticOwner, atticOf(atticOwner), attics[atticOwner])
+	t.Logf("%d messages were acknowledged, %d are left", len(c.texts), len(owners)+len(attics[atticOwner]))
+}
+
+// truth is what new sessions are shown, by user.
+func (c *crowd) truth(t *testing.T, place func(user string) string) map[string][]knownMessage {
+	t.Helper()
+	out := map[string][]knownMessage{}
+	for user := range crowdRights {
+		s, err := c.join(t.Context(), user, false, nil)
+		if err == nil {
+			defer s.close()
+			err = errors.Join(s.enter(place(user)), s.learn())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[user] = s.known
+	}
+	return out
 }
 
 // checkTexts looks whether each message is the one that was acknowledged.
-func (c *crowd) checkTexts(t *testing.T, messages []knownMessage) {
+func (c *crowd) checkTexts(t *testing.T, owner, box string, messages []knownMessage) {
 	t.Helper()
-	s, err := c.join(t.Context(), "someone1", nil)
+	s, err := c.join(t.Context(), owner, false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.close()
+	if err := s.enter(box); err != nil {
+		t.Fatal(err)
+	}
 	for _, m := range messages {
-		want, known := c.texts[m.uid]
+		want, known := c.texts[crowdUID{inAttic(box), m.uid}]
 		if !known {
 			continue // appended by who may not read
 		}

@@ -15,6 +15,10 @@ type clientView struct {
 	permanent string         // as PERMANENTFLAGS told
 	readOnly  bool
 	holds     bool // no EXPUNGE may come now
+
+	vanishes bool         // QRESYNC is on
+	fetches  bool         // a FETCH runs, which answers without MODSEQ
+	past     *mailboxPast // nil: it is not kept
 }
 
 type knownMessage struct {
@@ -39,6 +43,10 @@ func (v *clientView) apply(line string) error {
 	if p := readOnlyLine.FindStringSubmatch(line); p != nil {
 		v.readOnly = p[1] == "ONLY"
 	}
+	if p := vanishedLine.FindStringSubmatch(line); p != nil {
+		return v.vanished(p[1] != "", p[2], line)
+	}
+	v.past.toldHighest(line)
 	p := numberLine.FindStringSubmatch(line)
 	if p == nil {
 		return nil
@@ -58,10 +66,18 @@ func (v *clientView) apply(line string) error {
 		if v.holds {
 			return fmt.Errorf("%q during a command with sequence numbers", line)
 		}
+		if v.vanishes {
+			return fmt.Errorf("%q with QRESYNC", line)
+		}
+		v.past.leaves(v.known[n-1].uid)
 		v.known = slices.Delete(v.known, n-1, n)
 		return nil
 	}
-	return v.known[n-1].fetched(p[3], line)
+	k := &v.known[n-1]
+	if err := k.fetched(p[3], line); err != nil || v.past == nil {
+		return err
+	}
+	return v.past.fetched(k, p[3], line, v.vanishes && !v.fetches)
 }
 
 // fetched takes in the data of a FETCH response. Texts behind a literal's length

@@ -18,7 +18,7 @@ import (
 
 var (
 	crowdSessions = flag.Int("crowd.sessions", 200, "how many sessions TestCrowd has")
-	crowdSteps    = flag.Int("crowd.steps", 15, "how many commands each session of TestCrowd sends")
+	crowdSteps    = flag.Int("crowd.steps", 10, "how many commands each session of TestCrowd sends")
 	crowdSeed     = flag.Uint64("crowd.seed", 0, "the seed of TestCrowd; 0 takes one from the clock")
 )
 

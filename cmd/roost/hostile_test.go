@@ -38,6 +38,7 @@ func TestHostile(t *testing.T) {
 		{"Depth", deepLists},
 		{"Pipelines", pipelines},
 		{"Idle", idleMisuse},
+		{"Notify", notifyStorms},
 		{"Authenticate", authenticateAbuse},
 		{"ID", idFloods},
 		{"Injection", injections},
@@ -208,7 +209,7 @@ var (
 	rawLogTime    = regexp.MustCompile(`(?m)^\d{10}\.\d{6} `)
 	rawLogLiteral = regexp.MustCompile(`\{(\d+)\+?\}$`)
 	backCommand   = regexp.MustCompile(`^R(\d+) (UID [A-Z]+|[A-Z]+)( |$)`)
-	backSessionOK = []string{"CAPABILITY", "ID", "AUTHENTICATE", "LIST", "SELECT", "EXAMINE", "STATUS", "NOOP", "IDLE", "MYRIGHTS", "APPEND", "CREATE", "DELETE", "RENAME", "GETACL", "SETACL", "DELETEACL", "LISTRIGHTS", "GETMETADATA", "SETMETADATA", "GETQUOTA", "GETQUOTAROOT", "ENABLE", "UID FETCH", "UID STORE", "UID SEARCH", "UID COPY", "UID MOVE", "UID EXPUNGE", "EXPUNGE", "LOGOUT"}
+	backSessionOK = []string{"CAPABILITY", "ID", "AUTHENTICATE", "LIST", "SELECT", "EXAMINE", "STATUS", "NOOP", "IDLE", "MYRIGHTS", "APPEND", "CREATE", "DELETE", "RENAME", "GETACL", "SETACL", "DELETEACL", "LISTRIGHTS", "GETMETADATA", "SETMETADATA", "GETQUOTA", "GETQUOTAROOT", "ENABLE", "NOTIFY", "UID FETCH", "UID STORE", "UID SEARCH", "UID COPY", "UID MOVE", "UID EXPUNGE", "EXPUNGE", "LOGOUT"}
 )
 
 // backSessions reads what be2 sent in back sessions: commands with tags in
@@ -393,6 +394,24 @@ func idleMisuse(t *testing.T, s *siege) {
 	}
 	for _, data := range []string{"", "{99999+}\r\n", "DON", strings.Repeat("x", 1000)} {
 		s.cut(t, s.address(), "someone2", "b SELECT shared/someone1/Work\r\na IDLE\r\n"+data)
+	}
+}
+
+// notifyStorms asks for notifications again and again, and goes amid them.
+func notifyStorms(t *testing.T, s *siege) {
+	const all = "n NOTIFY SET STATUS (subtree shared (MessageNew MessageExpunge FlagChange MailboxName MailboxMetadataChange)) (personal (ServerMetadataChange))\r\n"
+	for _, c := range []struct{ data, want string }{
+		{strings.Repeat(all, 300) + "z NOOP\r\n", "z OK"},
+		{strings.Repeat("n NOTIFY SET (personal (MailboxMetadataChange))\r\n", 1000) + "z NOOP\r\n", "z OK"},
+		{strings.Repeat(all+"m NOTIFY NONE\r\n", 100) + "z NOOP\r\n", "z OK"},
+		{all + strings.Repeat("m SETMETADATA shared/someone1/Work (/private/comment {1+}\r\nx)\r\n", 1000) + "z NOOP\r\n", "z OK"},
+		{"n NOTIFY SET (selected (MailboxMetadataChange))\r\nz NOOP\r\n", "n BAD"},
+		{"n NOTIFY SET (mailboxes (" + strings.Repeat("x ", 2000) + "y) (ServerMetadataChange))\r\nz NOOP\r\n", "n BAD"},
+	} {
+		if out := s.talk(t, s.address(), "someone2", c.data); !strings.Contains(out, c.want) || strings.Contains(out, "* METADATA") {
+			t.Errorf("%.80q: want %q: %q", c.data, c.want, tail([]byte(out), 300))
+		}
+		s.cut(t, s.address(), "someone2", c.data)
 	}
 }
 

@@ -24,6 +24,18 @@ func modSeqTests() []test {
 			}
 			h.wantUIDs(b.changedSince(1<<63-1), "", "changed since the end of time")
 		}},
+		{"ChangedBackIsTold", func(h *home) {
+			_, b := h.withMail(2)
+			other := h.owner().open("Work")
+			before := b.highest()
+			other.store(uids(2), mailbox.FlagsAdd, imap.FlagFlagged)
+			other.store(uids(2), mailbox.FlagsRemove, imap.FlagFlagged)
+			c, err := b.Sync(h.Context(), true)
+			h.must(err, "sync")
+			if len(c.Flags) != 1 || c.Flags[0].UID != 2 || c.Flags[0].ModSeq <= before || len(c.Flags[0].Flags) > 0 {
+				h.Errorf("told %+v", c.Flags)
+			}
+		}},
 		{"UnchangedSince", func(h *home) {
 			_, b := h.withMail(3)
 			before := b.highest()

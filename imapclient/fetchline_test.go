@@ -1,6 +1,7 @@
 package imapclient_test
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net"
@@ -18,7 +19,7 @@ func FuzzFetchLine(f *testing.F) {
 		`* 1 FETCH (UID 2 ENVELOPE ("a" NIL (("b\"" NIL "c" "d")) NIL) BODYSTRUCTURE (("text" "plain") "mixed"))`,
 		`* 3 FETCH (BODY ("a") UID 4)`, `* 3 FETCH (UID 4 ENVELOPE ())x`, `* 3 FETCH (UID 0)`, `* 0 FETCH (UID 1)`,
 		`* 3 FETCH (ENVELOPE NIL)`, `* 3 FETCH (UID 4294967296)`, `* 3 FETCH (UID 1) `, `* 3 FETCH (UID  1)`, `* 3 fetch (uid 1 RFC822.SIZE 7)`,
-		`* 3 FETCH (ENVELOPE ("a" {1}`, `* 03 FETCH (UID 05 BODY[1] "x")`, `* 3 FETCH ()`, `* 3 FETCH (UID 1 UID 2)`,
+		`* 3 FETCH (ENVELOPE ("a" {1}`, `* 03 FETCH (UID 05 BODY[1] "x")`, `* 3 FETCH ()`, `* 3 ETCH (ENVELOPE ("a" {1}`, `* 3 FETCH (UID 1 UID 2)`,
 	} {
 		f.Add(line)
 	}
@@ -39,12 +40,18 @@ func heard(t *testing.T, said string, n int) string {
 	defer client.Close()
 	defer server.Close()
 	go func() {
-		go func() { _, _ = io.Copy(io.Discard, server) }()
+		defer server.Close() // what is missing then will not come
+		asked := make(chan struct{})
+		go func() {
+			_, _ = bufio.NewReader(server).ReadString('\n')
+			close(asked)
+		}()
 		for rest := said; rest != ""; {
 			k := min(n, len(rest))
 			_, _ = io.WriteString(server, rest[:k])
 			rest = rest[k:]
 		}
+		<-asked
 	}()
 	c, err := imapclient.New(t.Context(), client, imapclient.Config{Timeout: 20 * time.Second})
 	if err != nil {

@@ -118,7 +118,7 @@ func (s *session) startNotify(ctx context.Context, n *notification) error {
 func (n *notification) names() []string {
 	var names []string
 	for _, g := range n.groups {
-		names = append(names, g.names...)
+		names = slices.AppendSeq(names, maps.Keys(g.names))
 		if g.filter == filterSubscribed {
 			for name := range n.subscribed {
 				names = append(names, name)
@@ -257,11 +257,14 @@ func (s *session) covers(n *notification, g *eventGroup, name string) bool {
 	case filterSubscribed:
 		return n.subscribed[name]
 	case filterSubtree:
-		return slices.ContainsFunc(g.names, func(root string) bool {
-			return name == root || strings.HasPrefix(name, root+string(imap.Delimiter))
-		})
+		for ; name != ""; name = parentOf(name) {
+			if g.names[name] {
+				return true
+			}
+		}
+		return false
 	default:
-		return slices.Contains(g.names, name)
+		return g.names[name]
 	}
 }
 
@@ -335,9 +338,10 @@ func (s *session) notifyOthers() {
 	}
 	before, was := n.told, n.subscribed
 	n.told, n.subscribed = now, subscribed
-	names := s.changedNames(before, now, was)
-	for _, c := range names {
-		s.writeChanged(c)
+	changed := s.changedNames(before, now, was)
+	attrs := s.attrsOf(changed)
+	for _, c := range changed {
+		s.writeChanged(c, attrs[c.name])
 	}
 	for _, name := range sortedNames(now) {
 		s.notifyStatus(n, before, now[name])
@@ -486,14 +490,35 @@ func (s *session) accept(names []string) {
 	}
 }
 
+// attrsOf asks for the attributes of all names that are there, at once: each LIST
+// goes through the whole tree.
+func (s *session) attrsOf(changed []changedName) map[string][]imap.Attr {
+	var names []string
+	for _, c := range changed {
+		if !c.gone {
+			names = append(names, c.name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	found, err := s.account().List(s.ctx, names)
+	if err != nil {
+		s.log.Debug("names that have changed can't be listed", "error", err)
+	}
+	attrs := make(map[string][]imap.Attr, len(found))
+	for i := range found {
+		attrs[found[i].Name] = found[i].Attrs
+	}
+	return attrs
+}
+
 // writeChanged writes a LIST response with accurate attributes. RFC 5465
 // sections 5.4 and 5.5.
-func (s *session) writeChanged(c changedName) {
-	e := mailbox.ListEntry{Name: c.name}
+func (s *session) writeChanged(c changedName, attrs []imap.Attr) {
+	e := mailbox.ListEntry{Name: c.name, Attrs: attrs}
 	if c.gone {
 		e.Attrs = []imap.Attr{imap.AttrNonExistent}
-	} else if found, err := s.account().List(s.ctx, []string{c.name}); err == nil && len(found) == 1 {
-		e.Attrs = found[0].Attrs
 	}
 	if c.noAccess {
 		e.Attrs = append(slices.Clip(e.Attrs), attrNoAccess)

@@ -47,7 +47,7 @@ const (
 type eventGroup struct {
 	filter  filter
 	delayed bool // SELECTED-DELAYED
-	names   []string
+	names   map[string]bool
 	events  events
 	fetch   *fetchRequest // what MessageNew shows of the selected mailbox's messages; nil: nothing
 }
@@ -153,11 +153,12 @@ func (s *session) parseEventGroup() (g eventGroup, err error) {
 }
 
 // parseNotifyNames reads one mailbox or a list of them, and the space behind.
-func (s *session) parseNotifyNames() (names []string, err error) {
+func (s *session) parseNotifyNames() (names map[string]bool, err error) {
+	names = map[string]bool{}
 	one := func() error {
 		var name string
-		if s.dec.ExpectMailbox(&name) && len(names) < maxEventNames {
-			names = append(names, imap.CanonicalName(name))
+		if s.dec.ExpectMailbox(&name) && len(names) <= maxEventNames {
+			names[imap.CanonicalName(name)] = true
 		}
 		return s.dec.Err()
 	}

@@ -16,6 +16,7 @@ import (
 const (
 	maxBegun       = 64
 	maxBegunRanges = 16
+	maxBegunFields = 512 // bytes of the names of header fields
 )
 
 // begun is a FETCH that was sent before it is asked for.
@@ -31,7 +32,7 @@ type begun struct {
 func (b *box) Prefetch(ctx context.Context, uids imap.UIDSet, items *imap.FetchItems) bool {
 	c := b.link.conn
 	if b.watch != nil || c == nil || c.Broken() != nil || b.usable() != nil ||
-		uids.Empty() || len(uids) > maxBegunRanges || len(items.Sections) > maxBegunRanges || len(b.ahead) >= maxBegun ||
+		uids.Empty() || len(uids) > maxBegunRanges || !brief(items) || len(b.ahead) >= maxBegun ||
 		items.ChangedSince > 0 || needsExtensions(items) && substituteFor(items, c) != nil {
 		return false
 	}
@@ -45,6 +46,17 @@ func (b *box) Prefetch(ctx context.Context, uids imap.UIDSet, items *imap.FetchI
 	}
 	b.ahead = append(b.ahead, a)
 	return true
+}
+
+// brief says that the command which asks for items is short.
+func brief(items *imap.FetchItems) bool {
+	bytes := 0
+	for i := range items.Sections {
+		for _, field := range items.Sections[i].Fields {
+			bytes += len(field) + 1
+		}
+	}
+	return bytes <= maxBegunFields && len(items.Sections) <= maxBegunRanges && len(items.BinarySizes) <= maxBegunRanges
 }
 
 // takeBegun is what was begun for a Fetch. If that is another than was said, none

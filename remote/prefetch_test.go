@@ -1,6 +1,7 @@
 package remote_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -49,6 +50,27 @@ func TestPrefetch(t *testing.T) {
 		}
 		if n := b.counters.RoundTrips.Load() - trips; n > c.trips {
 			t.Errorf("%s in between: %d round trips", c.name, n)
+		}
+	}
+}
+
+// A command that is long is not begun: many of them do not fit into the buffers of
+// a connection from which nobody reads meanwhile.
+func TestPrefetchIsBrief(t *testing.T) {
+	b := newBackend(t)
+	deliver(t, b.local(), imap.Inbox, 1)
+	box := open(t, b.account("bob"), imap.Inbox)
+	for _, row := range []struct {
+		fields int
+		want   bool
+	}{{10, true}, {1000, false}} {
+		section := imap.Section{Kind: imap.SectionHeaderFields}
+		for i := range row.fields {
+			section.Fields = append(section.Fields, fmt.Sprintf("X-Field-%d", i))
+		}
+		items := &imap.FetchItems{Sections: []imap.Section{section}}
+		if got := box.(mailbox.Prefetcher).Prefetch(t.Context(), imap.UIDSetOf(1), items); got != row.want {
+			t.Errorf("with %d fields: begun is %v", row.fields, got)
 		}
 	}
 }

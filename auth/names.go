@@ -105,6 +105,10 @@ func (n *Names) Login(authzID, authID string) (Login, error) {
 	if login.User, err = n.Normalize(owner); err != nil {
 		return Login{}, err
 	}
+	if acting == owner {
+		login.Acting = login.User
+		return login, nil
+	}
 	login.Acting, err = n.Normalize(acting)
 	return login, err
 }

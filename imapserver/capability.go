@@ -3,7 +3,6 @@ package imapserver
 import (
 	"context"
 	"strconv"
-	"strings"
 
 	"github.com/roost-mail/roost/imapwire"
 )
@@ -18,7 +17,7 @@ type capabilityRow struct {
 }
 
 func capabilityRows() []capabilityRow {
-	rows := []capabilityRow{
+	return []capabilityRow{
 		{"IMAP4rev1", "RFC 3501", anyState, nil},
 		{"IMAP4rev2", "RFC 9051", anyState, nil},
 		{"SASL-IR", "RFC 4959", notAuthenticated, nil},
@@ -70,23 +69,30 @@ func capabilityRows() []capabilityRow {
 		{"ACL", "RFC 4314", loggedIn, nil},
 		{"RIGHTS=texk", "RFC 4314 section 2.2", loggedIn, nil},
 	}
-	return rows
 }
 
 // capabilities are those of the present state, separated by spaces.
 func (s *session) capabilities() string {
-	var names []string
-	for _, r := range capabilityRows() {
-		if r.states&s.state != 0 && (r.when == nil || r.when(s)) {
-			names = append(names, r.name+s.capabilityValue(r.name))
+	list := make([]byte, 0, 1024)
+	add := func(words ...string) {
+		if len(list) > 0 {
+			list = append(list, ' ')
+		}
+		for _, w := range words {
+			list = append(list, w...)
+		}
+	}
+	for i := range s.srv.capabilities {
+		if r := &s.srv.capabilities[i]; r.states&s.state != 0 && (r.when == nil || r.when(s)) {
+			add(r.name, s.capabilityValue(r.name))
 		}
 	}
 	for _, m := range s.cfg.Mechanisms { // RFC 3501 section 7.2.1
 		if s.state == notAuthenticated && s.speaks(m) && (s.client.Secured || !m.Plaintext && !s.cfg.SecuredOnly()) {
-			names = append(names, "AUTH="+m.Name)
+			add("AUTH=", m.Name)
 		}
 	}
-	return strings.Join(names, " ")
+	return string(list)
 }
 
 // capabilityValue is what a capability says behind its name. RFC 7889 section 2:

@@ -113,7 +113,7 @@ func (s *session) askAuthenticator(ctx context.Context, cred *Credentials) (*Log
 // welcome makes the tagged OK of a login tell the capabilities, as they differ
 // from those of the greeting.
 func (s *session) welcome(cmd *command) {
-	cmd.code, cmd.args = "CAPABILITY", s.capabilities()
+	cmd.code = "CAPABILITY"
 	if s.login.Proxy != nil {
 		capabilities, text := s.login.Proxy.OK()
 		cmd.args, cmd.text = strings.Join(capabilities, " "), text
@@ -122,6 +122,7 @@ func (s *session) welcome(cmd *command) {
 		}
 		return
 	}
+	cmd.args = s.capabilities()
 	s.stream.rawIn, s.stream.rawOut = s.login.RawIn, s.login.RawOut
 }
 

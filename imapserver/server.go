@@ -14,6 +14,8 @@ type Server struct {
 	cfg  Config
 	rows map[string]*row
 
+	capabilities []capabilityRow
+
 	mu        sync.Mutex
 	sessions  map[*session]struct{}
 	listeners map[net.Listener]struct{}
@@ -24,8 +26,11 @@ type Server struct {
 // New makes a server. It starts nothing.
 func New(cfg Config) *Server {
 	return &Server{
-		cfg:       cfg.withDefaults(),
-		rows:      commandRows(),
+		cfg:  cfg.withDefaults(),
+		rows: commandRows(),
+
+		capabilities: capabilityRows(),
+
 		sessions:  make(map[*session]struct{}),
 		listeners: make(map[net.Listener]struct{}),
 		drained:   make(chan struct{}),

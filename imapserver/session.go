@@ -295,6 +295,7 @@ func (s *session) close() {
 		}
 	}
 	s.stream.close()
+	s.dec.TakeBuffered() // gives the buffer back
 }
 
 func (s *session) closeLogin() error {

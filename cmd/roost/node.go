@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/roost-mail/roost/auth"
 	"github.com/roost-mail/roost/cluster"
 	"github.com/roost-mail/roost/config"
@@ -248,7 +250,7 @@ func (n *node) plaintextAllowed(c *imapserver.Client) bool {
 
 // listen opens the ports, or takes those that given holds by address.
 func (n *node) listen(ctx context.Context, given map[string]net.Listener) error {
-	lc := net.ListenConfig{KeepAlive: 5 * time.Minute}
+	lc := net.ListenConfig{KeepAlive: -1, Control: keepAlive}
 	for _, l := range n.set.Listeners {
 		addr := net.JoinHostPort(l.Address, strconv.Itoa(l.Port))
 		ln := given[addr]
@@ -269,6 +271,23 @@ func (n *node) listen(ctx context.Context, given map[string]net.Listener) error 
 		n.listeners = append(n.listeners, ln)
 	}
 	return nil
+}
+
+// keepAlive has a connection that says nothing be probed after five minutes, given
+// up after two more. Connections have it from their listener, which saves each
+// three calls of the system.
+func keepAlive(_, _ string, c syscall.RawConn) error {
+	var err error
+	cerr := c.Control(func(fd uintptr) {
+		for _, option := range [...]struct{ level, name, value int }{
+			{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+			{unix.SOL_TCP, unix.TCP_KEEPIDLE, 300},
+			{unix.SOL_TCP, unix.TCP_KEEPINTVL, 15},
+		} {
+			err = errors.Join(err, unix.SetsockoptInt(int(fd), option.level, option.name, option.value))
+		}
+	})
+	return errors.Join(err, cerr)
 }
 
 // idFields are what the ID command answers (imap_id_send): pairs of name and

@@ -19,7 +19,7 @@ func (a *account) close() error {
 	err := a.submit(context.Background(), &txn{alone: true, run: a.closeClean})
 	a.background.Wait()
 	a.forget()
-	if err == nil && a.man.beside > sweepAtClose {
+	if err == nil {
 		a.sweep()
 	}
 	return errors.Join(err, a.lock.Close())

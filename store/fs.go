@@ -36,8 +36,8 @@ type FS interface {
 	Free(dir string) (int64, error)
 	// Reserve makes a new file that takes up size bytes of the disk, or none.
 	Reserve(name string, size int64) error
-	// Lock takes the advisory lock of the file name, or fails with ErrInUse.
-	Lock(name string) (io.Closer, error)
+	// Lock takes the advisory lock of a directory, or fails with ErrInUse.
+	Lock(dir string) (io.Closer, error)
 }
 
 // File is an open file.
@@ -245,8 +245,8 @@ func defaultMaxFiles() int {
 }
 
 // Lock implements FS.
-func (OS) Lock(name string) (io.Closer, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+func (OS) Lock(dir string) (io.Closer, error) {
+	f, err := os.Open(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -256,5 +256,13 @@ func (OS) Lock(name string) (io.Closer, error) {
 		}
 		return nil, errors.Join(err, f.Close())
 	}
-	return f, nil
+	return dirLock{f}, nil
+}
+
+type dirLock struct{ dir *os.File }
+
+// Close gives the lock back for everyone who shares it: a program that this
+// process is about to start has the directory open until it runs.
+func (l dirLock) Close() error {
+	return errors.Join(unix.Flock(int(l.dir.Fd()), unix.LOCK_UN), l.dir.Close())
 }

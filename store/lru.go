@@ -28,7 +28,7 @@ type share struct {
 	cost int64
 	elem *list.Element // nil: nothing is held
 	// release gives it back, which ends in free or a smaller use. It returns at
-	// once if that is not possible now; later says that it may be soon.
+	// once if that is not possible now; later says that it is under way or may be soon.
 	release func(ctx context.Context) (later bool)
 }
 
@@ -76,14 +76,19 @@ func (l *lru) free(s *share) {
 // shrink has shares given back until an eighth of the limit is free.
 func (l *lru) shrink() {
 	for range lruPasses {
+		var leaving int64
 		later := false
 		for _, s := range l.oldest() {
-			if l.enough() {
+			if l.enough(leaving) {
 				break
 			}
-			later = s.release(l.ctx) || later
+			cost := l.costOf(s)
+			if s.release(l.ctx) {
+				later = true
+				leaving += cost
+			}
 		}
-		if !later || l.enough() || pause(l.ctx, lruPause) != nil {
+		if !later || l.enough(0) || pause(l.ctx, lruPause) != nil {
 			break
 		}
 	}
@@ -95,10 +100,17 @@ func (l *lru) shrink() {
 	}
 }
 
-func (l *lru) enough() bool {
+// enough says whether no more has to be given back once leaving is.
+func (l *lru) enough(leaving int64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.ended || l.used <= l.limit-l.limit/8
+	return l.ended || l.used-leaving <= l.limit-l.limit/8
+}
+
+func (l *lru) costOf(s *share) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return s.cost
 }
 
 // oldest are all shares, the one that was not used for longest first.

@@ -32,8 +32,6 @@ type manifest struct {
 	NextSeq     uint32 `json:"nextSeq"`
 	ModSeqLimit uint64 `json:"modseqLimit"` // modification sequences in use are below
 	ModSeqFloor uint64 `json:"modseqFloor"`
-
-	beside int // manifests in the directory, when this was read as the newest
 }
 
 // segmentEntry is a segment. An open one has no sealed length. It need not exist
@@ -215,27 +213,23 @@ func (d *disk) newestManifest() (*manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	newest, count, others := uint64(0), 0, false
+	newest, found, others := uint64(0), false, false
 	for _, e := range entries {
 		if n, is := parseManifestName(e.Name()); is {
 			newest = max(newest, n)
-			count++
+			found = true
 		}
 		if _, err := parseFileName(e.Name()); err == nil {
 			others = true
 		}
 	}
-	if count == 0 && others {
+	switch {
+	case !found && others:
 		return nil, fmt.Errorf("%s: %w", d.dir, errNoManifest)
-	}
-	if count == 0 {
+	case !found:
 		return nil, nil
 	}
-	m, err := d.readManifest(newest)
-	if err == nil {
-		m.beside = count
-	}
-	return m, err
+	return d.readManifest(newest)
 }
 
 // readManifest reads m.<number>.

@@ -44,8 +44,8 @@ func (a *account) opened(p *slot) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := a.store
-	a.share.release = func(context.Context) bool { return p.releaseIdle(s) }
-	a.files.release = func(ctx context.Context) bool { return p.releaseIdle(s) || a.park(ctx) }
+	a.share.release = func(context.Context) bool { return p.releaseIdle(s, a.disk.dir) }
+	a.files.release = func(ctx context.Context) bool { return p.releaseIdle(s, a.disk.dir) || a.park(ctx) }
 	a.st.freed = func(b *box) { s.memory.free(&b.share) }
 	for _, b := range a.st.boxes {
 		if b.loaded {
@@ -130,9 +130,13 @@ func (b *box) unload() {
 	}
 }
 
-// releaseIdle closes the account now if it only lingers.
-func (p *slot) releaseIdle(s *Store) (later bool) {
+// releaseIdle has the account closed, beside the caller, if it only lingers.
+func (p *slot) releaseIdle(s *Store, dir string) (later bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return p.idle && p.timer.Reset(0)
+	if !p.idle || !p.timer.Stop() {
+		return false
+	}
+	s.closing.Go(func() { s.expire(p, dir) })
+	return true
 }

@@ -60,7 +60,6 @@ const (
 
 	manifestPrefix = "m."
 	backupPrefix   = "backup." // registrations of backups
-	lockName       = "lock"
 	tempPrefix     = "tmp."
 )
 

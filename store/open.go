@@ -29,7 +29,7 @@ func openAccount(s *Store, user, dir string) (*account, error) {
 	if a.disk.volume, err = s.syncer.volume(dir); err != nil {
 		return nil, err
 	}
-	lock, err := a.disk.fs.Lock(a.disk.path(lockName))
+	lock, err := a.disk.fs.Lock(a.disk.dir)
 	if err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
 	}

@@ -82,7 +82,7 @@ func (r *repair) keep(name string) error {
 
 // files mends what keeps the account from being opened.
 func (r *repair) files() (err error) {
-	lock, err := r.disk.fs.Lock(r.disk.path(lockName))
+	lock, err := r.disk.fs.Lock(r.disk.dir)
 	if err != nil {
 		return fmt.Errorf("lock: %w", err)
 	}

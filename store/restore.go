@@ -75,7 +75,7 @@ func (s *Store) copyBack(source *disk, m *manifest, user, dir string) (err error
 	if err := target.fs.Mkdir(dir); err != nil {
 		return err
 	}
-	lock, err := target.fs.Lock(target.path(lockName))
+	lock, err := target.fs.Lock(target.dir)
 	if err != nil {
 		return fmt.Errorf("lock: %w", err)
 	}

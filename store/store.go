@@ -105,6 +105,8 @@ type Store struct {
 	accounts map[string]*slot // by directory
 	idle     int
 	closed   bool
+
+	closing sync.WaitGroup // accounts that are closed before their time
 }
 
 // slot is the place of one account. Whoever opens or closes it holds its mutex.
@@ -318,6 +320,7 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	s.memory.close()
 	s.files.close()
+	s.closing.Wait()
 	var errs []error
 	for _, p := range all {
 		p.mu.Lock()

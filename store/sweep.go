@@ -21,15 +21,12 @@ const (
 	// Manifests: the newest three, and for a week each that took over from a
 	// process that did not close, and so may go on some day.
 	keptNewest   = 3
+	keptClosed   = 2 // of an account that was closed, as soon as it is
 	keptTakeover = 7 * 24 * time.Hour
 
 	// backupAge is how long the registration of a backup counts that is not
 	// renewed.
 	backupAge = time.Hour
-
-	// sweepAtClose is how many manifests there are before a close sweeps: an
-	// account that is opened often to be read is never folded.
-	sweepAtClose = 8
 )
 
 // sweep removes files that nothing needs any more, and manifests that no
@@ -38,7 +35,7 @@ const (
 //
 // All ages are by the clock of the file system: now is when the newest manifest was written.
 func (d *disk) sweep(epoch, incarnation uint64) error {
-	s := sweeper{disk: d, epoch: epoch, incarnation: incarnation, infos: map[string]fs.FileInfo{}, listed: map[string]bool{}, dropped: map[string]bool{}}
+	s := sweeper{disk: d, epoch: epoch, incarnation: incarnation, infos: map[string]fs.FileInfo{}, current: map[string]bool{}, listed: map[string]bool{}, dropped: map[string]bool{}}
 	if err := s.look(); err != nil {
 		return err
 	}
@@ -70,6 +67,8 @@ type sweeper struct {
 
 	infos   map[string]fs.FileInfo
 	numbers []uint64 // of manifests, ascending
+	newest  *manifest
+	current map[string]bool // listed by it
 	now     time.Time
 	next    uint32 // files of ours from this number on may be in the making
 	listed  map[string]bool
@@ -105,7 +104,9 @@ func (s *sweeper) look() error {
 	if m.Epoch != s.epoch || m.Incarnation != fmt.Sprintf("%016x", s.incarnation) {
 		return errFenced
 	}
-	s.now, s.next = s.infos[manifestName(newest)].ModTime(), m.NextSeq
+	s.newest, s.now, s.next = m, s.infos[manifestName(newest)].ModTime(), m.NextSeq
+	m.addListed(s.current)
+	m.addListed(s.listed)
 	return nil
 }
 
@@ -125,27 +126,49 @@ func (s *sweeper) backup() bool {
 // not at all, what was listed before, and which manifests are to go.
 func (s *sweeper) manifests() error {
 	last := len(s.numbers) - 1
-	for i, n := range s.numbers {
+	for i, n := range s.numbers[:last] {
 		name := manifestName(n)
-		if i == last || s.age(manifestName(s.numbers[i+1])) <= sweepAge {
-			m, err := s.disk.readManifest(n)
-			if err != nil {
-				return err
-			}
-			m.addListed(s.listed)
-			continue
-		}
 		m, err := s.disk.readManifest(n)
-		if err == nil {
-			m.addListed(s.dropped)
-		}
-		// One that can't be read is kept as long as any.
-		if i > last-keptNewest || s.age(name) <= keptTakeover && (err != nil || m.TookOver) {
+		fresh := s.age(manifestName(s.numbers[i+1])) <= sweepAge
+		switch {
+		case fresh && err != nil:
+			return err
+		case err != nil: // kept as long as any
+			if s.age(name) > keptTakeover {
+				s.remove = append(s.remove, name)
+			}
 			continue
 		}
-		s.remove = append(s.remove, name)
+		guard := m.TookOver && s.age(name) <= keptTakeover
+		switch {
+		case i <= last-keptClosed && !guard && s.superseded(m):
+			s.remove = append(s.remove, name)
+		case fresh:
+			m.addListed(s.listed)
+		default:
+			m.addListed(s.dropped)
+			if !guard && i <= last-keptNewest {
+				s.remove = append(s.remove, name)
+			}
+		}
 	}
 	return nil
+}
+
+// superseded says whether m is needed no more after a clean close: it lists no
+// file that the newest manifest does not, and has no other folded state.
+func (s *sweeper) superseded(m *manifest) bool {
+	if !s.newest.Clean || m.State != nil && (s.newest.State == nil || *m.State != *s.newest.State) {
+		return false
+	}
+	old := map[string]bool{}
+	m.addListed(old)
+	for name := range old {
+		if s.infos[name] != nil && !s.current[name] {
+			return false
+		}
+	}
+	return true
 }
 
 // unneeded judges what is no manifest.

@@ -72,8 +72,8 @@ func TestSweepManifests(t *testing.T) {
 		install(t, took)
 	}
 	mustSweep(t, took)
-	if n := len(left()); n != int(took.man.Number) {
-		t.Errorf("%d manifests of %d are left within the grace", n, took.man.Number)
+	if got := left(); got[0] != first-3 || len(got) != int(took.man.Number-first)+4 {
+		t.Errorf("of %d manifests %v are left within the grace", took.man.Number, got)
 	}
 	n := took.man.Number
 	fs.pass(sweepAge + time.Second)
@@ -238,7 +238,40 @@ func TestFewManifests(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := len(fs.files(func(string) bool { return true })); n > sweepAtClose+6 {
-		t.Errorf("%d files", n)
+	if n := len(fs.files(func(string) bool { return true })); n != 3 {
+		t.Errorf("%d files, not a log and two manifests", n)
+	}
+}
+
+// A closed account is few files at once: two manifests, a log and perhaps a table.
+func TestIdleFiles(t *testing.T) {
+	dir := t.TempDir()
+	for _, want := range []struct {
+		what  string
+		do    func(a *Session)
+		files int
+	}{
+		{"a delivery", func(a *Session) { mustAppend(t, a, "INBOX", 1) }, 3},
+		{"a look", func(a *Session) { contentsOf(t, a, "INBOX") }, 3},
+		{"a fold", func(a *Session) {
+			if err := a.fold(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+		}, 4},
+		{"a look at the table", func(a *Session) { contentsOf(t, a, "INBOX") }, 4},
+	} {
+		s := New(testOptions(t))
+		want.do(mustOpen(t, s, dir, owner))
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		names, err := OS{}.List(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(names) != want.files {
+			t.Errorf("after %s there are %v, not %d", want.what, names, want.files)
+		}
+		checkDir(t, dir)
 	}
 }

@@ -404,7 +404,7 @@ func Takeover(user, dir string) (from string, err error) { return takeover(OS{},
 
 func takeover(fsys FS, user, dir string) (from string, err error) {
 	d := disk{fs: fsys, dir: dir}
-	lock, err := d.fs.Lock(d.path(lockName))
+	lock, err := d.fs.Lock(d.dir)
 	if err != nil {
 		return "", err
 	}

@@ -79,6 +79,7 @@ type account struct {
 	ctx        context.Context // of background work; cancel ends it
 	cancel     context.CancelFunc
 	background sync.WaitGroup
+	foldMu     sync.Mutex  // held by a fold, from its snapshot to its manifest; never by the leader
 	timer      *time.Timer // under queueMu
 }
 

@@ -90,6 +90,8 @@ type snapshot struct {
 // fold writes the state to a new table file and has replay begin behind it. The
 // leader only takes the snapshot and installs the manifest; the writing is done here.
 func (a *account) fold(ctx context.Context) error {
+	a.foldMu.Lock() // a second snapshot would take what the first marked for folded
+	defer a.foldMu.Unlock()
 	var s *snapshot
 	err := a.submit(ctx, &txn{alone: true, run: func() (err error) {
 		if a.unapplied {

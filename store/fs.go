@@ -162,7 +162,8 @@ func (OS) Free(dir string) (int64, error) {
 }
 
 // Filesystem implements WholeSyncer. The filesystems named are local and report
-// failed writes to syncfs; Linux does since 5.8.
+// failed writes to syncfs; Linux does since 5.8, and failures to write the
+// filesystem's own journal since 5.17.
 func (OS) Filesystem(dir string) (id uint64, whole bool, err error) {
 	var st unix.Stat_t
 	if err := unix.Stat(dir, &st); err != nil {
@@ -179,7 +180,7 @@ func (OS) Filesystem(dir string) (id uint64, whole bool, err error) {
 	return st.Dev, false, nil
 }
 
-// syncfsReports says whether the kernel is Linux 5.8 or later.
+// syncfsReports says whether the kernel is Linux 5.17 or later.
 func syncfsReports() bool {
 	var name unix.Utsname
 	var major, minor int
@@ -187,7 +188,7 @@ func syncfsReports() bool {
 		return false
 	}
 	n, _ := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &major, &minor)
-	return n == 2 && (major > 5 || major == 5 && minor >= 8)
+	return n == 2 && (major > 5 || major == 5 && minor >= 17)
 }
 
 // OpenWhole implements WholeSyncer. The directory stays open: what failed before
@@ -203,14 +204,22 @@ func (OS) OpenWhole(dir string) (File, error) {
 // wholeFS is a directory that stands for its filesystem.
 type wholeFS struct{ osFile }
 
-// Sync implements File, for all files.
+// Sync implements File, for all files. On a filesystem that is read-only, perhaps
+// since an error made it so, syncfs does nothing and reports success before Linux
+// 6.12, whatever waits in memory to be written.
 func (f wholeFS) Sync() error {
 	conn, err := f.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var failed error
-	err = conn.Control(func(fd uintptr) { failed = unix.Syncfs(int(fd)) })
+	err = conn.Control(func(fd uintptr) {
+		var st unix.Statfs_t
+		failed = errors.Join(unix.Syncfs(int(fd)), unix.Fstatfs(int(fd), &st))
+		if failed == nil && st.Flags&unix.ST_RDONLY != 0 {
+			failed = unix.EROFS
+		}
+	})
 	return errors.Join(err, failed)
 }
 

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // gatedFS is a filesystem whose syncs wait to be let through.
@@ -165,5 +167,22 @@ func TestAppendByManyUsers(t *testing.T) {
 		if err != nil || status.Messages != each {
 			t.Errorf("user %d has %d messages, %v", i, status.Messages, err)
 		}
+	}
+}
+
+// A read-only filesystem has nothing to sync, which is no success for who has written to it.
+func TestSyncOfReadOnlyFilesystem(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("none", dir, "tmpfs", unix.MS_RDONLY, ""); err != nil {
+		t.Skipf("mounting takes privileges: %v", err)
+	}
+	defer unix.Unmount(dir, 0) //nolint:errcheck // TempDir finds out
+	whole, err := OS{}.OpenWhole(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer whole.Close() //nolint:errcheck // only read
+	if err := whole.Sync(); !errors.Is(err, unix.EROFS) {
+		t.Errorf("a sync that did nothing: %v", err)
 	}
 }

@@ -22,7 +22,7 @@ const foundName = "Lost and found"
 
 // Repair makes a damaged account sound again, as far as what is there allows:
 //
-//   - a manifest that can't be read gives way to the one before;
+//   - a manifest that can't be read gives way to the one before, with the segments that are newer;
 //   - a segment that is missing or has no header leaves the list, a short one is sealed at its end;
 //   - a folded state that can't be read gives way to that of an older manifest;
 //   - a mailbox whose table can't be read gets the messages that the log tells of,
@@ -99,6 +99,11 @@ func (r *repair) files() (err error) {
 		return fmt.Errorf("backend %q has not closed the mail of %q: say `roost store takeover` first, if it is dead", m.Holder, m.User)
 	}
 	changed := m.Number != highest
+	if changed {
+		if err := r.unlisted(m); err != nil {
+			return err
+		}
+	}
 	for _, step := range []func(*manifest, []*manifest) (bool, error){r.state, r.segments} {
 		did, err := step(m, all)
 		if err != nil {
@@ -151,6 +156,43 @@ func (r *repair) manifests() (all []*manifest, highest uint64, err error) {
 		}
 	}
 	return all, highest, nil
+}
+
+// unlisted adds to m the segments that only a later manifest listed, which can't be
+// read: they may have all mail of the time since. What of them is listed
+// twice, or was never answered, does no harm.
+func (r *repair) unlisted(m *manifest) error {
+	id, err := parseObjectID(m.Account)
+	if err != nil {
+		return err
+	}
+	entries, err := r.disk.fs.List(r.disk.dir)
+	if err != nil {
+		return err
+	}
+	next := m.NextSeq
+	for _, e := range entries {
+		name, err := parseFileName(e.Name())
+		if err != nil || name.seq < next || name.seq == 1<<32-1 {
+			continue
+		}
+		m.NextSeq, m.Epoch = max(m.NextSeq, name.seq+1), max(m.Epoch, name.epoch)
+		if name.kind != kindLog {
+			continue
+		}
+		file, err := r.disk.openSegment(id, name, 0)
+		if errors.Is(err, errDamaged) {
+			continue // it is no use, or another's
+		}
+		if err != nil {
+			return err
+		}
+		file.file.Close() //nolint:errcheck // only read
+		r.say("segment %s is in no manifest that can be read, and is taken in", name)
+		m.Segments = append(m.Segments, segmentEntry{Name: name.String(), Sealed: file.size})
+	}
+	m.Segments = mergeSegments(m.Segments, nil)
+	return nil
 }
 
 // state takes the folded state of an older manifest if that of m can't be read.

@@ -127,6 +127,29 @@ func TestRepair(t *testing.T) {
 	}
 }
 
+// Mail in a segment that only the damaged manifest lists is not lost with it.
+func TestRepairTakesInUnlisted(t *testing.T) {
+	ctx := context.Background()
+	fs, o, _ := broken(t)
+	a := mustOpen(t, New(o), "/mail", owner)
+	for n := range 3 {
+		if err := a.submit(ctx, &txn{alone: true, run: a.rollOver}); err != nil {
+			t.Fatal(err)
+		}
+		mustAppend(t, a, "INBOX", 50+n)
+	}
+	want := contentsOf(t, a, "INBOX")
+	fs.crash(nil, false)
+	fs.names["/mail/"+manifestName(a.man.Number)].data[200] ^= 1
+	var out strings.Builder
+	if err := Repair(ctx, o, "alice", "/mail", &out); err != nil {
+		t.Fatalf("repair: %v\n%s", err, out.String())
+	}
+	if got := contentsOf(t, mustOpen(t, New(o), "/mail", owner), "INBOX"); got != want {
+		t.Errorf("after the repair: %s\nbefore: %s\n%s", got, want, out.String())
+	}
+}
+
 // What a lost table had and a rewrite has moved is found in a mailbox of its own.
 func TestRepairFindsMoved(t *testing.T) {
 	ctx := context.Background()

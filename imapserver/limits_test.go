@@ -1,6 +1,7 @@
 package imapserver
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -127,5 +128,20 @@ func TestRightGroups(t *testing.T) {
 		if got != row.want {
 			t.Errorf("%s %v: %s, want %s", row.required, row.optional, got, row.want)
 		}
+	}
+}
+
+// Who has not logged in can't make us hold much; who has logged out by
+// UNAUTHENTICATE neither.
+func TestLiteralsBeforeLogin(t *testing.T) {
+	c := dial(t, newTestServer(t, nil))
+	_, _ = c.line()
+	long := func(n int) string { return fmt.Sprintf(`{%d+}\r\n%s`, n, strings.Repeat("x", n)) }
+	for range 2 {
+		wantLines(t, c.cmd("LOGIN ann "+long(5000)), "t BAD [TOOBIG] …Literal is too big")
+		wantLines(t, c.cmd("ID ("+strings.Repeat(`"a" `+long(1000)+" ", 10)+`"a" "b")`), "t BAD [TOOBIG] …")
+		wantLines(t, c.cmd(`LOGIN ann {6+}\r\nsecret`), "t OK …")
+		wantLines(t, c.cmd("STATUS "+long(60_000)+" (MESSAGES)"), "t NO …")
+		wantLines(t, c.cmd("UNAUTHENTICATE"), "t OK …")
 	}
 }

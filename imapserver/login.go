@@ -76,6 +76,7 @@ func (s *session) logIn(ctx context.Context, cred *Credentials) (*Login, error) 
 func (s *session) adopt(login *Login, cred *Credentials) {
 	s.login = login
 	s.state = authenticated
+	s.setLimits()
 	s.stream.limit = time.Time{}
 	s.setLog()
 	s.logLogin(cred)

@@ -155,12 +155,17 @@ func (s *session) parseEventGroup() (g eventGroup, err error) {
 // parseNotifyNames reads one mailbox or a list of them, and the space behind.
 func (s *session) parseNotifyNames() (names map[string]bool, err error) {
 	names = map[string]bool{}
+	left := maxEventNames
 	one := func() error {
 		var name string
-		if s.dec.ExpectMailbox(&name) && len(names) <= maxEventNames {
-			names[imap.CanonicalName(name)] = true
+		if !s.dec.ExpectMailbox(&name) {
+			return s.dec.Err()
 		}
-		return s.dec.Err()
+		if left--; left < 0 {
+			return imap.BadCommand("Too many mailboxes in NOTIFY")
+		}
+		names[imap.CanonicalName(name)] = true
+		return nil
 	}
 	if b, ok := s.dec.PeekByte(); ok && b == '(' {
 		err = s.dec.List(one)

@@ -16,6 +16,7 @@ import (
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/imapwire"
 	"github.com/roost-mail/roost/mailbox"
+	"github.com/roost-mail/roost/sasl"
 )
 
 // state is what a connection has come to (RFC 9051 section 3); rows name sets of it.
@@ -76,12 +77,23 @@ type session struct {
 	bad      int // BAD answers in a row
 }
 
-// The limits of what a command may make us hold: enough for a password, a
-// search text or a name, also before a login.
+// The limits of what a command may make us hold: enough for a search text or a
+// name, and before a login, when anybody may ask, for a password.
 const (
 	maxArgument  = 64 << 10
 	maxArguments = 128 << 10
+
+	maxArgumentBeforeLogin = sasl.MaxPassword
 )
+
+// setLimits follows the state.
+func (s *session) setLimits() {
+	lim := imapwire.Limits{Line: s.cfg.MaxLine, Literal: maxArgument, Held: maxArguments}
+	if s.state == notAuthenticated {
+		lim.Literal, lim.Held = maxArgumentBeforeLogin, 2*maxArgumentBeforeLogin
+	}
+	s.dec.SetLimits(lim)
+}
 
 func newSession(ctx context.Context, cancel context.CancelFunc, srv *Server, conn net.Conn) *session {
 	s := &session{srv: srv, cfg: &srv.cfg, ctx: ctx, cancel: cancel, state: notAuthenticated, started: time.Now()}
@@ -95,9 +107,8 @@ func newSession(ctx context.Context, cancel context.CancelFunc, srv *Server, con
 		flush:        s.flush,
 	}
 	s.enc = imapwire.NewEncoder(s.stream)
-	s.dec = imapwire.NewDecoder(s.stream, imapwire.Limits{
-		Line: srv.cfg.MaxLine, Literal: maxArgument, Held: maxArguments,
-	})
+	s.dec = imapwire.NewDecoder(s.stream, imapwire.Limits{})
+	s.setLimits()
 	s.dec.ContinueFunc = func() error {
 		s.enc.RawString("+ OK").CRLF()
 		return s.flush()

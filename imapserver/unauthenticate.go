@@ -34,6 +34,7 @@ func (s *session) unauthenticate(_ context.Context, _ *command) error {
 	}
 	s.stream.endRawLogs()
 	s.login, s.state, s.on = nil, notAuthenticated, 0
+	s.setLimits()
 	s.enc.UTF8, s.dec.UTF8 = false, false
 	s.stream.limit = time.Now().Add(s.cfg.LoginTimeout)
 	s.setLog()

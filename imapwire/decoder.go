@@ -65,6 +65,9 @@ func (d *Decoder) Reset(r io.Reader) {
 	*d = Decoder{ContinueFunc: d.ContinueFunc, UTF8: d.UTF8, r: r, lim: d.lim}
 }
 
+// SetLimits changes what the lines are bound by that follow.
+func (d *Decoder) SetLimits(lim Limits) { d.lim = lim.withDefaults() }
+
 // Err is the first error since the last SkipLine.
 func (d *Decoder) Err() error { return d.err }
 

@@ -278,7 +278,10 @@ func TestHiddenLooksMissing(t *testing.T) {
 		`LIST (SUBSCRIBED RECURSIVEMATCH) "" @*`, "STATUS @ (SIZE DELETED DELETED-STORAGE)", `LSUB "" @`, "MYRIGHTS @", "GETACL @", "LISTRIGHTS @ someone2", "LISTRIGHTS @ #x", "SETACL @ someone2 lr", "SETACL @ someone2 +a",
 		"GETMETADATA @ /shared/comment", "GETMETADATA @ (MAXSIZE 1 DEPTH infinity) (/private /shared)", `SETMETADATA @ (/private/comment "x")`,
 		`SETMETADATA @ (/shared/comment NIL)`, `SETMETADATA @ (/private/specialuse "\\Sent")`, `CREATE @ (USE (\Sent))`, `CREATE @/below (USE (\Junk))`,
-		"GETQUOTAROOT @", "SETACL @ someone2 q", "SETACL @ #x lr", "SETACL @ - lr", "DELETEACL @ someone2", "DELETEACL @ owner",
+		"NOTIFY SET STATUS (MAILBOXES @ (MessageNew MessageExpunge FlagChange MailboxName MailboxMetadataChange))",
+		"NOTIFY SET STATUS (SUBTREE (@ @/below) (MessageNew MessageExpunge MailboxName SubscriptionChange))",
+		`LIST (SPECIAL-USE) "" @* RETURN (SPECIAL-USE STATUS (MAILBOXID HIGHESTMODSEQ))`, "STATUS @ (MAILBOXID HIGHESTMODSEQ APPENDLIMIT)",
+		"EXAMINE @ (CONDSTORE)", "GETQUOTAROOT @", "GETQUOTA @", "SETACL @ someone2 q", "SETACL @ #x lr", "SETACL @ - lr", "DELETEACL @ someone2", "DELETEACL @ owner",
 	}
 	for _, names := range [][]string{
 		{"shared/someone1/Missing", "shared/someone1/Hidden", "shared/someone1/Posted", "shared/someone1/Hidden/x"},

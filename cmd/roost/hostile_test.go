@@ -40,6 +40,8 @@ func TestHostile(t *testing.T) {
 		{"Idle", idleMisuse},
 		{"Notify", notifyStorms},
 		{"Authenticate", authenticateAbuse},
+		{"States", statesAbuse},
+		{"Modifiers", modifiers},
 		{"ID", idFloods},
 		{"Injection", injections},
 		{"Names", oddPlaces},
@@ -209,7 +211,7 @@ var (
 	rawLogTime    = regexp.MustCompile(`(?m)^\d{10}\.\d{6} `)
 	rawLogLiteral = regexp.MustCompile(`\{(\d+)\+?\}$`)
 	backCommand   = regexp.MustCompile(`^R(\d+) (UID [A-Z]+|[A-Z]+)( |$)`)
-	backSessionOK = []string{"CAPABILITY", "ID", "AUTHENTICATE", "LIST", "SELECT", "EXAMINE", "STATUS", "NOOP", "IDLE", "MYRIGHTS", "APPEND", "CREATE", "DELETE", "RENAME", "GETACL", "SETACL", "DELETEACL", "LISTRIGHTS", "GETMETADATA", "SETMETADATA", "GETQUOTA", "GETQUOTAROOT", "ENABLE", "NOTIFY", "UID FETCH", "UID STORE", "UID SEARCH", "UID COPY", "UID MOVE", "UID EXPUNGE", "EXPUNGE", "LOGOUT"}
+	backSessionOK = []string{"CAPABILITY", "ID", "AUTHENTICATE", "LIST", "SELECT", "EXAMINE", "STATUS", "NOOP", "IDLE", "MYRIGHTS", "APPEND", "CREATE", "DELETE", "RENAME", "GETACL", "SETACL", "DELETEACL", "LISTRIGHTS", "GETMETADATA", "SETMETADATA", "GETQUOTA", "GETQUOTAROOT", "ENABLE", "NOTIFY", "UID FETCH", "UID STORE", "UID SEARCH", "UID SORT", "UID THREAD", "UID COPY", "UID MOVE", "UID EXPUNGE", "EXPUNGE", "LOGOUT"}
 )
 
 // backSessions reads what be2 sent in back sessions: commands with tags in

@@ -23,6 +23,7 @@ var layers = map[string][]string{
 	"sasl":            {"imap"},
 	"auth":            {"imap", "sasl"},
 	"tlsconn":         {},
+	"idle":            {},
 	"tlsconn/tlstest": {},
 	"config":          {"imap", "tlsconn"},
 
@@ -41,8 +42,8 @@ var layers = map[string][]string{
 	"imapclient": {"imap", "imapwire", "tlsconn"},
 	"remote":     {"imap", "mailbox", "message", "imapclient", "imapwire"},
 	"namespace":  {"imap", "mailbox"},
-	"imapserver": {"imap", "imapwire", "mailbox", "sasl", "tlsconn"},
-	"director":   {"imap", "imapwire", "imapclient", "imapserver", "cluster", "tlsconn"},
+	"imapserver": {"imap", "imapwire", "mailbox", "sasl", "tlsconn", "idle"},
+	"director":   {"imap", "imapwire", "imapclient", "imapserver", "cluster", "tlsconn", "idle"},
 
 	// cmd stacks them all.
 	"cmd/roost": {"*"},

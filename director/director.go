@@ -27,6 +27,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/roost-mail/roost/cluster"
+	"github.com/roost-mail/roost/idle"
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/imapclient"
 	"github.com/roost-mail/roost/imapserver"
@@ -49,6 +50,10 @@ type Config struct {
 	// TLS gives the configuration for connections to backends, which is Named
 	// for each. nil without routes that ask for it.
 	TLS func() *tls.Config
+
+	// Poller, if set, waits for connections that are quiet, which need no
+	// goroutines then. It is closed after all connections have ended.
+	Poller *idle.Poller
 
 	// WriteTimeout ends a connection one end of which takes no bytes. 0 means 2 minutes.
 	WriteTimeout time.Duration
@@ -75,7 +80,7 @@ func New(cfg Config) *Director {
 	if cfg.WriteTimeout <= 0 {
 		cfg.WriteTimeout = 2 * time.Minute
 	}
-	return &Director{cfg: cfg, pool: newPool()}
+	return &Director{cfg: cfg, pool: newPool(cfg.Poller)}
 }
 
 // Route is one login to send on. User decides the backend, so that a master
@@ -277,7 +282,7 @@ func (p *proxied) OK() (capabilities []string, text string) {
 }
 
 // Run copies bytes until one end closes or ctx is done.
-func (p *proxied) Run(ctx context.Context, client net.Conn, buffered []byte) imapserver.Result {
+func (p *proxied) Run(ctx context.Context, client net.Conn, buffered []byte, ended func(imapserver.Result)) {
 	backend, early := p.conn.Detach()
 	p.conn, p.capabilities = nil, nil // they are as large as the rest
 	for _, first := range []struct {
@@ -290,14 +295,17 @@ func (p *proxied) Run(ctx context.Context, client net.Conn, buffered []byte) ima
 		_ = first.to.SetWriteDeadline(time.Now().Add(p.director.cfg.WriteTimeout))
 		if _, err := first.to.Write(first.data); err != nil {
 			_ = backend.Close()
-			return imapserver.Result{Reason: "disconnected"}
+			ended(imapserver.Result{Reason: "disconnected"})
+			return
 		}
 	}
-	in, out, reason := p.director.pool.join(ctx, client, backend, p.director.cfg.WriteTimeout)
-	if reason == backendGone {
-		p.log.Warn("backend closed the connection of a client that did not log out")
-	}
-	return imapserver.Result{BytesIn: in + int64(len(buffered)), BytesOut: out + int64(len(early)), Reason: reason}
+	sent, told := int64(len(buffered)), int64(len(early))
+	p.director.pool.join(ctx, client, backend, p.director.cfg.WriteTimeout, func(in, out int64, reason string) {
+		if reason == backendGone {
+			p.log.Warn("backend closed the connection of a client that did not log out")
+		}
+		ended(imapserver.Result{BytesIn: in + sent, BytesOut: out + told, Reason: reason})
+	})
 }
 
 // Close gives the backend's connection up.

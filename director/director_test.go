@@ -181,7 +181,7 @@ TAG OK bye
 	}
 	client, front := tcpPair(t)
 	done := make(chan imapserver.Result, 1)
-	go func() { done <- p.Run(t.Context(), front, []byte("a NOOP\r\n")) }()
+	p.Run(t.Context(), front, []byte("a NOOP\r\n"), func(r imapserver.Result) { done <- r })
 	if _, err := io.WriteString(client, "b LOGOUT\r\n"); err != nil {
 		t.Fatal(err)
 	}

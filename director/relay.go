@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/roost-mail/roost/idle"
 	"github.com/roost-mail/roost/tlsconn"
 )
 
@@ -16,58 +18,165 @@ import (
 // bursts a pair of connections holds no buffer.
 const relayBuffer = 64 << 10
 
-// pool lends the buffers of all pairs.
-type pool struct{ *tlsconn.Bursts }
+// quietTime is how long a direction waits in a goroutine of its own after
+// something came, before it is parked.
+const quietTime = 2 * time.Second
 
-func newPool() *pool { return &pool{tlsconn.NewBursts(relayBuffer)} }
+// pool lends the buffers of all pairs, and waits for those that are quiet.
+type pool struct {
+	*tlsconn.Bursts
+	poller *idle.Poller // nil: each direction keeps its goroutine
+	quiet  time.Duration
+}
+
+func newPool(poller *idle.Poller) *pool {
+	return &pool{tlsconn.NewBursts(relayBuffer), poller, quietTime}
+}
 
 // join copies between client and backend until one of them ends or ctx is
-// done, closes both, and tells how many bytes went each way and which end it
-// was. What is on its way to the other end when one closes is delivered first.
-func (p *pool) join(ctx context.Context, client, backend net.Conn, writeTimeout time.Duration) (in, out int64, reason string) {
-	j := &joint{client: client, backend: backend, timeout: writeTimeout}
-	stop := context.AfterFunc(ctx, func() { j.end("shutdown") })
-	defer stop()
-	done := make(chan struct{})
-	go j.toClient(p, done)
-	j.toBackend(p)
-	<-done
-	j.end("") // reason is read after the Once, so that it is seen here
-	return j.in.Load(), j.out.Load(), j.reason
+// done, closes both, and then calls ended. What is on its way to the other end
+// when one closes is delivered first.
+func (p *pool) join(ctx context.Context, client, backend net.Conn, writeTimeout time.Duration, ended func(in, out int64, reason string)) {
+	j := &joint{pool: p, timeout: writeTimeout, ended: ended}
+	j.toBackend = direction{joint: j, src: client, dst: backend, source: p.Source(client)}
+	j.toClient = direction{joint: j, src: backend, dst: client, source: p.Source(backend)}
+	j.running.Store(2)
+	j.stop = context.AfterFunc(ctx, func() { j.end("shutdown") })
+	go j.toClient.run()
+	go j.toBackend.run()
 }
 
 // joint is a pair of connections, and how it came to its end.
 type joint struct {
-	client, backend net.Conn
-	timeout         time.Duration
-	in, out         atomic.Int64
-	said            tail // by the client
+	pool    *pool
+	timeout time.Duration
+	ended   func(in, out int64, reason string)
+	stop    func() bool // of the context
+	running atomic.Int32
+
+	toBackend, toClient direction
+	said                tail // by the client
 
 	first  sync.Once // guards reason
 	reason string
 }
 
+// end closes both connections, for the first reason that is given.
 func (j *joint) end(why string) {
 	j.first.Do(func() {
 		j.reason = why
-		_ = j.client.Close()
-		_ = j.backend.Close()
+		for _, d := range []*direction{&j.toBackend, &j.toClient} {
+			_ = d.src.Close()
+		}
+		for _, d := range []*direction{&j.toBackend, &j.toClient} {
+			if t := d.parked.Load(); t != nil {
+				t.Wake()
+			}
+		}
 	})
 }
 
-func (j *joint) toBackend(p *pool) {
-	err := relay(j.backend, p.Source(j.client), &j.in, &j.said, j.timeout)
-	j.end(ending(err, "client disconnected", "backend does not read"))
+// left is called when a direction has ended. The last one tells.
+func (j *joint) left() {
+	if j.running.Add(-1) > 0 {
+		return
+	}
+	j.stop()
+	j.end("") // reason is read after the Once, so that it is seen here
+	j.ended(j.toBackend.moved.Load(), j.toClient.moved.Load(), j.reason)
 }
 
-func (j *joint) toClient(p *pool, done chan<- struct{}) {
-	defer close(done)
-	err := relay(j.client, p.Source(j.backend), &j.out, nil, j.timeout)
-	closed := backendGone
-	if j.said.isLogout() {
+// direction is one of the two ways. It belongs to the goroutine that runs it, or
+// to the poller.
+type direction struct {
+	joint    *joint
+	src, dst net.Conn
+	source   *tlsconn.Source
+	moved    atomic.Int64 // bytes
+	parked   atomic.Pointer[idle.Ticket]
+}
+
+// run moves bytes until src ends or is quiet.
+func (d *direction) run() {
+	err := d.relay()
+	if err == errQuiet {
+		d.park()
+		return
+	}
+	d.joint.end(d.ending(err))
+	d.joint.left()
+}
+
+// errQuiet says that nothing came for a while.
+var errQuiet = errors.New("quiet")
+
+// relay moves bytes. A buffer is lent only while there is something to move.
+func (d *direction) relay() error {
+	canPark := d.joint.pool.poller != nil && tlsconn.Socket(d.src) != nil
+	for looked := int64(-1); ; {
+		if canPark && looked < 0 {
+			looked = d.moved.Load()
+			_ = d.src.SetReadDeadline(time.Now().Add(d.joint.pool.quiet))
+		}
+		data, err := d.source.Next()
+		switch {
+		case err == nil:
+			if err := d.move(data); err != nil {
+				return err
+			}
+		case !canPark || !errors.Is(err, os.ErrDeadlineExceeded):
+			return err
+		case looked == d.moved.Load():
+			return errQuiet
+		default:
+			looked = -1
+		}
+	}
+}
+
+func (d *direction) move(data []byte) error {
+	if d == &d.joint.toBackend {
+		d.joint.said.keep(data)
+	}
+	_ = d.dst.SetWriteDeadline(time.Now().Add(d.joint.timeout))
+	n, err := d.dst.Write(data)
+	d.source.Release()
+	d.moved.Add(int64(n))
+	if err != nil {
+		return errWrite{timeoutAsDeadline(err)}
+	}
+	return nil
+}
+
+// longTime is for waits that nothing but input has to end.
+const longTime = 24 * time.Hour
+
+// park lets the poller wait for src.
+func (d *direction) park() {
+	_ = d.src.SetReadDeadline(time.Time{})
+	j := d.joint
+	ticket, err := j.pool.poller.Ticket(tlsconn.Socket(d.src), d.run)
+	if err == nil {
+		d.parked.Store(ticket)
+		err = ticket.Arm(time.Now().Add(longTime))
+	}
+	if err != nil {
+		go d.run() // a read finds out what is wrong
+	}
+}
+
+// ending is why the pair ends with an error of this direction.
+func (d *direction) ending(err error) string {
+	stuck, closed := "client does not read", backendGone
+	if d == &d.joint.toBackend {
+		stuck, closed = "backend does not read", "client disconnected"
+	} else if d.joint.said.isLogout() {
 		closed = "logged out"
 	}
-	j.end(ending(err, closed, "client does not read"))
+	if w, ok := errors.AsType[errWrite](err); ok && errors.Is(w.error, context.DeadlineExceeded) {
+		return stuck
+	}
+	return closed
 }
 
 // backendGone is the reason when the backend closed without having been asked to.
@@ -101,32 +210,6 @@ func (t *tail) isLogout() bool {
 
 // errWrite marks an error of the receiving end.
 type errWrite struct{ error }
-
-func ending(err error, read, write string) string {
-	if w, ok := errors.AsType[errWrite](err); ok && errors.Is(w.error, context.DeadlineExceeded) {
-		return write
-	}
-	return read
-}
-
-// relay moves bytes until src ends. A buffer is lent only while there is
-// something to move.
-func relay(dst net.Conn, src *tlsconn.Source, sent *atomic.Int64, said *tail, writeTimeout time.Duration) error {
-	for {
-		data, err := src.Next()
-		if err != nil {
-			return err
-		}
-		said.keep(data)
-		_ = dst.SetWriteDeadline(time.Now().Add(writeTimeout))
-		n, err := dst.Write(data)
-		src.Release()
-		sent.Add(int64(n))
-		if err != nil {
-			return errWrite{timeoutAsDeadline(err)}
-		}
-	}
-}
 
 func timeoutAsDeadline(err error) error {
 	if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {

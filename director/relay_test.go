@@ -7,6 +7,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"github.com/roost-mail/roost/idle"
 )
 
 // tcpPair is the two ends of a connection.
@@ -38,10 +40,14 @@ func startJoin(ctx context.Context, t testing.TB) (client, backend net.Conn, don
 	client, front := tcpPair(t)
 	back, backend := tcpPair(t)
 	done = make(chan joined, 1)
-	go func() {
-		in, out, reason := newPool().join(ctx, front, back, time.Minute)
-		done <- joined{in, out, reason}
-	}()
+	poller, err := idle.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = poller.Close() })
+	p := newPool(poller)
+	p.quiet = time.Millisecond // so that they are parked all the time
+	p.join(ctx, front, back, time.Minute, func(in, out int64, reason string) { done <- joined{in, out, reason} })
 	return client, backend, done
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/roost-mail/roost/idle"
 	"github.com/roost-mail/roost/mailbox"
 	"github.com/roost-mail/roost/sasl"
 )
@@ -41,10 +42,15 @@ type Config struct {
 	// IDFields is what we answer to ID (RFC 2971). "name" "Roost"
 	IDFields map[string]string
 
-	HandshakeTime  time.Duration // for a TLS handshake; 30 s
-	LoginTimeout   time.Duration // from the greeting to a login; 3 minutes
-	IdleTimeout    time.Duration // between commands, and within IDLE; 30 minutes
-	QuietTime      time.Duration // until a session that waits is parked, and holds less memory; 2 s
+	HandshakeTime time.Duration // for a TLS handshake; 30 s
+	LoginTimeout  time.Duration // from the greeting to a login; 3 minutes
+	IdleTimeout   time.Duration // between commands, and within IDLE; 30 minutes
+	QuietTime     time.Duration // until a session that waits is parked, and holds less memory; 2 s
+
+	// Poller, if set, waits for parked sessions; else each has a small goroutine.
+	// It is closed after the Server.
+	Poller *idle.Poller
+
 	ReadTimeout    time.Duration // without a byte within a command; 2 minutes
 	WriteTimeout   time.Duration // without a byte of ours being taken; 2 minutes
 	IdleKeepalive  time.Duration // between two "* OK Still here" (imap_idle_notify_interval); 2 minutes
@@ -180,8 +186,9 @@ type Proxy interface {
 
 	// Run joins client to where its mail is, until either end or ctx is done;
 	// ctx is cancelled by Shutdown. buffered is what the client has sent
-	// already. Run may write to client what it wants before it returns; the server closes client.
-	Run(ctx context.Context, client net.Conn, buffered []byte) Result
+	// already. Run returns when that is on its way, and ended is called once, by
+	// any goroutine, when all is over; the server then closes client.
+	Run(ctx context.Context, client net.Conn, buffered []byte, ended func(Result))
 
 	// Close is called instead of Run if the client is gone before it could begin.
 	Close() error

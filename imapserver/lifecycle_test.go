@@ -256,8 +256,14 @@ func (echoProxy) OK() ([]string, string) {
 
 func (echoProxy) Close() error { return nil }
 
-func (p echoProxy) Run(ctx context.Context, client net.Conn, buffered []byte) Result {
-	defer close(p.ran)
+func (p echoProxy) Run(ctx context.Context, client net.Conn, buffered []byte, ended func(Result)) {
+	go func() {
+		defer close(p.ran)
+		ended(echo(ctx, client, buffered))
+	}()
+}
+
+func echo(ctx context.Context, client net.Conn, buffered []byte) Result {
 	stop := context.AfterFunc(ctx, func() { _ = client.SetReadDeadline(longAgo) })
 	defer stop()
 	n, _ := client.Write(buffered)

@@ -127,7 +127,8 @@ func (s *session) welcome(cmd *command) {
 	s.stream.rawIn, s.stream.rawOut = s.login.RawIn, s.login.RawOut
 }
 
-// handOver lets the Proxy have the connection and returns when it is done.
+// handOver lets the Proxy have the connection; the session goes on when that has
+// ended.
 func (s *session) handOver() error {
 	if err := s.flush(); err != nil {
 		return err
@@ -144,10 +145,14 @@ func (s *session) handOver() error {
 	if s.stream.closing.Load() {
 		s.cancel()
 	}
-	result := s.login.Proxy.Run(s.ctx, conn, buffered)
-	s.stream.in += result.BytesIn
-	s.stream.out += result.BytesOut
-	return proxyEnded(result.Reason)
+	s.cmd, s.words = command{}, nil
+	s.shed()
+	s.login.Proxy.Run(s.ctx, conn, buffered, func(r Result) {
+		s.stream.in += r.BytesIn
+		s.stream.out += r.BytesOut
+		s.serve(func() error { return proxyEnded(r.Reason) })
+	})
+	return errParked
 }
 
 // proxyEnded is the reason for which a proxied connection came to its end.

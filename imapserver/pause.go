@@ -53,7 +53,7 @@ func (s *session) wait() (idle bool, err error) {
 			s.news()
 			p.stop = s.watchSelected()
 		case errors.Is(err, errTimeout) && now.Before(s.stream.earlier(p.until())):
-			go s.parked(s.stream.earlier(p.until()), s.cfg.QuietTime)
+			s.park(s.stream.earlier(p.until()))
 			return false, errParked
 		case errors.Is(err, errTimeout) && p.idle && now.Before(p.end):
 			s.enc.RawString("* OK Still here").CRLF()
@@ -93,18 +93,64 @@ func (s *session) endPause() {
 	s.pause = pause{}
 }
 
+// park gives the session up until it has something to do, but for what is needed
+// to go on: then another goroutine has it.
+func (s *session) park(until time.Time) {
+	if !s.pause.idle {
+		s.cmd = command{} // IDLE is still to be answered
+	}
+	s.shed()
+	resume := func() {
+		s.restore()
+		s.serve(s.run)
+	}
+	sock, ok := s.stream.sock.(syscall.Conn)
+	if s.cfg.Poller == nil || !ok {
+		go s.parked(until, s.cfg.QuietTime, resume)
+		return
+	}
+	stream := s.stream
+	ticket, err := s.cfg.Poller.Ticket(sock, resume)
+	if err == nil {
+		// It is known before it begins, so that no wake is missed; afterwards the
+		// session may be running elsewhere.
+		stream.parked.Store(ticket)
+		err = ticket.Arm(until)
+	}
+	switch {
+	case err != nil:
+		go resume() // a read finds out what is wrong
+	case stream.closing.Load() || stream.woken.Load():
+		ticket.Wake()
+	}
+}
+
+// shed gives back what is only needed while there is something to read or write.
+func (s *session) shed() {
+	if s.deflated == nil && s.dec.Buffered() == 0 && s.enc.Buffered() == 0 {
+		s.dec, s.enc = nil, nil
+	}
+}
+
+// restore makes it again.
+func (s *session) restore() {
+	if s.dec == nil {
+		s.makeCodec()
+	}
+}
+
 // parked waits until the session has something to do, and has it run by a
 // goroutine that may grow: this one stays as small as it began. How small that
 // is depends on what goroutines needed lately, and after a storm of logins it is
 // more than it has to be: so at times another takes its place, ever more seldom.
-func (s *session) parked(until time.Time, nap time.Duration) {
+func (s *session) parked(until time.Time, nap time.Duration, resume func()) {
 	end := time.Now().Add(nap)
 	if end.Before(until) && s.stream.sleep(end) {
-		go s.parked(until, 2*nap)
+		go s.parked(until, 2*nap, resume)
 		return
 	}
 	if !end.Before(until) {
 		s.stream.sleep(until)
 	}
-	go s.serve(s.run)
+	go resume()
 }

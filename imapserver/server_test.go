@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/roost-mail/roost/idle"
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
 	"github.com/roost-mail/roost/mailbox/mailboxmem"
@@ -35,7 +36,12 @@ const testTimeout = 30 * time.Second
 func newTestServer(t testing.TB, adjust func(*Config)) *testServer {
 	t.Helper()
 	ts := &testServer{mail: mailboxmem.New("ann"), acls: &testACLs{entries: map[string][]imap.ACLEntry{}}}
-	cfg := Config{Authenticator: ts, QuietTime: time.Millisecond} // so that sessions are parked all the time
+	poller, err := idle.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = poller.Close() })
+	cfg := Config{Authenticator: ts, QuietTime: time.Millisecond, Poller: poller} // so that sessions are parked all the time
 	if adjust != nil {
 		adjust(&cfg)
 	}

@@ -106,15 +106,25 @@ func newSession(ctx context.Context, cancel context.CancelFunc, srv *Server, con
 		limit:        s.started.Add(srv.cfg.LoginTimeout),
 		flush:        s.flush,
 	}
+	s.makeCodec()
+	s.setLog()
+	return s
+}
+
+// makeCodec makes what reads and writes the stream.
+func (s *session) makeCodec() {
 	s.enc = imapwire.NewEncoder(s.stream)
 	s.dec = imapwire.NewDecoder(s.stream, imapwire.Limits{})
 	s.setLimits()
-	s.dec.ContinueFunc = func() error {
-		s.enc.RawString("+ OK").CRLF()
-		return s.flush()
-	}
-	s.setLog()
-	return s
+	s.dec.ContinueFunc = s.goOn
+	utf8 := s.on&(rev2|utf8Accept) != 0
+	s.enc.UTF8, s.dec.UTF8 = utf8, utf8
+}
+
+// goOn lets a client send its literal.
+func (s *session) goOn() error {
+	s.enc.RawString("+ OK").CRLF()
+	return s.flush()
 }
 
 func newClient(conn net.Conn, cfg *Config) Client {
@@ -163,6 +173,7 @@ func (s *session) shutdown() {
 func (s *session) abort() {
 	s.cancel()
 	_ = s.stream.sock.Close() // not TLS's Close, which may wait for the client
+	s.stream.rouse()
 }
 
 // serve has play run the session, to its end or until it goes on elsewhere.
@@ -171,6 +182,7 @@ func (s *session) serve(play func() error) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.log.Error("panic", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			s.restore()
 			s.enc.Reset(s.sink()) // half a line may stand there
 			s.bye("[SERVERBUG] Internal error")
 		}
@@ -306,7 +318,9 @@ func (s *session) close() {
 		}
 	}
 	s.stream.close()
-	s.dec.TakeBuffered() // gives the buffer back
+	if s.dec != nil {
+		s.dec.TakeBuffered() // gives the buffer back
+	}
 }
 
 func (s *session) closeLogin() error {

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/roost-mail/roost/idle"
 	"github.com/roost-mail/roost/tlsconn"
 )
 
@@ -56,19 +57,29 @@ type stream struct {
 
 	woken   atomic.Bool // wake was called, and wait has not told yet
 	closing atomic.Bool // shutdown was called
+
+	parked atomic.Pointer[idle.Ticket] // the last wait without a goroutine; nil before
 }
 
 // wake makes the wait that is under way, or the next one, return errWoken. It
 // does not disturb reads within a command, as nobody wakes during one.
 func (s *stream) wake() {
 	s.woken.Store(true)
+	s.rouse()
+}
+
+// rouse ends the wait that is under way, wherever.
+func (s *stream) rouse() {
 	_ = s.sock.SetReadDeadline(longAgo)
+	if t := s.parked.Load(); t != nil {
+		t.Wake()
+	}
 }
 
 // shutdown ends the read that is under way and all that follow with errShutdown.
 func (s *stream) shutdown() {
 	s.closing.Store(true)
-	_ = s.sock.SetReadDeadline(longAgo)
+	s.rouse()
 }
 
 // Read is the Decoder's source.

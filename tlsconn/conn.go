@@ -19,6 +19,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"syscall"
 )
 
 // Conn is a TLS connection. Like any net.Conn it is for one reader and one
@@ -62,6 +63,16 @@ func (c *Conn) Wait() error {
 		return err
 	}
 	return nil // any other end is for tls.Conn to judge
+}
+
+// Socket is what conn stands on, nil if that is no socket. If nothing is buffered
+// of conn, that one is ready says that conn may be.
+func Socket(conn net.Conn) syscall.Conn {
+	if c, ok := conn.(*Conn); ok {
+		conn = c.NetConn()
+	}
+	s, _ := conn.(syscall.Conn)
+	return s
 }
 
 // NetConn is the connection below TLS. It may be closed at once, without a word

@@ -24,6 +24,7 @@ import (
 	"github.com/roost-mail/roost/dict"
 	"github.com/roost-mail/roost/dict/dictfile"
 	"github.com/roost-mail/roost/director"
+	"github.com/roost-mail/roost/idle"
 	"github.com/roost-mail/roost/imapserver"
 	"github.com/roost-mail/roost/sasl"
 	"github.com/roost-mail/roost/share"
@@ -55,6 +56,7 @@ type parts struct {
 	publisher *share.Publisher
 	dial      *net.Dialer // for back sessions
 
+	poller    *idle.Poller // waits for quiet connections
 	imap      *imapserver.Server
 	listeners []net.Listener // with TLS where the file says so
 	running   sync.WaitGroup
@@ -75,13 +77,20 @@ func privateSeen(set *config.Settings) bool {
 }
 
 // newNode builds everything and opens nothing but the sharing dictionary.
-func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (*node, error) {
+func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (n *node, err error) {
 	p := &parts{log: log, dial: &net.Dialer{}, conns: connCounts{open: map[connKey]int{}}}
-	n, err := p.read(set)
-	if err != nil {
+	if n, err = p.read(set); err != nil {
 		return nil, err
 	}
 	n.current.Store(n)
+	if p.poller, err = idle.New(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = p.poller.Close()
+		}
+	}()
 	if n.director, err = n.newDirector(ctx); err != nil {
 		return nil, err
 	}
@@ -171,7 +180,7 @@ func (n *node) newDirector(ctx context.Context) (*director.Director, error) {
 	if !set.Where("login_proxy_timeout").IsZero() {
 		cfg.Timeout = set.Login.ProxyTimeout // Dovecot's default of 30 s is too long for a client to wait
 	}
-	cfg.Sources = set.Login.SourceIPs
+	cfg.Sources, cfg.Poller = set.Login.SourceIPs, n.poller
 	return director.New(cfg), nil
 }
 
@@ -223,6 +232,7 @@ func (n *node) imapConfig() (imapserver.Config, error) {
 		IdleKeepalive:    set.IMAP.IdleNotifyInterval,
 		MaxLine:          set.IMAP.MaxLineLength,
 		SlowCommand:      time.Second,
+		Poller:           n.poller,
 
 		AppendLimitVaries: set.Quota != nil && set.Quota.MaxMailSize > 0,
 		IDFields:          idFields(set.IMAP.IDSend),
@@ -337,6 +347,7 @@ func (n *node) close(ctx context.Context) error {
 		errs = append(errs, n.imap.Shutdown(ctx))
 	}
 	n.running.Wait()
+	errs = append(errs, n.poller.Close())
 	if n.publisher != nil {
 		n.publisher.Close()
 	}

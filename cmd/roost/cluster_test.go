@@ -86,6 +86,9 @@ type rig struct {
 	files map[string]string
 	nodes map[string]*node
 	log   *slog.Logger
+
+	tls   map[string]net.Listener // on tlsPort, for the first start
+	tlsAt int
 }
 
 // startRig starts a cluster and, when the test is over, stops it and checks
@@ -102,11 +105,13 @@ func startRigWith(t testing.TB, kind string, prepare func(*rig)) *rig {
 	if os.Getenv("ROOST_TEST_LOG") != "" {
 		r.log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
-	listeners := r.openPorts(t)
+	listeners, port := openPorts(t)
+	r.port = port
 	r.files = writeRig(t, kind, r.root, r.port)
 	prepare(r)
 	for name := range rigAddrs {
 		r.start(t, name, listeners[name])
+		delete(r.tls, name)
 	}
 	t.Cleanup(func() {
 		for _, name := range []string{"director", "be1", "be2"} {
@@ -117,11 +122,20 @@ func startRigWith(t testing.TB, kind string, prepare func(*rig)) *rig {
 	return r
 }
 
+// tlsPort is the port for TLS from the first byte, which is kept for it.
+func (r *rig) tlsPort(t testing.TB) int {
+	t.Helper()
+	if r.tlsAt == 0 {
+		r.tls, r.tlsAt = openPorts(t)
+	}
+	return r.tlsAt
+}
+
 // openPorts finds a port that is free on all three addresses.
-func (r *rig) openPorts(t testing.TB) map[string]net.Listener {
+func openPorts(t testing.TB) (listeners map[string]net.Listener, number int) {
 	t.Helper()
 	for range 50 {
-		listeners := map[string]net.Listener{}
+		listeners = map[string]net.Listener{}
 		port := "0"
 		for _, name := range []string{"director", "be1", "be2"} {
 			ln, err := net.Listen("tcp", net.JoinHostPort(rigAddrs[name], port))
@@ -129,18 +143,18 @@ func (r *rig) openPorts(t testing.TB) map[string]net.Listener {
 				break
 			}
 			listeners[name] = ln
-			r.port = int(netip.MustParseAddrPort(ln.Addr().String()).Port())
-			port = strconv.Itoa(r.port)
+			number = int(netip.MustParseAddrPort(ln.Addr().String()).Port())
+			port = strconv.Itoa(number)
 		}
 		if len(listeners) == 3 {
-			return listeners
+			return listeners, number
 		}
 		for _, ln := range listeners {
 			ln.Close()
 		}
 	}
 	t.Fatal("no port is free on three loopback addresses")
-	return nil
+	return nil, 0
 }
 
 func (r *rig) start(t testing.TB, name string, ln net.Listener) {
@@ -153,9 +167,11 @@ func (r *rig) start(t testing.TB, name string, ln net.Listener) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var given map[string]net.Listener
-	if ln != nil {
-		given = map[string]net.Listener{ln.Addr().String(): ln}
+	given := map[string]net.Listener{}
+	for _, ln := range []net.Listener{ln, r.tls[name]} {
+		if ln != nil {
+			given[ln.Addr().String()] = ln
+		}
 	}
 	if err := n.listen(context.Background(), given); err != nil {
 		t.Fatal(err)

@@ -78,11 +78,11 @@ func startProcessRig(t testing.TB, kind string, port int, settings string) *proc
 // freePort is one that nobody has on the three addresses just now.
 func freePort(t testing.TB) int {
 	t.Helper()
-	r := &rig{}
-	for _, ln := range r.openPorts(t) {
+	listeners, port := openPorts(t)
+	for _, ln := range listeners {
 		_ = ln.Close()
 	}
-	return r.port
+	return port
 }
 
 func appendTo(t testing.TB, file, text string) {

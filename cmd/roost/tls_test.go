@@ -23,10 +23,6 @@ import (
 	"github.com/roost-mail/roost/tlsconn/tlstest"
 )
 
-// tlsPort is the port for TLS from the first byte: the one behind r.port, if it
-// is free, on all three addresses.
-func (r *rig) tlsPort() int { return r.port + 1 }
-
 // secureRig gives each node of a rig a certificate for its address, has the
 // director reach the backends with the passdb fields proxyFields, and the
 // backends the director with the settings imapc.
@@ -44,14 +40,14 @@ func secureRig(t *testing.T, r *rig, ca *tlstest.Authority, proxyFields, imapc s
 		pair := ca.Valid(t, addr)
 		appendTo(t, r.files[name], fmt.Sprintf("ssl = yes\nssl_cert = <%s\nssl_key = <%s\nssl_client_ca_file = %s\n%s"+
 			"service imap-login {\n inet_listener imaps {\n  port = %d\n }\n}\n",
-			write(name+".pem", pair.Cert), write(name+".key", pair.Key), authority, imapc, r.tlsPort()))
+			write(name+".pem", pair.Cert), write(name+".key", pair.Key), authority, imapc, r.tlsPort(t)))
 	}
 	users := filepath.Join(r.root, "etc/users.director")
 	text, err := os.ReadFile(users)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fields := strings.NewReplacer("TLSPORT", strconv.Itoa(r.tlsPort())).Replace(proxyFields)
+	fields := strings.NewReplacer("TLSPORT", strconv.Itoa(r.tlsPort(t))).Replace(proxyFields)
 	if strings.Contains(fields, "port=") {
 		text = []byte(strings.ReplaceAll(string(text), "port="+strconv.Itoa(r.port), ""))
 	}
@@ -68,7 +64,7 @@ func TestTLSBetweenNodes(t *testing.T) {
 		for _, name := range []string{"01-reading.txt", "06-live.txt"} {
 			t.Run(row.name+"/"+name, func(t *testing.T) {
 				r := startRigWith(t, "rig", func(r *rig) {
-					imapc := strings.ReplaceAll(row.imapc, "TLSPORT", strconv.Itoa(r.tlsPort()))
+					imapc := strings.ReplaceAll(row.imapc, "TLSPORT", strconv.Itoa(r.tlsPort(t)))
 					secureRig(t, r, tlstest.New(t), row.proxy, imapc)
 				})
 				runTranscript(t, r, filepath.Join("testdata/transcripts", name))

@@ -235,11 +235,13 @@ func (d deadlines) Swap(i, j int) {
 	d[i], d[j] = d[j], d[i]
 	d[i].place, d[j].place = i, j
 }
+
 func (d *deadlines) Push(x any) {
 	t := x.(*Ticket)
 	t.place = len(*d)
 	*d = append(*d, t)
 }
+
 func (d *deadlines) Pop() any {
 	last := len(*d) - 1
 	t := (*d)[last]

@@ -1,8 +1,13 @@
 package main
 
 import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
 	"strings"
 	"testing"
+	"time"
 )
 
 // statesAbuse asks for what must not work in the state that a connection is in,
@@ -79,5 +84,63 @@ func modifiers(t *testing.T, s *siege) {
 		if tagged := c.answer[len(c.answer)-1]; !strings.HasPrefix(tagged, row.want) {
 			t.Errorf("%.100s: got %.150q, want %q", row.command, tagged, row.want)
 		}
+	}
+}
+
+// revokedInPipelines has rights go while FETCHes are read ahead and sent on: from
+// then on all are refused, whatever else is in the same packet.
+func revokedInPipelines(t *testing.T, s *siege) {
+	const batch = 200
+	owner := s.login(t, "someone1")
+	for _, plain := range []bool{true, false} {
+		conn, err := net.Dial("tcp", s.address())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		fetches := func(name string) string {
+			var b strings.Builder
+			for i := range batch {
+				fmt.Fprintf(&b, "%s%d UID FETCH 1:%d (FLAGS BODY.PEEK[])\r\n", name, i, 1+i%3)
+			}
+			return b.String()
+		}
+		send := func(text string) {
+			if _, err := io.WriteString(conn, text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var out bytes.Buffer
+		await := func(text string) {
+			t.Helper()
+			for piece := make([]byte, 4096); !bytes.Contains(out.Bytes(), []byte(text)); {
+				n, err := conn.Read(piece)
+				out.Write(piece[:n])
+				if err != nil {
+					t.Fatalf("%v before %q: %q", err, text, tail(out.Bytes(), 300))
+				}
+			}
+		}
+		send("in LOGIN someone2 pass\r\nb SELECT shared/someone1/Playground\r\n" + fetches("c"))
+		await(fmt.Sprintf("c%d OK", batch-1))
+		owner.command("DELETEACL Playground someone2")
+		owner.expect("OK")
+		out.Reset()
+		if plain {
+			send("n NOOP\r\n")
+		}
+		send(fetches("d") + "e UID SEARCH BODY body\r\nf UID SORT (SIZE) UTF-8 ALL\r\ng UID FETCH 1 (PREVIEW EMAILID BINARY.SIZE[1])\r\nh GETQUOTAROOT shared/someone1/Playground\r\ni NOTIFY SET STATUS (SUBTREE shared (MessageNew MessageExpunge MailboxName))\r\nz LOGOUT\r\n")
+		await("z OK")
+		for _, leak := range []string{"BODY[] {", "SEARCH 1", "SORT 1", "PREVIEW (", "EMAILID (", "h OK", "shared/someone1/Playground ("} {
+			if bytes.Contains(out.Bytes(), []byte(leak)) {
+				t.Errorf("%q after the rights were gone: %q", leak, tail(out.Bytes(), 1000))
+			}
+		}
+		if n := bytes.Count(out.Bytes(), []byte(" NO [NOPERM]")) + bytes.Count(out.Bytes(), []byte(" NO [NONEXISTENT]")); n < batch {
+			t.Errorf("%d of %d were refused", n, batch)
+		}
+		owner.command("SETACL Playground someone2 lrswite")
+		owner.expect("OK")
 	}
 }

@@ -42,6 +42,7 @@ func TestHostile(t *testing.T) {
 		{"Authenticate", authenticateAbuse},
 		{"States", statesAbuse},
 		{"Modifiers", modifiers},
+		{"Revoked", revokedInPipelines},
 		{"ID", idFloods},
 		{"Injection", injections},
 		{"Names", oddPlaces},

@@ -295,3 +295,20 @@ func TestCounters(t *testing.T) {
 		t.Fatalf("got %d connections and %d round trips", n.Connections.Load(), n.RoundTrips.Load())
 	}
 }
+
+// An IDLE that the server ends is told, and nothing is sent behind it.
+func TestIdleEndedByServer(t *testing.T) {
+	c := play(t, imapclient.Config{}, `
+		S: * OK hello
+		C: R1 IDLE
+		S: + go on
+		S: R1 OK that was all
+		C: R2 NOOP
+		S: R2 OK done`)
+	if err := c.Idle(t.Context(), nil, time.Hour); imap.CodeOf(err) != imap.CodeCannot || c.Broken() != nil {
+		t.Errorf("%v, broken: %v", err, c.Broken())
+	}
+	if _, err := c.Do(t.Context(), nil, atom("NOOP")); err != nil {
+		t.Error(err)
+	}
+}

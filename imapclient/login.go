@@ -142,7 +142,8 @@ func (c *Conn) Logout(ctx context.Context) error {
 }
 
 // Idle waits for what the server has to tell (RFC 2177), until Interrupt or
-// for as long as d. What has come when it returns was given to h.
+// for as long as d. What has come when it returns was given to h. A server that
+// ends it by itself is an error, and the connection goes on.
 func (c *Conn) Idle(ctx context.Context, h *Handler, d time.Duration) error {
 	c.continued = false
 	cmd, err := c.Send(ctx, h, func(e *imapwire.Encoder) { e.Atom("IDLE") })
@@ -155,12 +156,15 @@ func (c *Conn) Idle(ctx context.Context, h *Handler, d time.Duration) error {
 			return err
 		}
 	}
-	if cmd.status != nil {
-		return cmd.status.Err()
-	}
 	c.continued = false
 	if err := c.idleUntil(time.Now().Add(d), cmd); err != nil {
 		return err
+	}
+	if cmd.status != nil {
+		if err := cmd.status.Err(); err != nil {
+			return err
+		}
+		return imap.Wrap(imap.CodeCannot, textOf(imap.CodeCannot), errIdleEnded)
 	}
 	if err := c.enc.RawString("DONE").CRLF().Flush(); err != nil {
 		return c.fail(err)
@@ -168,6 +172,9 @@ func (c *Conn) Idle(ctx context.Context, h *Handler, d time.Duration) error {
 	_, err = c.Wait(ctx, cmd)
 	return err
 }
+
+// errIdleEnded is an IDLE that the server ended with OK.
+var errIdleEnded = errors.New("server ended IDLE by itself")
 
 func (c *Conn) idleUntil(end time.Time, cmd *Command) error {
 	for cmd.status == nil {

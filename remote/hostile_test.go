@@ -8,7 +8,9 @@ import (
 	"net"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/roost-mail/roost/imap"
@@ -22,24 +24,40 @@ type liar struct {
 	capabilities string
 	lies         map[string]string // by how a command begins: what is sent ahead of its OK
 	floods       map[string]func(io.Writer)
+	most         int64 // commands, before it breaks off; 0: no end
+
+	asked atomic.Int64 // commands
 }
 
 // three is what a mailbox of three messages looks like.
 const three = "* 3 EXISTS\r\n* FLAGS (\\Seen)\r\n* OK [UIDVALIDITY 1] x\r\n* OK [UIDNEXT 4] x\r\n* OK [HIGHESTMODSEQ 5] x\r\n"
 
 func (l *liar) serve(conn net.Conn) {
-	defer conn.Close()
 	capabilities := "IMAP4rev1 AUTH=PLAIN LITERAL+ SASL-IR UIDPLUS ESEARCH " + l.capabilities
 	fmt.Fprintf(conn, "* OK [CAPABILITY %s] hello\r\n", capabilities)
-	in := bufio.NewReader(conn)
-	for {
-		line, err := in.ReadString('\n')
-		if err != nil {
+	lines := make(chan string, 100) // a client may send several before it reads
+	go func() {
+		defer close(lines)
+		for in := bufio.NewScanner(conn); in.Scan(); {
+			lines <- in.Text()
+		}
+	}()
+	defer func() {
+		conn.Close()
+		for range lines {
+		}
+	}()
+	for line := range lines {
+		if n := l.asked.Add(1); l.most > 0 && n > l.most {
 			return
 		}
-		tag, command, _ := strings.Cut(strings.TrimRight(line, "\r\n"), " ")
+		tag, command, _ := strings.Cut(line, " ")
 		answer := ""
 		switch {
+		case command == "DONE":
+			continue
+		case command == "IDLE":
+			answer = "+ idling\r\n"
 		case command == "CAPABILITY":
 			answer = "* CAPABILITY " + capabilities + "\r\n"
 		case strings.HasPrefix(command, "LIST \"\" \"\""):
@@ -243,5 +261,52 @@ func TestLongNamesFromAPeer(t *testing.T) {
 	entries, err := a.List(t.Context(), []string{"*"})
 	if err != nil || len(entries) != 1 || entries[0].Name != "short" {
 		t.Errorf("%d names, %v", len(entries), err)
+	}
+}
+
+// A peer that contradicts itself, or ends each IDLE at once, is not asked again and
+// again without a pause.
+func TestWaitsArePaced(t *testing.T) {
+	watch := func(_ *remote.Account, box mailbox.Mailbox) (stop func()) { return box.Watch(func() {}) }
+	observe := func(a *remote.Account, _ mailbox.Mailbox) (stop func()) {
+		stop, _ = a.Observe(context.Background(), nil, func() {})
+		return stop
+	}
+	for _, row := range []struct {
+		name  string
+		lies  map[string]string
+		begin func(*remote.Account, mailbox.Mailbox) (stop func())
+	}{
+		{"UIDs in disorder", map[string]string{"UID FETCH": "* 1 FETCH (UID 3 FLAGS ())\r\n* 2 FETCH (UID 2 FLAGS ())\r\n"}, watch},
+		{"IDLE ends", nil, watch},
+		{"IDLE ends with news", map[string]string{"IDLE": "+ idling\r\n* 1 FETCH (FLAGS (\\Seen))\r\n* 1 FETCH (FLAGS ())\r\n"}, watch},
+		{"observed, IDLE ends", nil, observe},
+		{"observed, IDLE ends with news", map[string]string{"IDLE": "+ idling\r\n* STATUS INBOX (MESSAGES 9)\r\n"}, observe},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := &liar{capabilities: "IDLE CONDSTORE NOTIFY LIST-STATUS", most: 5000, lies: row.lies}
+				a := remote.New(remote.Config{
+					Dial: func(ctx context.Context) (*imapclient.Conn, error) {
+						client, server := net.Pipe()
+						go l.serve(server)
+						return imapclient.New(ctx, client, imapclient.Config{})
+					},
+					Owner: owner, Acting: "bob", Password: "secret",
+				})
+				defer a.Close()
+				box, err := a.Open(t.Context(), imap.Inbox, false)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer box.Close()
+				stop := row.begin(a, box)
+				time.Sleep(time.Minute)
+				stop()
+				if n := l.asked.Load(); n > 2000 {
+					t.Errorf("%d commands in a minute", n)
+				}
+			})
+		})
 	}
 }

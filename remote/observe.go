@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/imapclient"
@@ -291,11 +292,22 @@ func (o *observation) listen(ctx context.Context, c *imapclient.Conn) error {
 	}
 	defer o.on(c)()
 	if o.changed || o.stopped() {
-		if o.again++; o.again%maxAgain == 0 {
-			o.pause(o.account.cfg.PollInterval / 30)
-		}
+		o.pace()
 		return nil
 	}
-	o.again = 0
-	return c.Idle(ctx, nil, o.account.cfg.IdleTime)
+	begun := time.Now()
+	err := c.Idle(ctx, nil, o.account.cfg.IdleTime)
+	if time.Since(begun) > o.account.cfg.PollInterval/30 {
+		o.again = 0
+	} else {
+		o.pace()
+	}
+	return err
+}
+
+// pace is called between two looks that follow one another at once.
+func (o *observation) pace() {
+	if o.again++; o.again%maxAgain == 0 {
+		o.pause(o.account.cfg.PollInterval / 30)
+	}
 }

@@ -65,6 +65,10 @@ func (w *watch) listen(ctx context.Context, c *imapclient.Conn) error {
 		return err
 	}
 	w.hear(false, w.box.hasNews())
+	if w.box.incomplete() { // much happens, or the peer contradicts itself, for ever
+		w.pause(w.box.account.cfg.PollInterval / 30)
+		return nil
+	}
 	if w.stopped() {
 		return nil
 	}
@@ -74,6 +78,13 @@ func (w *watch) listen(ctx context.Context, c *imapclient.Conn) error {
 	_, err := c.Do(ctx, nil, command("NOOP"))
 	w.pause(w.box.account.cfg.PollInterval)
 	return err
+}
+
+// incomplete reports whether more has to be asked for.
+func (b *box) incomplete() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.state.incomplete()
 }
 
 // hasNews reports whether Sync has something to tell.

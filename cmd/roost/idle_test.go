@@ -273,6 +273,8 @@ func serveIdle(conf string) error {
 	if err != nil {
 		return err
 	}
+	spare := make([]byte, spareHeap) // as serve has it
+	defer runtime.KeepAlive(spare)
 	ctx := context.Background()
 	n, err := newNode(ctx, set, slog.New(slog.DiscardHandler))
 	if err != nil {

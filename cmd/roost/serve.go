@@ -42,7 +42,7 @@ connections and logins from then on; a FILE with errors changes nothing.`,
 // spareHeap is how much garbage a process may gather before it is collected, at
 // least. With a live heap of a few MB, as an idle server has it, collections would
 // follow each other and take a third of the processor time of a busy one.
-const spareHeap = 64 << 20
+const spareHeap = 16 << 20
 
 func serve(ctx context.Context, file string) error {
 	spare := make([]byte, spareHeap) // counted as live; never touched, so it takes no memory

@@ -18,11 +18,22 @@ func (s *session) idle(_ context.Context, _ *command) error {
 	s.enc.RawString("+ idling").CRLF()
 	now := time.Now()
 	s.pause = pause{idle: true, end: now.Add(s.cfg.IdleTimeout), keepalive: now.Add(s.cfg.IdleKeepalive), stop: func() {}}
-	if s.mbox != nil && !s.quiet() {
-		s.pause.stop = s.mbox.Watch(s.stream.wake)
+	if s.notify != nil { // which takes more commands than a Watch lets through
 		s.sync(true, false)
+		s.pause.stop = s.watchIdle()
+		return nil
 	}
+	s.pause.stop = s.watchIdle()
+	s.sync(true, false)
 	return nil
+}
+
+// watchIdle has news of the selected mailbox end the wait within IDLE.
+func (s *session) watchIdle() (stop func()) {
+	if s.mbox == nil || s.quiet() {
+		return func() {}
+	}
+	return s.mbox.Watch(s.stream.wake)
 }
 
 // endIdle reads what has ended an IDLE and answers it.

@@ -46,8 +46,7 @@ func (s *session) wait() (idle bool, err error) {
 		now := time.Now()
 		switch {
 		case errors.Is(err, errWoken) && p.idle:
-			s.sync(false, false)
-			s.notifyOthers()
+			s.newsWithinIdle()
 		case errors.Is(err, errWoken):
 			p.stop()
 			s.news()
@@ -64,6 +63,17 @@ func (s *session) wait() (idle bool, err error) {
 			return idle, err
 		}
 	}
+}
+
+// newsWithinIdle tells what has happened. What NOTIFY asks for beside takes
+// commands on the mailbox, which a Watch does not let through.
+func (s *session) newsWithinIdle() {
+	if s.notify != nil {
+		s.pause.stop()
+		defer func() { s.pause.stop = s.watchIdle() }()
+	}
+	s.sync(false, false)
+	s.notifyOthers()
 }
 
 // waitUntil waits for input until then, or for as long as it does before it is parked.

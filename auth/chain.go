@@ -166,7 +166,7 @@ func (a *Authenticator) askMasters(ctx context.Context, s *attempt) (next action
 		case outcomeInternal:
 			internal = fmt.Errorf("%s: %w", db.label, f.err)
 		default:
-			last = fmt.Errorf("%s: %w", db.label, f.err)
+			last = after(last, fmt.Errorf("%s: %w", db.label, f.err))
 		}
 		if !db.rules[out].continues() {
 			break
@@ -204,13 +204,21 @@ func (a *Authenticator) askPassdbs(ctx context.Context, s *attempt, ok bool) err
 		case outcomeInternal:
 			internal = fmt.Errorf("%s: %w", db.label, f.err)
 		default:
-			last = fmt.Errorf("%s: %w", db.label, f.err)
+			last = after(last, fmt.Errorf("%s: %w", db.label, f.err))
 		}
 		if ok = next.state(ok); !next.continues() {
 			break
 		}
 	}
 	return a.chainError(s, ok, internal, last)
+}
+
+// after is err with what databases before it said. What err is decides.
+func after(before, err error) error {
+	if before == nil {
+		return err
+	}
+	return fmt.Errorf("%v; %w", before, err)
 }
 
 // skips is the setting skip. A lookup is not interested in who is denied.

@@ -79,7 +79,7 @@ func (p *parser) checkAuth(s *Settings) {
 func (p *parser) checkMasters(s *Settings) {
 	for _, db := range s.Auth.Passdbs {
 		all := append(append(append([]Field{}, db.Fields...), db.DefaultFields...), db.OverrideFields...)
-		if db.Driver != "static" || hasField(all, "allow_nets") {
+		if db.Driver != "static" || hasField(all, "allow_nets") || hasField(all, "allow_real_nets") {
 			continue
 		}
 		switch {

@@ -57,7 +57,11 @@ func (s *session) logRefused(cred *Credentials, err error) {
 	if user == "" {
 		user = cred.AuthID
 	}
-	s.log.Info("login refused", "user", user, "acting", cred.AuthID,
+	level := slog.LevelInfo
+	if code := imap.CodeOf(err); code == imap.CodeUnavailable || code == imap.CodeServerBug {
+		level = slog.LevelWarn // it is not the client's fault
+	}
+	s.log.Log(s.ctx, level, "login refused", "user", user, "acting", cred.AuthID,
 		"mechanism", mechanismName(cred), "code", string(imap.CodeOf(err)), "error", err)
 }
 

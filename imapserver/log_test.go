@@ -111,3 +111,23 @@ func TestLog(t *testing.T) {
 		t.Error("a password is in the log")
 	}
 }
+
+// A login that fails for a reason that is not the client's is a warning: a
+// backend that is down, say.
+func TestLogRefusedLogins(t *testing.T) {
+	for code, level := range map[imap.Code]string{imap.CodeAuthenticationFailed: "INFO", imap.CodeUnavailable: "WARN"} {
+		log := &logged{}
+		ts := newTestServer(t, func(c *Config) {
+			c.Log = slog.New(slog.NewJSONHandler(log, nil))
+			c.Authenticator = authFunc(func(context.Context, *Client, Credentials) (*Login, error) {
+				return nil, imap.Errorf(code, "No")
+			})
+		})
+		c := dial(t, ts)
+		_, _ = c.line()
+		c.cmd("LOGIN ann secret")
+		if lines := log.lines(t); len(lines) != 1 || lines[0]["msg"] != "login refused" || lines[0]["level"] != level {
+			t.Errorf("%s: %v", code, lines)
+		}
+	}
+}

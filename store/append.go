@@ -115,10 +115,19 @@ func (s *Session) roomFor(size int64) error {
 		s.roomy.Store(now + int64(s.store.roomyFor))
 	}
 	if free-max(size, 0) < s.store.options.MinFree {
+		s.store.sayFull(s.disk.dir, free)
 		return errDiskFull
 	}
 	s.disk.ballast.refill(free - max(size, 0))
 	return nil
+}
+
+// sayFull logs once a minute that messages are refused.
+func (s *Store) sayFull(dir string, free int64) {
+	now := s.now().UnixNano()
+	if said := s.fullSaid.Load(); now-said >= int64(time.Minute) && s.fullSaid.CompareAndSwap(said, now) {
+		s.options.Log.Error("the disk is nearly full: messages are refused", "dir", dir, "free", free, "mail_min_free", s.options.MinFree)
+	}
 }
 
 func (s *Session) receiveOne(spooler *spooler, m *mailbox.NewMessage) (in incoming, err error) {

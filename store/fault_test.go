@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
@@ -155,6 +157,33 @@ func TestRandomFaults(t *testing.T) {
 			w.end(true, unknown)
 			w.end(false, nil)
 		})
+	}
+}
+
+// The log tells of refused messages once, not for each.
+func TestDiskFullIsLogged(t *testing.T) {
+	var log strings.Builder
+	fs := newMemFS()
+	o := testOptions(t)
+	o.FS, o.Log = fs, slog.New(slog.NewTextHandler(&log, nil))
+	o.Now = func() time.Time { return time.Unix(1.7e9, 0) }
+	s := New(o)
+	a := mustOpen(t, s, "/mail", owner)
+	mustAppend(t, a, "INBOX", 1)
+	fs.mu.Lock()
+	fs.free = 1 << 20
+	fs.mu.Unlock()
+	for range 3 {
+		if _, err := a.Append(t.Context(), "INBOX", newMail(2)); imap.CodeOf(err) != imap.CodeOverQuota {
+			t.Errorf("append: %v", err)
+		}
+	}
+	if err := errors.Join(s.Close(), check(fs, "/mail", t.Output())); err != nil {
+		t.Error(err)
+	}
+	const want = `level=ERROR msg="the disk is nearly full: messages are refused" dir=/mail free=1048576 mail_min_free=67108864`
+	if got := log.String(); strings.Count(got, want) != 1 {
+		t.Errorf("got\n%s\nwant once\n%s", got, want)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/roost-mail/roost/imap"
@@ -94,6 +95,7 @@ type Store struct {
 	codec     *codec
 	ballasts  map[string]*ballast // by volume
 	rewriting throttle
+	fullSaid  atomic.Int64 // when the log was last told of a disk that is nearly full, Unix nanoseconds
 	syncer    syncer
 	windows   sync.Pool // of *[]byte, scanWindow long
 	roomyFor  time.Duration

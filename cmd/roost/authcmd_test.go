@@ -86,6 +86,12 @@ func TestAuthCommands(t *testing.T) {
 		{"pw -t y -p x", "", 1, "does not begin with {SCHEME}"},
 		{"pw -l", "", 0, "\nSCRAM-SHA-256\n"},
 		{"pw --nope", "", 64, "unknown flag"},
+		{"quota get -c CONF -u nobody", "", 67, "unknown user"},
+		{"store check -c CONF nobody", "", 67, "unknown user"},
+		{"backup -c CONF nobody DIR", "", 67, "unknown user"},
+		{"relod", "", 64, `unknown command "relod" for "roost" (did you mean reload?)`},
+		{"store chek", "", 64, `unknown command "chek" for "roost store" (did you mean check?)`},
+		{"config", "", 0, "Available Commands"},
 	} {
 		out, code := runCommand(t, row.input, strings.Fields(strings.ReplaceAll(row.args, "CONF", conf))...)
 		if code != row.code || !strings.Contains(out, row.want) {
@@ -94,6 +100,24 @@ func TestAuthCommands(t *testing.T) {
 		if strings.Contains(row.args, "auth") && code != 0 && strings.Contains(out, "cnff") {
 			t.Errorf("%s shows a stored password: %s", row.args, out)
 		}
+	}
+}
+
+// Whoever looks for why a login fails reads what each passdb said of it.
+func TestAuthTestTellsAllReasons(t *testing.T) {
+	conf := authCommandFile(t)
+	text, err := os.ReadFile(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := "passdb static {\n driver = static\n args = password=node allow_real_nets=192.0.2.1\n}\n"
+	if err := os.WriteFile(conf, append([]byte(first), text...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, code := runCommand(t, "", "auth", "test", "-c", conf, "-x", "real_rip=198.51.100.1", "alice", "node")
+	const want = `static: client address is not allowed: "198.51.100.1" is not in allow_real_nets; users: password mismatch`
+	if code != exitNoPerm || !strings.Contains(out, want) {
+		t.Errorf("exit code %d, %q, want %q", code, out, want)
 	}
 }
 

@@ -159,6 +159,9 @@ restored beside the original, say --new-uidvalidity: clients then load all anew.
 				return fmt.Errorf("there is no backup of %s: %w", from, err)
 			}
 			if err := store.Restore(cmd.Context(), storeOptions(o.set, o.log), source, user, dir, newValidity); err != nil {
+				if errors.Is(err, store.ErrInUse) {
+					return inUse(user)
+				}
 				return fmt.Errorf("restore %s: %w", user, err)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s: restored\n", user)

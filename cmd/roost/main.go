@@ -13,9 +13,12 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/roost-mail/roost/imap"
 )
 
 func main() {
@@ -52,6 +55,9 @@ func exitCode(err error) int {
 	if exit, ok := errors.AsType[exitError](err); ok {
 		return exit.code
 	}
+	if imap.CodeOf(err) == imap.CodeNonExistent {
+		return exitNoUser
+	}
 	return 1
 }
 
@@ -75,5 +81,27 @@ although they live on different backends. It reads Dovecot 2.3's configuration.
 		serveCommand(), reloadCommand(), demoCommand(), configCommand(), authCommand(), userCommand(), pwCommand(),
 		storeCommand(), quotaCommand(), undeleteCommand(), backupCommand(), restoreCommand(),
 	)
+	requireSubcommands(root)
 	return root
+}
+
+// requireSubcommands makes a mistyped command a wrong command line, at each level.
+func requireSubcommands(cmd *cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		requireSubcommands(sub)
+	}
+	if !cmd.HasSubCommands() || cmd.Runnable() {
+		return
+	}
+	cmd.Args, cmd.SuggestionsMinimumDistance = cobra.ArbitraryArgs, 2
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		hint := ""
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = " (did you mean " + strings.Join(near, " or ") + "?)"
+		}
+		return usageError{fmt.Errorf("unknown command %q for %q%s", args[0], cmd.CommandPath(), hint)}
+	}
 }

@@ -63,13 +63,18 @@ func (o *offline) open(ctx context.Context, name string) (*store.Session, error)
 	}
 	account, err := o.store.Open(ctx, user, dir)
 	if errors.Is(err, store.ErrInUse) {
-		return nil, fmt.Errorf("the mail of %s is open in another process, most likely the server: end %s's sessions, and those of others who read shared mailboxes, and try again half a minute later", user, user)
+		return nil, inUse(user)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open the mail of %s: %w", user, errors.Unwrap(err))
 	}
 	defer account.Close()
 	return account.As(store.View{Acting: user}), nil
+}
+
+// inUse says what to do when the mail of user is not closed.
+func inUse(user string) error {
+	return fmt.Errorf("the mail of %s is open in another process, most likely the server: end %s's sessions, and those of others who read shared mailboxes, and try again half a minute later", user, user)
 }
 
 // parseWhen reads a time on the command line: 2026-11-26, with a time of day

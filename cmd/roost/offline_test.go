@@ -34,8 +34,16 @@ func TestUndeleteCommand(t *testing.T) {
 	c := dialIMAP(t, r.address())
 	c.command("LOGIN someone1 pass")
 	c.expect("OK")
-	if _, err := run("undelete", "-c", conf, "someone1"); err == nil || !strings.Contains(err.Error(), "is open in another process") {
-		t.Errorf("while it is open: %v", err)
+	backups := t.TempDir()
+	if out, err := run("backup", "-c", conf, "someone1", backups); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, args := range [][]string{
+		{"undelete", "-c", conf, "someone1"}, {"store", "repair", "-c", conf, "someone1"}, {"restore", "-c", conf, backups, "someone1"},
+	} {
+		if _, err := run(args...); err == nil || !strings.Contains(err.Error(), "try again half a minute later") {
+			t.Errorf("%s while it is open: %v", args[0], err)
+		}
 	}
 	c.close()
 	r.stop(t, "be1")

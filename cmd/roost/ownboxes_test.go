@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"strings"
 	"testing"
@@ -158,5 +159,10 @@ func TestQuotaCommand(t *testing.T) {
 	const want = "Quota name  Type     Value  Limit  %\nMail        STORAGE  5      10     50\nMail        MESSAGE  1      -      0\n"
 	if out.String() != want {
 		t.Errorf("got\n%s", out.String())
+	}
+	asJSON, code := runCommand(t, "", "quota", "get", "--json", "-c", r.files["be1"], "-u", "someone1")
+	var lines []quotaLine
+	if err := json.Unmarshal([]byte(asJSON), &lines); err != nil || code != 0 || len(lines) != 2 || lines[0] != (quotaLine{"Mail", "STORAGE", 5, 10}) {
+		t.Errorf("got %v %+v of %s", err, lines, asJSON)
 	}
 }

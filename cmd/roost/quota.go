@@ -18,6 +18,7 @@ import (
 func quotaCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "quota", Short: "Look at quotas"}
 	var file, user string
+	var asJSON bool
 	get := &cobra.Command{
 		Use:   "get -c FILE -u USER",
 		Short: "Show what a user's mail takes, and may take",
@@ -26,17 +27,27 @@ func quotaCommand() *cobra.Command {
 			if file == "" || user == "" || len(args) > 0 {
 				return usageError{errors.New("usage: roost quota get -c FILE -u USER")}
 			}
-			return showQuota(cmd, file, user)
+			return showQuota(cmd, file, user, asJSON)
 		},
 	}
 	get.Flags().StringVarP(&file, "config", "c", "", "configuration file")
 	get.Flags().StringVarP(&user, "user", "u", "", "whose mail")
+	get.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.AddCommand(get)
 	return cmd
 }
 
+// quotaLine is a resource of a quota. Storage is in units of 1024 bytes; a limit of
+// 0 is none.
+type quotaLine struct {
+	Quota string `json:"quota"`
+	Type  string `json:"type"`
+	Value uint64 `json:"value"`
+	Limit uint64 `json:"limit,omitempty"`
+}
+
 // showQuota prints a line a resource, as doveadm quota get does.
-func showQuota(cmd *cobra.Command, file, name string) error {
+func showQuota(cmd *cobra.Command, file, name string, asJSON bool) error {
 	set, _, err := config.Load(file)
 	if err != nil {
 		return err
@@ -65,17 +76,21 @@ func showQuota(cmd *cobra.Command, file, name string) error {
 	if err != nil {
 		return err
 	}
+	lines := []quotaLine{
+		{policy.Root, "STORAGE", (used.Storage + 1023) / 1024, policy.Storage / 1024},
+		{policy.Root, "MESSAGE", used.Messages, policy.Messages},
+	}
+	if asJSON {
+		return printJSON(cmd.OutOrStdout(), lines)
+	}
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "Quota name\tType\tValue\tLimit\t%")
-	for _, r := range []struct {
-		name        string
-		used, limit uint64
-	}{{"STORAGE", (used.Storage + 1023) / 1024, policy.Storage / 1024}, {"MESSAGE", used.Messages, policy.Messages}} {
+	for _, l := range lines {
 		limit, percent := "-", "0"
-		if r.limit > 0 {
-			limit, percent = fmt.Sprint(r.limit), fmt.Sprintf("%.0f", 100*float64(r.used)/float64(r.limit))
+		if l.Limit > 0 {
+			limit, percent = fmt.Sprint(l.Limit), fmt.Sprintf("%.0f", 100*float64(l.Value)/float64(l.Limit))
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", policy.Root, r.name, r.used, limit, percent)
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", l.Quota, l.Type, l.Value, limit, percent)
 	}
 	return w.Flush()
 }

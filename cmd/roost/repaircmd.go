@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -34,7 +33,7 @@ see roost restore. Prints what it does, and what check says afterwards.`,
 			}
 			err = store.Repair(cmd.Context(), storeOptions(o.set, o.log), user, dir, cmd.OutOrStdout())
 			if errors.Is(err, store.ErrInUse) {
-				return fmt.Errorf("the mail of %s is open in another process: %w", user, err)
+				return inUse(user)
 			}
 			return err
 		},

@@ -67,3 +67,41 @@ func writeNamedCertificates(t *testing.T, conf, text string) {
 		}
 	}
 }
+
+// TestDocumentedMessages: the messages of docs/operations.md are in the program. "…"
+// stands for what differs; what Go's libraries say is not looked for.
+func TestDocumentedMessages(t *testing.T) {
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var source strings.Builder
+	for _, dir := range []string{".", "../../auth", "../../config", "../../director", "../../imapserver", "../../namespace", "../../remote", "../../share", "../../store", "../../tlsconn"} {
+		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			code, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			source.Write(code)
+		}
+	}
+	libraries := regexp.MustCompile(`no such file or directory|connection refused|certificate has expired or|certificate signed by|bind: address`)
+	rows := regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(string(text), -1)
+	if len(rows) < 10 {
+		t.Errorf("only %d rows found", len(rows))
+	}
+	for _, row := range rows {
+		for part := range strings.SplitSeq(row[1], "…") {
+			if part = strings.TrimSpace(part); !libraries.MatchString(part) && !strings.Contains(source.String(), part) {
+				t.Errorf("%s: nothing says %q", row[1], part)
+			}
+		}
+	}
+}

@@ -95,7 +95,7 @@ func (s *session) takeID(fields map[string]string) {
 		c.takeForwarded(fields)
 		c.Secured = s.cfg.PlaintextAllowed(c)
 	}
-	s.setLog()
+	s.log = nil
 }
 
 // maxForwarded leaves room for our own fields in the ID to the next hop.

@@ -53,7 +53,7 @@ func (s *session) listStatus(ctx context.Context, names []string, items imap.Sta
 		if err == nil {
 			s.writeStatus(name, items, &status)
 		} else if imap.CodeOf(err) != imap.CodeNoPerm {
-			s.log.Debug("no status in LIST", "mailbox", name, "error", err)
+			s.logger().Debug("no status in LIST", "mailbox", name, "error", err)
 		}
 	})
 }

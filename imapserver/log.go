@@ -7,9 +7,12 @@ import (
 	"github.com/roost-mail/roost/imap"
 )
 
-// setLog makes the session's log say who is meant. It is called again when
-// more is known: after ID and after the login.
-func (s *session) setLog() {
+// logger says who is meant. It is made when it is needed, and anew when more is
+// known: after ID, after the login.
+func (s *session) logger() *slog.Logger {
+	if s.log != nil {
+		return s.log
+	}
 	args := []any{"session", s.client.SessionID}
 	if s.client.Remote.IsValid() {
 		args = append(args, "client", s.client.Remote.String())
@@ -21,6 +24,7 @@ func (s *session) setLog() {
 		args = append(args, "user", s.login.User, "acting", s.login.Acting)
 	}
 	s.log = s.cfg.Log.With(args...)
+	return s.log
 }
 
 // logCommand logs what was slow, and what failed for a reason that is not the
@@ -45,11 +49,11 @@ func (s *session) logCommand(cmd *command, err error, took time.Duration) {
 		level, what = slog.LevelWarn, "command failed"
 		args = append(args, "error", err)
 	}
-	s.log.Log(s.ctx, level, what, args...)
+	s.logger().Log(s.ctx, level, what, args...)
 }
 
 func (s *session) logLogin(cred *Credentials) {
-	s.log.Info("login", "mechanism", mechanismName(cred), "secured", s.client.Secured, "tls", s.client.TLS)
+	s.logger().Info("login", "mechanism", mechanismName(cred), "secured", s.client.Secured, "tls", s.client.TLS)
 }
 
 func (s *session) logRefused(cred *Credentials, err error) {
@@ -61,7 +65,7 @@ func (s *session) logRefused(cred *Credentials, err error) {
 	if code := imap.CodeOf(err); code == imap.CodeUnavailable || code == imap.CodeServerBug {
 		level = slog.LevelWarn // it is not the client's fault
 	}
-	s.log.Log(s.ctx, level, "login refused", "user", user, "acting", cred.AuthID,
+	s.logger().Log(s.ctx, level, "login refused", "user", user, "acting", cred.AuthID,
 		"mechanism", mechanismName(cred), "code", string(imap.CodeOf(err)), "error", err)
 }
 
@@ -79,6 +83,6 @@ func (s *session) logEnd(reason string) {
 	if s.login == nil {
 		level, what = slog.LevelDebug, "disconnected before login"
 	}
-	s.log.Log(s.ctx, level, what, "reason", reason, "bytes_in", s.stream.in, "bytes_out", s.stream.out,
+	s.logger().Log(s.ctx, level, what, "reason", reason, "bytes_in", s.stream.in, "bytes_out", s.stream.out,
 		"commands", s.commands, "ms", time.Since(s.started).Milliseconds())
 }

@@ -78,7 +78,7 @@ func (s *session) adopt(login *Login, cred *Credentials) {
 	s.state = authenticated
 	s.setLimits()
 	s.stream.limit = time.Time{}
-	s.setLog()
+	s.log = nil
 	s.logLogin(cred)
 }
 
@@ -92,7 +92,7 @@ func (s *session) discard(login *Login) {
 			continue
 		}
 		if err := c.Close(); err != nil {
-			s.log.Warn("close after a login that came to nothing", "error", err)
+			s.logger().Warn("close after a login that came to nothing", "error", err)
 		}
 	}
 }

@@ -228,7 +228,7 @@ func (s *session) fetchNew(fresh imap.UIDSet) {
 	req.uid = true
 	err := s.mbox.Fetch(s.ctx, fresh, &items, func(m *mailbox.Message) error { return s.writeMessage(&req, m) })
 	if err != nil {
-		s.log.Debug("new messages can't be shown", "mailbox", s.name, "error", err)
+		s.logger().Debug("new messages can't be shown", "mailbox", s.name, "error", err)
 	}
 }
 
@@ -328,12 +328,12 @@ func (s *session) notifyOthers() {
 	}
 	now, err := n.look(s.ctx)
 	if err != nil {
-		s.log.Debug("mailboxes can't be observed", "error", err)
+		s.logger().Debug("mailboxes can't be observed", "error", err)
 		return
 	}
 	subscribed, err := s.subscriptions(s.ctx, n)
 	if err != nil {
-		s.log.Debug("subscriptions can't be read", "error", err)
+		s.logger().Debug("subscriptions can't be read", "error", err)
 		subscribed = n.subscribed
 	}
 	before, was := n.told, n.subscribed
@@ -504,7 +504,7 @@ func (s *session) attrsOf(changed []changedName) map[string][]imap.Attr {
 	}
 	found, err := s.account().List(s.ctx, names)
 	if err != nil {
-		s.log.Debug("names that have changed can't be listed", "error", err)
+		s.logger().Debug("names that have changed can't be listed", "error", err)
 	}
 	attrs := make(map[string][]imap.Attr, len(found))
 	for i := range found {

@@ -45,7 +45,7 @@ func (s *session) acceptMetadata(name string, entries []imap.MetadataEntry) {
 func (s *session) notifyMetadata(n *notification) {
 	all, err := n.observer.MetadataChanges(s.ctx)
 	if err != nil {
-		s.log.Debug("changes of metadata are not all known", "error", err)
+		s.logger().Debug("changes of metadata are not all known", "error", err)
 	}
 	if imap.CodeOf(err) == imap.CodeLimit && n.all&metadataEvents != 0 {
 		s.overflow()

@@ -37,7 +37,7 @@ const (
 type session struct {
 	srv      *Server
 	cfg      *Config
-	log      *slog.Logger
+	log      *slog.Logger       // what logger has made, or nil
 	cancel   context.CancelFunc // of ctx: for the commands and the proxy
 	ctx      context.Context
 	stream   *stream
@@ -107,7 +107,6 @@ func newSession(ctx context.Context, cancel context.CancelFunc, srv *Server, con
 		flush:        s.flush,
 	}
 	s.makeCodec()
-	s.setLog()
 	return s
 }
 
@@ -181,7 +180,7 @@ func (s *session) serve(play func() error) {
 	reason, parked := "Server error", false
 	defer func() {
 		if p := recover(); p != nil {
-			s.log.Error("panic", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			s.logger().Error("panic", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			s.restore()
 			s.enc.Reset(s.sink()) // half a line may stand there
 			s.bye("[SERVERBUG] Internal error")
@@ -261,7 +260,7 @@ func (s *session) flush() error {
 	if broken := s.enc.Flush(); broken != nil {
 		return broken
 	}
-	s.log.Warn("response was not sent", "error", err)
+	s.logger().Warn("response was not sent", "error", err)
 	return nil
 }
 
@@ -314,7 +313,7 @@ func (s *session) close() {
 	s.endNotify()
 	if s.login != nil {
 		if err := s.closeLogin(); err != nil {
-			s.log.Warn("close account", "error", err)
+			s.logger().Warn("close account", "error", err)
 		}
 	}
 	s.stream.close()
@@ -339,7 +338,7 @@ func (s *session) closeMailbox() {
 		return
 	}
 	if err := s.mbox.Close(); err != nil {
-		s.log.Warn("close mailbox", "mailbox", s.name, "error", err)
+		s.logger().Warn("close mailbox", "mailbox", s.name, "error", err)
 	}
 	s.mbox, s.view, s.saved, s.name, s.state = nil, nil, nil, "", authenticated
 	s.appended, s.untold = nil, nil

@@ -77,7 +77,7 @@ func (s *session) secure() error {
 	s.dec.Reset(s.stream)
 	s.enc.Reset(s.stream)
 	s.client, s.idSeen = newClient(conn, s.cfg), false
-	s.setLog()
+	s.log = nil
 	return nil
 }
 
@@ -100,7 +100,7 @@ func (s *session) handshake(conn handshaker) error {
 		return handshakeFailed{errShutdown}
 	}
 	if err := conn.HandshakeContext(context.WithoutCancel(s.ctx)); err != nil {
-		s.log.Info("TLS handshake failed", "error", err)
+		s.logger().Info("TLS handshake failed", "error", err)
 		return handshakeFailed{err}
 	}
 	return nil

@@ -18,7 +18,7 @@ func (s *session) sync(fresh, hold bool) {
 	}
 	changes, err := s.mbox.Sync(s.ctx, fresh)
 	if err != nil {
-		s.log.Debug("sync failed", "mailbox", s.name, "error", err)
+		s.logger().Debug("sync failed", "mailbox", s.name, "error", err)
 	}
 	s.holdFlags(&changes)
 	s.tell(&changes, hold)

@@ -28,15 +28,15 @@ func (s *session) unauthenticate(_ context.Context, _ *command) error {
 	}
 	s.closeMailbox()
 	s.endNotify()
-	s.log.Info("logout", "reason", "Unauthenticate", "commands", s.commands)
+	s.logger().Info("logout", "reason", "Unauthenticate", "commands", s.commands)
 	if err := s.closeLogin(); err != nil {
-		s.log.Warn("close account", "error", err)
+		s.logger().Warn("close account", "error", err)
 	}
 	s.stream.endRawLogs()
 	s.login, s.state, s.on = nil, notAuthenticated, 0
 	s.setLimits()
 	s.enc.UTF8, s.dec.UTF8 = false, false
 	s.stream.limit = time.Now().Add(s.cfg.LoginTimeout)
-	s.setLog()
+	s.log = nil
 	return nil
 }

@@ -50,7 +50,8 @@ func TestVersusDovecot(t *testing.T) {
 		{"warm SEARCH TEXT of all messages", "ms", versusSearch},
 		{"durable APPENDs by 16 users", "/s", func(t *testing.T, c *contender) float64 { return versusAppend(t, c, 16) }},
 		{"durable APPENDs by 64 users", "/s", func(t *testing.T, c *contender) float64 { return versusAppend(t, c, 64) }},
-		{"CPU per login through the director", "us", versusLogin},
+		{"CPU per login through the director", "us", func(t *testing.T, c *contender) float64 { return versusLogin(t, c, 1) }},
+		{"the same, 16 clients at once", "us", func(t *testing.T, c *contender) float64 { return versusLogin(t, c, 16) }},
 	} {
 		ours, theirs := m.run(t, both[0]), m.run(t, both[1])
 		t.Logf("%-40s roost %10.1f %s   dovecot %10.1f %s   ratio %.2f", m.name, ours, m.unit, theirs, m.unit, theirs/ours)
@@ -347,18 +348,25 @@ func versusAppend(t *testing.T, c *contender, users int) float64 {
 	return float64(done.Load()) / time.Since(started).Seconds()
 }
 
-// versusLogin is the processor time of a login and logout.
-func versusLogin(t *testing.T, c *contender) float64 {
+// versusLogin is the processor time of a login and logout, by so many clients at once.
+func versusLogin(t *testing.T, c *contender, clients int) float64 {
 	const logins = 2000
 	before := c.cpu()
-	for i := range logins {
-		l, err := dialLines(context.Background(), "", c.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		l.must(t, c, "LOGIN someone%d pass", 1+i%versusUsers)
-		l.must(t, c, "LOGOUT")
-		l.close()
+	var all sync.WaitGroup
+	for first := range clients {
+		all.Go(func() {
+			for i := first; i < logins; i += clients {
+				l, err := dialLines(context.Background(), "", c.addr)
+				if err != nil {
+					t.Errorf("%s: %v", c.name, err)
+					return
+				}
+				l.must(t, c, "LOGIN someone%d pass", 1+i%versusUsers)
+				l.must(t, c, "LOGOUT")
+				l.close()
+			}
+		})
 	}
+	all.Wait()
 	return float64((c.cpu() - before).Microseconds()) / logins
 }

@@ -158,6 +158,16 @@ func (m *memFS) crash(rnd *rand.Rand, power bool) {
 	}
 }
 
+// losePower ends the process; of file contents only what was synced is kept.
+func (m *memFS) losePower() {
+	m.mu.Lock()
+	for _, node := range m.names {
+		node.data = node.data[:len(node.synced)]
+	}
+	m.mu.Unlock()
+	m.crash(rand.New(rand.NewPCG(1, 1)), true)
+}
+
 type memFile struct {
 	fs   *memFS
 	name string

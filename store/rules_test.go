@@ -121,16 +121,38 @@ func TestModSeqAfterPowerLoss(t *testing.T) {
 		t.Fatal(err)
 	}
 	shown := m.Info().HighestModSeq
-	fs.mu.Lock()
-	for _, node := range fs.names { // nothing unsynced stays
-		node.data = node.data[:len(node.synced)]
-	}
-	fs.mu.Unlock()
-	fs.crash(rand.New(rand.NewPCG(1, 1)), true)
+	fs.losePower()
 	b := mustOpen(t, New(o), "/mail", owner)
 	status, err := b.Status(ctx, "INBOX", imap.StatusHighestModSeq)
 	if err != nil || status.HighestModSeq <= shown {
 		t.Errorf("HIGHESTMODSEQ is %d, %d was shown; %v", status.HighestModSeq, shown, err)
+	}
+}
+
+// A fold covers no more of the log than is durable, or the account would miss it
+// after a power loss.
+func TestFoldOfUnsynced(t *testing.T) {
+	ctx := context.Background()
+	fs := newMemFS()
+	o := testOptions(t)
+	o.FS, o.Log = fs, nil
+	a := mustOpen(t, New(o), "/mail", owner)
+	mustAppend(t, a, "INBOX", 1)
+	m, err := a.Open(ctx, "INBOX", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flag := mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{imap.FlagFlagged}, Silent: true}
+	if _, err := m.Store(ctx, imap.UIDRange(1, 1), flag, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.fold(ctx); err != nil {
+		t.Fatal(err)
+	}
+	want := contentsOf(t, a, "INBOX")
+	fs.losePower()
+	if got := contentsOf(t, mustOpen(t, New(o), "/mail", owner), "INBOX"); got != want {
+		t.Errorf("after a power loss: %s\nbefore: %s", got, want)
 	}
 }
 
@@ -178,12 +200,7 @@ func TestModSeqReservedInVain(t *testing.T) {
 			t.Fatal(err)
 		}
 		shown := m.Info().HighestModSeq
-		fs.mu.Lock()
-		for _, node := range fs.names { // nothing unsynced stays
-			node.data = node.data[:len(node.synced)]
-		}
-		fs.mu.Unlock()
-		fs.crash(rand.New(rand.NewPCG(1, 1)), true)
+		fs.losePower()
 		status, err := mustOpen(t, New(o), "/mail", owner).Status(ctx, "INBOX", imap.StatusHighestModSeq)
 		if err != nil || status.HighestModSeq <= shown {
 			t.Errorf("failed %t: HIGHESTMODSEQ is %d, %d was shown; %v", failed, status.HighestModSeq, shown, err)

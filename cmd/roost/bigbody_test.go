@@ -15,8 +15,8 @@ import (
 // A message of 100 MB costs each process under 1 MB of memory, whichever way it
 // goes: the owner's backend, the director and the reader's backend.
 func TestBigMessagesStream(t *testing.T) {
-	if testing.Short() {
-		t.Skip("moves gigabytes")
+	if testing.Short() || raceDetector {
+		t.Skip("moves gigabytes, and measures memory")
 	}
 	const limit = 1 << 20
 	r := startProcessRig(t, "rig", freePort(t), "")

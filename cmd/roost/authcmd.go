@@ -244,7 +244,7 @@ codes: 67 a user does not exist, 75 a user database gave no answer.`,
 		Example: "  roost user -c roost.conf alice\n  roost user -c roost.conf -f home alice\n  roost user -c roost.conf '*@example.org'",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return usageError{errors.New("usage: roost user -c FILE USER...")}
+				return usageError{errors.New("usage: roost user -c FILE USER [USER]")}
 			}
 			return nil
 		},

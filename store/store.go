@@ -99,9 +99,9 @@ type Store struct {
 	syncer    syncer
 	windows   sync.Pool // of *[]byte, scanWindow long
 	roomyFor  time.Duration
-	memory    *lru          // bytes of accounts and mailboxes
-	files     *lru          // that stay open
-	opening   chan struct{} // a place for each account that is being opened
+	memory    *lru // bytes of accounts and mailboxes
+	files     *lru // that stay open
+	opening   gate // for accounts that are being opened
 
 	mu       sync.Mutex
 	accounts map[string]*slot // by directory
@@ -155,7 +155,7 @@ func New(o Options) *Store {
 	}
 	s := &Store{
 		options: o, codec: newCodec(o.CompressLevel), accounts: map[string]*slot{}, ballasts: map[string]*ballast{}, roomyFor: roomy,
-		memory: newLRU(o.CacheSize), files: newLRU(int64(o.MaxFiles)), opening: make(chan struct{}, maxOpening),
+		memory: newLRU(o.CacheSize), files: newLRU(int64(o.MaxFiles)), opening: gate{free: maxOpening},
 		syncer:  syncer{fs: o.FS, log: o.Log, now: o.Now, volumes: map[uint64]*syncVolume{}},
 		windows: sync.Pool{New: func() any { b := make([]byte, scanWindow); return &b }},
 	}
@@ -232,16 +232,12 @@ func (p *slot) open(ctx context.Context, s *Store, user, dir string) (*account, 
 		if a.user != user {
 			return nil, errors.New("the directory is open as the mail of " + a.user)
 		}
-		a.mu.RLock()
-		defer a.mu.RUnlock()
-		return a, a.broken
+		return a, a.wanted(ctx)
 	}
-	select {
-	case s.opening <- struct{}{}:
-		defer func() { <-s.opening }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if err := s.opening.enter(ctx); err != nil {
+		return nil, err
 	}
+	defer s.opening.leave()
 	a, err := openAccount(s, user, dir)
 	if err != nil {
 		return nil, err
@@ -250,13 +246,23 @@ func (p *slot) open(ctx context.Context, s *Store, user, dir string) (*account, 
 	if err := a.createInbox(ctx); err != nil {
 		return nil, errors.Join(err, a.close())
 	}
-	if a.overdue() {
-		if err := a.submit(ctx, &txn{alone: true, run: func() error { a.upkeep(); return nil }}); err != nil {
-			return nil, errors.Join(err, a.close())
-		}
+	if err := a.wanted(ctx); err != nil {
+		return nil, errors.Join(err, a.close())
 	}
 	p.account = a
 	return a, nil
+}
+
+// wanted is called when someone wants the account: what is due is begun, as
+// perhaps nobody writes for long.
+func (a *account) wanted(ctx context.Context) error {
+	a.mu.RLock()
+	broken, overdue := a.broken, a.overdue()
+	a.mu.RUnlock()
+	if broken != nil || !overdue {
+		return broken
+	}
+	return a.submit(ctx, &txn{alone: true, run: func() error { a.upkeep(); return nil }})
 }
 
 // leave gives a reference back. After the last one the account lingers, or is

@@ -44,7 +44,7 @@ func (u *user) autoexpunging() []config.Mailbox {
 func (u *user) autoexpunge(due []config.Mailbox) {
 	ctx, cancel := context.WithTimeout(context.Background(), autoexpungeTimeout)
 	defer cancel()
-	home, err := u.node.openSession(ctx, u.name, u.dir, store.View{Acting: u.name})
+	home, err := u.node.openSession(store.InBackground(ctx), u.name, u.dir, store.View{Acting: u.name})
 	if err == nil {
 		err = u.autoexpungeIn(ctx, home, due)
 		home.Close()

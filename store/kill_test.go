@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
@@ -21,7 +22,11 @@ const killDirEnv, killStepEnv, killCountEnv = "ROOST_STORE_KILL_DIR", "ROOST_STO
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(killDirEnv); dir != "" {
-		if err := killChild(dir); err != nil {
+		work := killChild
+		if os.Getenv(killStepEnv) == anyStep {
+			work = busyChild
+		}
+		if err := work(dir); err != nil {
 			fmt.Println("error", err)
 		}
 		os.Exit(0)
@@ -148,6 +153,13 @@ func (k *killed) run(step string) {
 	if step == "" {
 		lines = 20 + k.rnd.IntN(700)
 	}
+	k.runUntil(step, count, lines, 0)
+}
+
+// runUntil lets a child work until it has said so many lines, and kills it a
+// little later. It returns the last step that the child told of.
+func (k *killed) runUntil(step string, count, lines int, later time.Duration) (last string) {
+	k.t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		k.t.Fatal(err)
@@ -168,14 +180,15 @@ func (k *killed) run(step string) {
 			k.told[what] = word
 		case "error":
 			k.t.Errorf("child: %s", what)
+		case "at":
+			last = what
 		}
 		if lines == 0 {
-			if err := cmd.Process.Kill(); err != nil {
-				k.t.Fatal(err)
-			}
+			time.AfterFunc(later, func() { _ = cmd.Process.Kill() })
 		}
 	}
 	_ = cmd.Wait() // it was killed
+	return last
 }
 
 // verify opens the mail and compares it with what the child was told.

@@ -17,6 +17,7 @@ const (
 	accountMetadata = 1 // as extraMetadata
 	extraKept       = 3 // expunged messages that can be brought back
 	extraPacks      = 4 // of segments with compressed messages: uint seq, uint bytes before, uint after
+	extraKeptSeen   = 5 // what readers had seen of them: uint index of the group, list of (string reader, uids)
 )
 
 // extra is one of a list that is being written. What is empty is left out.
@@ -99,10 +100,11 @@ func (s *sums) decode(d *decoder) {
 
 // extras are those of the account, tags ascending.
 func (s *state) extras() []extra {
-	list := []extra{{tag: accountMetadata}, {tag: extraKept}, {tag: extraPacks}}
+	list := []extra{{tag: accountMetadata}, {tag: extraKept}, {tag: extraPacks}, {tag: extraKeptSeen}}
 	s.metadata.encode(&list[0].content)
 	encodeKept(&list[1].content, s.kept)
 	s.encodePacks(&list[2].content)
+	encodeKeptSeen(&list[3].content, s.kept)
 	return list
 }
 
@@ -112,6 +114,8 @@ func (s *state) takeExtra(tag uint64, d *decoder) {
 		s.kept = decodeKept(d)
 	case accountMetadata:
 		s.metadata = decodeMetadata(d)
+	case extraKeptSeen:
+		decodeKeptSeen(d, s.kept)
 	case extraPacks:
 		s.decodePacks(d)
 	default:

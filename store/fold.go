@@ -13,6 +13,7 @@ import (
 const (
 	foldBytes   = 32 << 20
 	foldRecords = 10_000
+	foldFreed   = 8 << 20   // bytes of messages that went
 	segmentMax  = 256 << 20 // after which a new segment is begun
 )
 
@@ -32,7 +33,7 @@ func (a *account) upkeep() {
 			return
 		}
 	}
-	if a.folding || a.unapplied || a.tail.bytes < limits.foldBytes && a.tail.records < limits.foldRecords && a.tailSegments() <= maxTailSegments && !a.overdue() {
+	if a.folding || a.unapplied || a.tail.bytes < limits.foldBytes && a.tail.records < limits.foldRecords && a.tailSegments() <= maxTailSegments && a.st.freedBytes < foldFreed && !a.overdue() {
 		return
 	}
 	a.startMaintenance()

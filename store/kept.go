@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -21,7 +22,8 @@ type keptGroup struct {
 	name  string // of the mailbox at that time
 	when  uint32 // seconds since 1970, never 0
 	flags []flagList
-	rows  []keptRow // never empty
+	rows  []keptRow    // never empty
+	seen  []readerUIDs // each reader's own \Seen, perhaps also of what is kept no more
 }
 
 // keptRow is a message that was expunged.
@@ -39,10 +41,11 @@ type keeper struct {
 	group   keptGroup
 	box     *box
 	numbers map[uint32]uint32 // of flags, by combination
+	seen    map[string][]imap.UID
 }
 
 func newKeeper(b *box, when uint32) *keeper {
-	return &keeper{group: keptGroup{box: b.id, name: b.name, when: when}, box: b, numbers: map[uint32]uint32{}}
+	return &keeper{group: keptGroup{box: b.id, name: b.name, when: when}, box: b, numbers: map[uint32]uint32{}, seen: map[string][]imap.UID{}}
 }
 
 // add takes over r's use of its content.
@@ -56,6 +59,11 @@ func (k *keeper) add(r *row) {
 	k.group.rows = append(k.group.rows, keptRow{
 		uid: r.uid, flags: n<<1 | r.flags&rowSeen, date: r.date, size: r.size, blob: r.blob, saved: r.saved,
 	})
+	for name, reader := range k.box.readers {
+		if reader.at(r.uid).seen {
+			k.seen[name] = append(k.seen[name], imap.UID(r.uid))
+		}
+	}
 }
 
 // drop lets go of a message that is taken away: for good if when is 0.
@@ -69,9 +77,13 @@ func (s *state) drop(k *keeper, r *row) {
 
 // keep remembers what k has taken.
 func (s *state) keep(k *keeper) {
-	if len(k.group.rows) > 0 {
-		s.kept = append(s.kept, k.group)
+	if len(k.group.rows) == 0 {
+		return
 	}
+	for _, name := range slices.Sorted(maps.Keys(k.seen)) {
+		k.group.seen = append(k.group.seen, readerUIDs{reader: name, uids: imap.UIDSetOf(k.seen[name]...)})
+	}
+	s.kept = append(s.kept, k.group)
 }
 
 // recUnkeep forgets expunged messages: those that were expunged before a time,
@@ -174,6 +186,36 @@ func decodeKept(d *decoder) (groups []keptGroup) {
 		groups = append(groups, g)
 	}
 	return groups
+}
+
+// encodeKeptSeen writes what readers had seen of the groups, for those where it is anything.
+func encodeKeptSeen(e *encoder, groups []keptGroup) {
+	for i := range groups {
+		if g := &groups[i]; len(g.seen) > 0 {
+			e.uint(uint64(i))
+			e.uint(uint64(len(g.seen)))
+			for _, s := range g.seen {
+				e.string(s.reader)
+				e.uids(s.uids)
+			}
+		}
+	}
+}
+
+// decodeKeptSeen adds it to the groups.
+func decodeKeptSeen(d *decoder, groups []keptGroup) {
+	for len(d.buf) > 0 && d.err == nil {
+		i := d.uint()
+		seen := make([]readerUIDs, d.count(2))
+		for j := range seen {
+			seen[j] = readerUIDs{reader: d.string(), uids: d.uids()}
+		}
+		if i >= uint64(len(groups)) || len(groups[i].seen) > 0 || len(seen) == 0 {
+			d.fail()
+			return
+		}
+		groups[i].seen = seen
+	}
 }
 
 // keptUntil is the time before which what was expunged is not kept any longer.
@@ -309,8 +351,8 @@ func (s *Session) KeptHeader(k *Kept, fields ...string) ([]byte, error) {
 
 // Undelete brings expunged messages back: each into the mailbox it was in, which
 // is made if it is gone, or all into the mailbox into. They have new UIDs, and
-// their flags and dates, but not each reader's own \Seen. All come back, or none;
-// it is durable on return.
+// their flags, dates and each reader's own \Seen. All come back, or none; it is
+// durable on return.
 func (s *Session) Undelete(ctx context.Context, filter KeptFilter, into string) (count int, err error) {
 	if into != "" {
 		if err := imap.CheckName(into); err != nil {
@@ -400,15 +442,33 @@ func (u *undeleter) group(g *keptGroup, name string) error {
 		return err
 	}
 	back := boxUIDs{box: g.box}
+	places := make(map[imap.UID]imap.UID, len(g.rows)) // new UIDs by old ones
 	for _, r := range g.rows {
 		uid, err := d.uid()
 		if err != nil {
 			return err
 		}
 		rec.items = append(rec.items, copyItem{uid: uid, blob: r.blob, flags: r.flags >> 1, seen: r.flags&rowSeen != 0, date: r.date, size: r.size})
-		back.uids = back.uids.Union(imap.UIDRange(imap.UID(r.uid), imap.UID(r.uid)))
+		places[imap.UID(r.uid)] = imap.UID(uid)
+	}
+	back.uids = imap.UIDSetOf(slices.Collect(maps.Keys(places))...)
+	for _, s := range g.seen {
+		if uids := moved(s.uids, places); !uids.Empty() {
+			rec.seen = append(rec.seen, readerUIDs{reader: s.reader, uids: uids})
+		}
 	}
 	u.add(rec)
 	u.back = append(u.back, back)
 	return nil
+}
+
+// moved is where those of uids are that have a place.
+func moved(uids imap.UIDSet, places map[imap.UID]imap.UID) imap.UIDSet {
+	var to []imap.UID
+	for old, uid := range places {
+		if uids.Contains(old) {
+			to = append(to, uid)
+		}
+	}
+	return imap.UIDSetOf(to...)
 }

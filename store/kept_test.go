@@ -213,3 +213,113 @@ func TestUndeleteTwice(t *testing.T) {
 	}
 	_ = s
 }
+
+// The room of a large mailbox that is emptied is given back without new mail: at
+// once, or after expunged messages were kept, when someone wants the account.
+func TestEmptiedMailbox(t *testing.T) {
+	ctx := context.Background()
+	for _, keep := range []bool{false, true} {
+		t.Run(fmt.Sprint(keep), func(t *testing.T) {
+			fs, s, a := keeping(t)
+			if !keep {
+				s.options.ExpungeKeep = 0
+			}
+			text := mail(1) + strings.Repeat("k", 1<<20)
+			for range 10 {
+				if _, err := a.Append(ctx, "INBOX", mailbox.One(&mailbox.NewMessage{Size: int64(len(text)), Body: strings.NewReader(text)})); err != nil {
+					t.Fatal(err)
+				}
+			}
+			expungeIn(t, a, "INBOX", imap.UIDRange(1, 1<<32-1))
+			a.background.Wait()
+			if keep {
+				fs.pass(71 * time.Hour)
+				mustOpen(t, s, "/mail", owner)
+				a.background.Wait()
+				if n, err := a.Undelete(ctx, KeptFilter{}, ""); err != nil || n != 10 {
+					t.Fatalf("undeleted %d, %v", n, err)
+				}
+				expungeIn(t, a, "INBOX", imap.UIDRange(1, 1<<32-1))
+				fs.pass(74 * time.Hour)
+				mustOpen(t, s, "/mail", owner) // beside a, which stayed open
+				a.background.Wait()
+			}
+			fs.pass(2 * sweepAge)
+			install(t, a) // the sweep's clock is that of the newest manifest
+			a.sweep()
+			if n := fs.logBytes(); n > 100<<10 {
+				t.Errorf("the log has %d bytes", n)
+			}
+			if err := errors.Join(s.Close(), check(fs, "/mail", t.Output())); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Each reader's own \Seen comes back: after a fold and a restart, and when the
+// mailbox was deleted.
+func TestUndeleteSeen(t *testing.T) {
+	ctx := context.Background()
+	_, s, a := keeping(t)
+	if err := a.Create(ctx, "Shared"); err != nil {
+		t.Fatal(err)
+	}
+	bob := View{Acting: "bob", PrivateSeen: true}
+	for n := range 4 {
+		mustAppend(t, a, "Shared", n)
+	}
+	read := func(v View) string {
+		t.Helper()
+		m, err := mustOpen(t, s, "/mail", v).Open(ctx, "Shared", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close() //nolint:errcheck // never fails
+		seen := ""
+		err = m.Fetch(ctx, imap.UIDRange(1, 1<<32-1), &imap.FetchItems{Flags: true}, func(m *mailbox.Message) error {
+			if imap.HasFlag(m.Flags, imap.FlagSeen) {
+				seen += fmt.Sprint(m.UID, " ")
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return seen
+	}
+	m, err := mustOpen(t, s, "/mail", bob).Open(ctx, "Shared", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{imap.FlagSeen}, Silent: true}
+	if _, err := m.Store(ctx, imap.UIDSetOf(2, 3), seen, nil); err != nil {
+		t.Fatal(err)
+	}
+	m.Close() //nolint:errcheck // never fails
+	expungeIn(t, a, "Shared", imap.UIDRange(1, 2))
+	if err := a.Delete(ctx, "Shared"); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.fold(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = New(s.options)
+	a = mustOpen(t, s, "/mail", owner)
+	if n, err := a.Undelete(ctx, KeptFilter{}, ""); err != nil || n != 4 {
+		t.Fatalf("undeleted %d, %v", n, err)
+	}
+	// 1 and 2 went first and came back as they were, 3 and 4 likewise.
+	if got := read(bob); got != "2 3 " {
+		t.Errorf("bob has seen %s", got)
+	}
+	if got := read(owner); got != "" {
+		t.Errorf("alice has seen %s", got)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

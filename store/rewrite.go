@@ -27,6 +27,9 @@ func (a *account) maintain(ctx context.Context) error {
 	if err := a.forgetKept(ctx); err != nil {
 		return err
 	}
+	if err := a.submit(ctx, &txn{alone: true, run: a.endDeadSegment}); err != nil {
+		return err
+	}
 	if err := a.fold(ctx); err != nil {
 		return err
 	}
@@ -53,6 +56,30 @@ func (a *account) maintain(ctx context.Context) error {
 	}
 	a.sweep()
 	return nil
+}
+
+// endDeadSegment begins a new segment if most of the open one is dead, so that
+// it can be rewritten. It is run by the leader.
+func (a *account) endDeadSegment() error {
+	if a.broken != nil {
+		return unavailable(a.broken)
+	}
+	a.mu.Lock()
+	a.st.freedBytes = 0
+	a.mu.Unlock()
+	if !a.mostlyDead(a.writer.name.seq, a.writer.end) {
+		return nil
+	}
+	err := a.rollOver()
+	if err != nil {
+		a.failed(err, nil)
+	}
+	return err
+}
+
+// mostlyDead says whether it pays to rewrite a segment of so many bytes.
+func (a *account) mostlyDead(seg uint32, size int64) bool {
+	return size >= minRewriteLen && a.st.storedLive(seg) < size/deadFraction
 }
 
 // sweep removes what is no longer needed. What fails is tried again another time.
@@ -88,7 +115,7 @@ func (a *account) victims() []victim {
 		}
 		v := victim{name: name, sealed: entry.Sealed, live: live}
 		switch {
-		case entry.Sealed >= minRewriteLen && live < entry.Sealed/deadFraction:
+		case a.mostlyDead(name.seq, entry.Sealed):
 			dead = append(dead, v)
 		case entry.Sealed < smallSegment:
 			small = append(small, v)

@@ -33,6 +33,8 @@ type state struct {
 
 	kept []keptGroup // in the order of their times, mostly
 
+	freedBytes int64 // of messages that went since the last maintenance began
+
 	packs map[uint32]packed // by segment
 
 	live map[uint32]uint64 // bytes of messages in use, by segment
@@ -293,6 +295,7 @@ func (s *state) unref(id, size uint32) {
 	b.refs--
 	if b.refs == 0 {
 		s.blobs.dead++
+		s.freedBytes += int64(size)
 		s.live[b.seg] -= min(s.live[b.seg], uint64(size))
 	}
 }

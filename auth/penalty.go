@@ -87,8 +87,12 @@ func (p *penalties) enter(ctx context.Context, key penaltyKey) (leave func(), er
 	gate := p.gate(key)
 	select {
 	case gate <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	default:
+		select {
+		case gate <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
 	delay, err := p.reserve(key, time.Now())
 	if err == nil && delay == 0 {

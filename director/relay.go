@@ -20,7 +20,7 @@ const relayBuffer = 64 << 10
 
 // quietTime is how long a direction waits in a goroutine of its own after
 // something came, before it is parked.
-const quietTime = 2 * time.Second
+const quietTime = 250 * time.Millisecond
 
 // pool lends the buffers of all pairs, and waits for those that are quiet.
 type pool struct {

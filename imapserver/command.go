@@ -32,8 +32,8 @@ type command struct {
 // step reads one command, executes it and answers. An error ends the connection.
 func (s *session) step() error {
 	s.commands++
-	s.cmd = command{}
-	cmd := &s.cmd
+	*s.cmd = command{}
+	cmd := s.cmd
 	started, waited := time.Now(), s.stream.waited
 	err := s.execute(cmd)
 	if s.pause.begun() { // it is IDLE, and has only begun

@@ -97,7 +97,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.HandshakeTime, 30*time.Second)
 	setDefault(&c.LoginTimeout, 3*time.Minute)
 	setDefault(&c.IdleTimeout, 30*time.Minute)
-	setDefault(&c.QuietTime, 2*time.Second)
+	setDefault(&c.QuietTime, 250*time.Millisecond)
 	setDefault(&c.ReadTimeout, 2*time.Minute)
 	setDefault(&c.WriteTimeout, 2*time.Minute)
 	setDefault(&c.IdleKeepalive, 2*time.Minute)

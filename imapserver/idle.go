@@ -41,7 +41,7 @@ func (s *session) endIdle() error {
 	var word string
 	if !s.dec.Atom(&word) || !strings.EqualFold(word, "DONE") || !s.dec.ExpectCRLF() {
 		s.dec.Fail(imap.BadCommand("Expected DONE"))
-		return s.finish(&s.cmd, s.dec.Err(), 0)
+		return s.finish(s.cmd, s.dec.Err(), 0)
 	}
-	return s.finish(&s.cmd, nil, 0)
+	return s.finish(s.cmd, nil, 0)
 }

@@ -145,7 +145,7 @@ func (s *session) handOver() error {
 	if s.stream.closing.Load() {
 		s.cancel()
 	}
-	s.cmd, s.words = command{}, nil
+	s.words = nil
 	s.shed()
 	s.login.Proxy.Run(s.ctx, conn, buffered, func(r Result) {
 		s.stream.in += r.BytesIn

@@ -106,9 +106,6 @@ func (s *session) endPause() {
 // park gives the session up until it has something to do, but for what is needed
 // to go on: then another goroutine has it.
 func (s *session) park(until time.Time) {
-	if !s.pause.idle {
-		s.cmd = command{} // IDLE is still to be answered
-	}
 	s.shed()
 	resume := func() {
 		s.restore()
@@ -137,6 +134,9 @@ func (s *session) park(until time.Time) {
 
 // shed gives back what is only needed while there is something to read or write.
 func (s *session) shed() {
+	if !s.pause.idle { // else it is still to be answered
+		s.cmd = nil
+	}
 	if s.deflated == nil && s.dec.Buffered() == 0 && s.enc.Buffered() == 0 {
 		s.dec, s.enc = nil, nil
 	}
@@ -144,6 +144,9 @@ func (s *session) shed() {
 
 // restore makes it again.
 func (s *session) restore() {
+	if s.cmd == nil {
+		s.cmd = &command{}
+	}
 	if s.dec == nil {
 		s.makeCodec()
 	}

@@ -68,7 +68,7 @@ type session struct {
 
 	pause   pause       // while no command runs, or IDLE
 	ended   func()      // called when all is over
-	cmd     command     // that is running
+	cmd     *command    // that is running, or ran last; nil while parked
 	words   []byte      // its tag and name
 	proxied atomic.Bool // ctx belongs to a Proxy now
 
@@ -106,7 +106,7 @@ func newSession(ctx context.Context, cancel context.CancelFunc, srv *Server, con
 		limit:        s.started.Add(srv.cfg.LoginTimeout),
 		flush:        s.flush,
 	}
-	s.makeCodec()
+	s.restore()
 	return s
 }
 

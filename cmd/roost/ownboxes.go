@@ -23,12 +23,15 @@ func (u *user) ownMailboxes(yield func(name string, box *config.Mailbox)) {
 	}
 }
 
-// specialUses are those that the configuration gives.
+// specialUses are those that the configuration gives, nil if there are none.
 func (u *user) specialUses() map[string][]imap.Attr {
-	uses := map[string][]imap.Attr{}
+	var uses map[string][]imap.Attr
 	u.ownMailboxes(func(name string, box *config.Mailbox) {
 		for _, word := range box.SpecialUse {
 			if use, ok := imap.SpecialUse(word); ok {
+				if uses == nil {
+					uses = map[string][]imap.Attr{}
+				}
 				uses[name] = append(uses[name], use)
 			}
 		}

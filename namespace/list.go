@@ -55,7 +55,7 @@ func reaches(patterns []string, root string) bool {
 func (t *Tree) listShared(ctx context.Context, s *Shared) []mailbox.ListEntry {
 	mailboxes, vague, err := s.Index.Visible(ctx, t.cfg.User, t.cfg.Groups)
 	if err != nil {
-		t.cfg.Log.Error("sharing index can't be read, others' mailboxes are not listed", "user", t.cfg.User, "error", err)
+		t.log().Error("sharing index can't be read, others' mailboxes are not listed", "user", t.cfg.User, "error", err)
 		return nil
 	}
 	var out []mailbox.ListEntry
@@ -120,7 +120,7 @@ func (t *Tree) ask(ctx context.Context, s *Shared, owners []string) map[string][
 			entries, err := account.List(ctx, everything)
 			err = errors.Join(err, account.Close())
 			if err != nil {
-				t.cfg.Log.Warn("owner's mailboxes can't be listed", "user", t.cfg.User, "owner", owner, "error", err)
+				t.log().Warn("owner's mailboxes can't be listed", "user", t.cfg.User, "owner", owner, "error", err)
 				return
 			}
 			mu.Lock()
@@ -134,6 +134,9 @@ func (t *Tree) ask(ctx context.Context, s *Shared, owners []string) map[string][
 		if names, ok := answer[owner]; ok {
 			if len(t.listed) >= maxListed {
 				clear(t.listed)
+			}
+			if t.listed == nil {
+				t.listed = map[string][]mailbox.ListEntry{}
 			}
 			t.listed[key] = names
 		} else if names, ok := t.listed[key]; ok {

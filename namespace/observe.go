@@ -56,7 +56,7 @@ func (t *Tree) observe(ctx context.Context, others []observed, notify func()) []
 		all.Go(func() {
 			var err error
 			if stops[i], err = o.observe(ctx, notify); err != nil {
-				t.cfg.Log.Warn("owner's mail can't be observed", "user", t.cfg.User, "owner", o.owner, "error", err)
+				t.log().Warn("owner's mail can't be observed", "user", t.cfg.User, "owner", o.owner, "error", err)
 			}
 		})
 	}
@@ -84,7 +84,7 @@ func (t *Tree) unobserve(stops []func()) {
 	}
 	for _, o := range t.observed {
 		if err := o.account.Close(); err != nil {
-			t.cfg.Log.Warn("close account", "owner", o.owner, "error", err)
+			t.log().Warn("close account", "owner", o.owner, "error", err)
 		}
 	}
 	t.observed = nil
@@ -160,7 +160,7 @@ func (t *Tree) Overview(ctx context.Context) ([]mailbox.Glance, error) {
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		t.cfg.Log.Debug("others' mail is not all seen", "user", t.cfg.User, "error", err)
+		t.log().Debug("others' mail is not all seen", "user", t.cfg.User, "error", err)
 	}
 	slices.SortFunc(all, func(a, b mailbox.Glance) int { return cmp.Compare(a.Name, b.Name) })
 	return all, nil

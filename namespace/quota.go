@@ -53,6 +53,9 @@ func (t *Tree) nameRoot(ctx context.Context, at location, name string) string {
 	if len(t.roots) >= maxQuotaRoots {
 		clear(t.roots)
 	}
+	if t.roots == nil {
+		t.roots = map[string]quotaRoot{}
+	}
 	t.roots[shown] = root
 	return shown
 }

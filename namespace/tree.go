@@ -29,7 +29,9 @@ type Config struct {
 	Groups []string
 	Own    mailbox.Account // closed with the Tree
 	Shared []Shared
-	Log    *slog.Logger
+
+	Log     *slog.Logger
+	Session string // whose Tree it is, for the log
 
 	// Uses are special uses of own mailboxes that have been given none (RFC 6154).
 	Uses map[string][]imap.Attr
@@ -118,8 +120,10 @@ func New(cfg Config) *Tree {
 	if cfg.StatusTimeout == 0 {
 		cfg.StatusTimeout = 5 * time.Second
 	}
-	return &Tree{cfg: cfg, listed: map[string][]mailbox.ListEntry{}, roots: map[string]quotaRoot{}}
+	return &Tree{cfg: cfg}
 }
+
+func (t *Tree) log() *slog.Logger { return t.cfg.Log.With("session", t.cfg.Session) }
 
 // place is where a name leads.
 type place struct {
@@ -204,7 +208,7 @@ func (t *Tree) makeRoom() {
 		i = 1
 	}
 	if err := t.owners[i].account.Close(); err != nil {
-		t.cfg.Log.Warn("close account", "owner", t.owners[i].owner, "error", err)
+		t.log().Warn("close account", "owner", t.owners[i].owner, "error", err)
 	}
 	t.owners = slices.Delete(t.owners, i, i+1)
 }

@@ -5,7 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
@@ -35,7 +35,8 @@ type view struct {
 type Session struct {
 	*account
 	view     view
-	release  func()
+	slot     *slot
+	closed   atomic.Bool
 	observer *observer // nil while nothing is observed; under account.mu
 }
 
@@ -56,14 +57,16 @@ func (a *Account) As(v View) *Session {
 	a.store.mu.Unlock()
 	return &Session{
 		account: a.account,
+		slot:    a.slot,
 		view:    view{acting: v.Acting, owner: owner, private: v.PrivateSeen && !owner, quota: v.Quota},
-		release: sync.OnceFunc(func() { a.store.leave(a.slot, a.disk.dir) }),
 	}
 }
 
 // Close implements mailbox.Account.
 func (s *Session) Close() error {
-	s.release()
+	if !s.closed.Swap(true) {
+		s.store.leave(s.slot, s.disk.dir)
+	}
 	return nil
 }
 

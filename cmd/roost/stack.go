@@ -260,7 +260,7 @@ func (u *user) openTree(ctx context.Context, closed func()) (*namespace.Tree, er
 	return namespace.New(namespace.Config{
 		User: u.name, Groups: u.groups, Own: own, Shared: shared, Closed: closed,
 		Uses: u.specialUses(), ServerMetadata: serverMetadata(&u.set.Mail),
-		Log: u.node.log.With("session", u.client.SessionID),
+		Log: u.node.log, Session: u.client.SessionID,
 	}), nil
 }
 

@@ -31,7 +31,7 @@ func (s *session) compress(_ context.Context, cmd *command) error {
 		}
 		// What came behind the command can only be compressed.
 		early := bytes.Clone(append(s.dec.TakeBuffered(), s.stream.takeAhead()...))
-		s.deflated = &deflated{stream: s.stream, early: early}
+		s.deflated = &deflated{stream: &s.stream, early: early}
 		s.dec.Reset(s.deflated)
 		s.enc.Reset(s.deflated)
 		return nil

@@ -116,7 +116,7 @@ func (s *session) park(until time.Time) {
 		go s.parked(until, s.cfg.QuietTime, resume)
 		return
 	}
-	stream := s.stream
+	stream := &s.stream
 	ticket, err := s.cfg.Poller.Ticket(sock, resume)
 	if err == nil {
 		// It is known before it begins, so that no wake is missed; afterwards the
@@ -137,6 +137,7 @@ func (s *session) shed() {
 	if !s.pause.idle { // else it is still to be answered
 		s.cmd = nil
 	}
+	s.log = nil
 	if s.deflated == nil && s.dec.Buffered() == 0 && s.enc.Buffered() == 0 {
 		s.dec, s.enc = nil, nil
 	}

@@ -40,7 +40,7 @@ type session struct {
 	log      *slog.Logger       // what logger has made, or nil
 	cancel   context.CancelFunc // of ctx: for the commands and the proxy
 	ctx      context.Context
-	stream   *stream
+	stream   stream
 	deflated *deflated // nil without COMPRESS; what dec and enc use instead of stream
 	dec      *imapwire.Decoder
 	enc      *imapwire.Encoder
@@ -98,7 +98,7 @@ func (s *session) setLimits() {
 func newSession(ctx context.Context, cancel context.CancelFunc, srv *Server, conn net.Conn) *session {
 	s := &session{srv: srv, cfg: &srv.cfg, ctx: ctx, cancel: cancel, state: notAuthenticated, started: time.Now()}
 	s.client = newClient(conn, &srv.cfg)
-	s.stream = &stream{
+	s.stream = stream{
 		conn:         conn,
 		sock:         socket(conn),
 		readTimeout:  srv.cfg.ReadTimeout,
@@ -112,8 +112,8 @@ func newSession(ctx context.Context, cancel context.CancelFunc, srv *Server, con
 
 // makeCodec makes what reads and writes the stream.
 func (s *session) makeCodec() {
-	s.enc = imapwire.NewEncoder(s.stream)
-	s.dec = imapwire.NewDecoder(s.stream, imapwire.Limits{})
+	s.enc = imapwire.NewEncoder(&s.stream)
+	s.dec = imapwire.NewDecoder(&s.stream, imapwire.Limits{})
 	s.setLimits()
 	s.dec.ContinueFunc = s.goOn
 	utf8 := s.on&(rev2|utf8Accept) != 0
@@ -349,7 +349,7 @@ func (s *session) sink() io.Writer {
 	if s.deflated != nil {
 		return s.deflated
 	}
-	return s.stream
+	return &s.stream
 }
 
 // isBack reports whether the acting user is not the owner, which takes a master

@@ -74,8 +74,8 @@ func (s *session) secure() error {
 		return err
 	}
 	s.stream.conn = conn
-	s.dec.Reset(s.stream)
-	s.enc.Reset(s.stream)
+	s.dec.Reset(&s.stream)
+	s.enc.Reset(&s.stream)
 	s.client, s.idSeen = newClient(conn, s.cfg), false
 	s.log = nil
 	return nil

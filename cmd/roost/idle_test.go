@@ -276,7 +276,7 @@ func serveIdle(conf string) error {
 	spare := make([]byte, spareHeap) // as serve has it
 	defer runtime.KeepAlive(spare)
 	ctx := context.Background()
-	n, err := newNode(ctx, set, slog.New(slog.DiscardHandler))
+	n, err := newNode(ctx, set, slog.New(handler(io.Discard, set.General.LogFormat)))
 	if err != nil {
 		return err
 	}

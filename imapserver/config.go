@@ -45,7 +45,7 @@ type Config struct {
 	HandshakeTime time.Duration // for a TLS handshake; 30 s
 	LoginTimeout  time.Duration // from the greeting to a login; 3 minutes
 	IdleTimeout   time.Duration // between commands, and within IDLE; 30 minutes
-	QuietTime     time.Duration // until a session that waits is parked, and holds less memory; 2 s
+	QuietTime     time.Duration // until a session that waits is parked, and holds less memory; 0.25 s
 
 	// Poller, if set, waits for parked sessions; else each has a small goroutine.
 	// It is closed after the Server.

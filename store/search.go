@@ -15,6 +15,9 @@ import (
 
 // Search implements mailbox.Mailbox.
 func (h *handle) Search(ctx context.Context, program *imap.SearchKey) (mailbox.Found, error) {
+	if uids, ok, err := h.searchFlags(program); ok {
+		return mailbox.Found{UIDs: uids}, err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	parts := h.searchParts(program)

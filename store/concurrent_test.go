@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -130,4 +131,49 @@ func workStep(ctx context.Context, a *Session, m mailbox.Mailbox, rnd *rand.Rand
 	}
 	items := &imap.FetchItems{Envelope: true, MarkSeen: true, Sections: []imap.Section{{}}}
 	return m.Fetch(ctx, uids, items, func(*mailbox.Message) error { return nil })
+}
+
+// Of conditional stores that come at once one wins: each sees what those before it did.
+func TestConditionalStoresAtOnce(t *testing.T) {
+	ctx := context.Background()
+	s := New(testOptions(t))
+	a := mustOpen(t, s, t.TempDir(), owner)
+	mustAppend(t, a, "INBOX", 1)
+	m, err := a.Open(ctx, "INBOX", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const writers = 8
+	since := m.Info().HighestModSeq
+	lost := make(chan int, writers)
+	leads, release := make(chan struct{}), make(chan struct{})
+	go a.submit(ctx, &txn{alone: true, run: func() error { close(leads); <-release; return nil }}) //nolint:errcheck // returns nil
+	<-leads
+	for n := range writers {
+		go func() {
+			change := mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{imap.Flag(fmt.Sprint("k", n))}, Silent: true, UnchangedSince: &since}
+			modified, err := m.Store(ctx, imap.UIDRange(1, 1), change, nil)
+			if err != nil {
+				t.Error(err)
+			}
+			lost <- len(modified)
+		}()
+	}
+	for waiting := 0; waiting < writers; { // all are queued behind the one that leads
+		runtime.Gosched()
+		a.queueMu.Lock()
+		waiting = len(a.queue)
+		a.queueMu.Unlock()
+	}
+	close(release)
+	total := 0
+	for range writers {
+		total += <-lost
+	}
+	if total != writers-1 {
+		t.Errorf("%d of %d stores were refused", total, writers)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
 }

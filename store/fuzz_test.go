@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/roost-mail/roost/imap"
 )
@@ -11,7 +13,7 @@ import (
 func fuzzAccount(t testing.TB) *memFS {
 	t.Helper()
 	fs := newMemFS()
-	o := Options{FS: fs, Linger: -1, limits: limits{segment: 1 << 20, foldBytes: 1 << 20, foldRecords: 3}}
+	o := Options{FS: fs, Linger: -1, limits: limits{segment: 1 << 20, foldBytes: 1 << 30, foldRecords: 1 << 30}, ExpungeKeep: time.Hour}
 	s := New(o)
 	a, err := s.Open(context.Background(), "alice", "/mail")
 	if err != nil {
@@ -28,6 +30,11 @@ func fuzzAccount(t testing.TB) *memFS {
 	for uid := imap.UID(1); uid < 4; uid++ {
 		if err := m.Expunge(context.Background(), imap.UIDSetOf(uid), false); err != nil {
 			t.Fatal(err)
+		}
+		if uid == 2 {
+			if err := a.fold(context.Background()); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	m.Close()       //nolint:errcheck // never fails
@@ -103,7 +110,22 @@ func FuzzDecode(f *testing.F) {
 	var index encoder
 	encodeDigestIndex(&index, 1, []digestMark{{uid: 1, off: headerLen}, {uid: 70, off: 9000}})
 	f.Add(uint8(103), index.buf)
-	for kind := range typeBlob {
+	l := &loader{disk: &disk{fs: base, dir: "/mail", pins: &pins{}}, log: slog.New(slog.DiscardHandler)}
+	if err := l.load(m); err != nil {
+		f.Fatal(err)
+	}
+	tables := &account{disk: *l.disk, id: l.id, names: l.names}
+	state, err := tables.readTableRecord(*m.State, typeState)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(uint8(101), state)
+	table, err := tables.readTableRecord(l.st.names["INBOX"].table, typeTable)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(uint8(102), table)
+	for kind := range typeLast + 1 {
 		if r, err := newRecord(kind); err == nil {
 			var e encoder
 			r.encode(&e)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
 )
 
 // squeeze has everything given back that can be.
@@ -238,5 +239,65 @@ func TestMailboxClosedLate(t *testing.T) {
 	m.Close() //nolint:errcheck // never fails
 	if s.memory.used != 0 || s.memory.order.Len() != 0 {
 		t.Errorf("%d bytes are in use", s.memory.used)
+	}
+}
+
+// A mailbox that is dropped while it is being folded is read from where it was: no
+// manifest lists the new table yet.
+func TestDropDuringFold(t *testing.T) {
+	ctx := context.Background()
+	o := testOptions(t)
+	var s *Store
+	var a *Session
+	var got string
+	o.FailPoint = func(step string) error {
+		if step == "fold.snapshot" {
+			squeeze(s)
+			got = contentsOf(t, a, "INBOX")
+		}
+		return nil
+	}
+	s = New(o)
+	dir := t.TempDir()
+	a = mustOpen(t, s, dir, owner)
+	mustAppend(t, a, "INBOX", 1)
+	if err := a.fold(ctx); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, a, "INBOX", 2)
+	want := contentsOf(t, a, "INBOX")
+	if err := a.fold(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if got != want {
+		t.Errorf("while it was folded: %s\nbefore: %s", got, want)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	checkDir(t, dir)
+}
+
+// A log that is closed for a while is synced before: nobody would sync it later.
+func TestParkedLogIsSynced(t *testing.T) {
+	ctx := context.Background()
+	fs := newMemFS()
+	o := testOptions(t)
+	o.FS, o.Log = fs, nil
+	a := mustOpen(t, New(o), "/mail", owner)
+	mustAppend(t, a, "INBOX", 1)
+	m, err := a.Open(ctx, "INBOX", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flag := mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{imap.FlagFlagged}, Silent: true}
+	if _, err := m.Store(ctx, imap.UIDRange(1, 1), flag, nil); err != nil {
+		t.Fatal(err)
+	}
+	want := contentsOf(t, a, "INBOX")
+	a.park(ctx)
+	fs.losePower()
+	if got := contentsOf(t, mustOpen(t, New(o), "/mail", owner), "INBOX"); got != want {
+		t.Errorf("after a power loss: %s\nbefore: %s", got, want)
 	}
 }

@@ -440,3 +440,25 @@ func TestPredecessorVanishes(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
+
+// repeatedLink is a network filesystem that asks twice for each link, and hears of the second.
+type repeatedLink struct{ *memFS }
+
+func (f repeatedLink) Link(from, to string) error {
+	return errors.Join(f.memFS.Link(from, to), f.memFS.Link(from, to))
+}
+
+// A link that was made, and is reported as being in the way of itself, is no other's manifest.
+func TestLinkIsRepeated(t *testing.T) {
+	o := testOptions(t)
+	o.FS = repeatedLink{newMemFS()}
+	s := New(o)
+	a := mustOpen(t, s, "/mail", owner)
+	mustAppend(t, a, "INBOX", 1)
+	if err := a.fold(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -28,7 +28,7 @@ import (
 )
 
 var (
-	idleSessions = flag.Int("idle.sessions", 0, "sessions of TestIdleMemory; from 5000 on the growth of VmRSS is judged")
+	idleSessions = flag.Int("idle.sessions", 0, "sessions of TestIdleMemory, whose memory is told; from 5000 on it is judged")
 	idleProfile  = flag.String("idle.profile", "", "directory for heap profiles of TestIdleMemory")
 )
 
@@ -38,16 +38,15 @@ const (
 	idleFiles    = 20_000 // limit of open files
 )
 
-// TestIdleMemory is what a session costs a server while nothing happens. Server
-// and clients are processes of their own; what is measured is how much larger
-// the server is with the sessions than before, after two forced collections
-// each. It takes a minute and a quiet machine.
+// TestIdleMemory has sessions on which nothing happens. None of them may hold a
+// goroutine while it is quiet, all must answer when they are spoken to, after a
+// reload too, and hear of the server's end. With -idle.sessions it is told what
+// each costs the server. Server and clients are processes of their own; measured
+// is how much larger the server is with the sessions than before, after two
+// forced collections each. That takes two minutes and a quiet machine.
 //
 //	go test ./cmd/roost -run TestIdleMemory -v -idle.sessions 9000
 func TestIdleMemory(t *testing.T) {
-	if *idleSessions == 0 {
-		t.Skip("needs -idle.sessions")
-	}
 	for _, row := range []struct {
 		name    string
 		proxied bool // measured is the director, in front of a backend
@@ -61,24 +60,54 @@ func TestIdleMemory(t *testing.T) {
 		{"logged in with TLS", false, idleClient{TLS: true}, 25 << 10},
 	} {
 		t.Run(row.name, func(t *testing.T) {
+			if *idleSessions == 0 {
+				t.Parallel()
+				idleSessionsLive(t, startIdleServer(t, row.proxied), row.client.of(fewIdleSessions), func() {})
+				return
+			}
 			measured := startIdleServer(t, row.proxied)
 			if row.client.Idle {
 				measured.clients(t, idleClient{Fill: true, count: idleUsers}).stop(t)
 			}
 			measured.clients(t, row.client.of(idleUsers)).stop(t) // what is made once is made
+			measured.awaitQuiet(t)
 			before := measured.memory(t)
-			clients := measured.clients(t, row.client.of(*idleSessions))
-			after := measured.memory(t)
-			rss, used := (after.rss-before.rss) / *idleSessions, (after.used-before.used) / *idleSessions
-			t.Logf("%d sessions: VmRSS +%d bytes each, of which Go has in use %d (heap %d, stacks %d)", *idleSessions, rss, used,
-				(after.heap-before.heap) / *idleSessions, (after.used-after.heap-before.used+before.heap) / *idleSessions)
-			if *idleSessions >= 5000 && rss > row.limit {
-				t.Errorf("more than %d bytes a session", row.limit)
+			measure := func() {
+				each := measured.memory(t).each(before, *idleSessions)
+				t.Logf("%d sessions: VmRSS +%d bytes each, of which Go has in use %d (heap %d)", *idleSessions, each.rss, each.used, each.heap)
+				if each.rss > row.limit && *idleSessions >= 5000 && !raceDetector {
+					t.Errorf("more than %d bytes a session", row.limit)
+				}
+				measured.profile(t, row.name)
 			}
-			measured.profile(t, row.name)
-			clients.stop(t)
+			idleSessionsLive(t, measured, row.client.of(*idleSessions), measure)
 		})
 	}
+}
+
+// fewIdleSessions are many more than a server has goroutines of its own.
+const fewIdleSessions = 50
+
+// idleSessionsLive begins sessions, does measure while they are quiet, and then
+// takes them to the end of the server.
+func idleSessionsLive(t *testing.T, s *idleServer, c idleClient, measure func()) {
+	clients := s.clients(t, c)
+	s.awaitQuiet(t)
+	measure()
+	if answer := s.ask(t, "reload"); answer != "<nil>" {
+		t.Errorf("reload: %s", answer)
+	}
+	for _, again := range []string{"first", "second"} {
+		if answer := clients.ask(t, "talk"); answer != ready {
+			t.Fatalf("%s word after a while: %s", again, answer)
+		}
+		s.awaitQuiet(t)
+	}
+	s.stop(t)
+	if answer := clients.ask(t, "end"); answer != ready {
+		t.Errorf("at the end: %s", answer)
+	}
+	clients.stop(t)
 }
 
 // idleServer is a process that serves, and tells of its memory when it is asked.
@@ -142,7 +171,12 @@ func (c *child) ask(t *testing.T, line string) string {
 	return strings.TrimSpace(answer)
 }
 
+// memory is in bytes: resident, in use by Go, and of that the heap.
 type memory struct{ rss, used, heap int }
+
+func (m memory) each(before memory, n int) memory {
+	return memory{(m.rss - before.rss) / n, (m.used - before.used) / n, (m.heap - before.heap) / n}
+}
 
 func (s *idleServer) memory(t *testing.T) (m memory) {
 	t.Helper()
@@ -151,6 +185,23 @@ func (s *idleServer) memory(t *testing.T) (m memory) {
 		t.Fatalf("%q: %v", answer, err)
 	}
 	return m
+}
+
+// awaitQuiet waits until no session holds a goroutine.
+func (s *idleServer) awaitQuiet(t *testing.T) {
+	t.Helper()
+	const own = fewIdleSessions / 3 // the server has fewer, for other work
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		n, err := strconv.Atoi(s.ask(t, "goroutines"))
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case n <= own:
+			return
+		case time.Now().After(end):
+			t.Fatalf("%d goroutines while nothing happens", n)
+		}
+	}
 }
 
 func (s *idleServer) profile(t *testing.T, name string) {
@@ -237,7 +288,7 @@ func (s *idleServer) clients(t *testing.T, c idleClient) *child {
 		addr = s.secure
 	}
 	p := startChild(t, "ROOST_IDLE_CLIENTS="+addr)
-	if answer := p.ask(t, fmt.Sprintf("%d %t %t %t", c.count, c.TLS, c.Idle, c.Fill)); answer != "ready" {
+	if answer := p.ask(t, fmt.Sprintf("%d %t %t %t", c.count, c.TLS, c.Idle, c.Fill)); answer != ready {
 		t.Fatal(answer)
 	}
 	return p
@@ -298,10 +349,11 @@ func serveIdle(conf string) error {
 			}
 			fmt.Println(plain, secure)
 		case "memory":
-			time.Sleep(3 * time.Second) // until sessions are parked, and
-			runtime.GC()                // by goroutines that begin small
-			time.Sleep(4 * time.Second)
 			fmt.Println(measure())
+		case "goroutines":
+			fmt.Println(runtime.NumGoroutine())
+		case "reload":
+			fmt.Println(n.parts.reload(conf))
 		case "profile":
 			fmt.Println(profileHeap(arg))
 		}
@@ -334,73 +386,119 @@ func profileHeap(path string) error {
 	return errors.Join(pprof.Lookup("heap").WriteTo(f, 0), f.Close())
 }
 
-// playClients opens sessions as the first line says, answers, and keeps them
-// until standard input is closed.
+// ready is a child's answer when all went well.
+const ready = "ready"
+
+// playClients opens sessions as the first line says and does with all of them what
+// further lines say, until standard input is closed.
 func playClients(addr string) error {
 	if err := limitFiles(); err != nil {
 		return err
 	}
+	lines := bufio.NewScanner(os.Stdin)
 	var c idleClient
-	if _, err := fmt.Scan(&c.count, &c.TLS, &c.Idle, &c.Fill); err != nil {
+	if lines.Scan(); lines.Err() != nil {
+		return lines.Err()
+	}
+	if _, err := fmt.Sscan(lines.Text(), &c.count, &c.TLS, &c.Idle, &c.Fill); err != nil {
 		return err
 	}
-	conns := make([]net.Conn, c.count)
+	talks := make([]idleTalk, c.count)
+	c.atOnce(func(i int) error { return talks[i].open(addr, "user"+strconv.Itoa(i%idleUsers), c) })
+	for lines.Scan() {
+		c.atOnce(func(i int) error {
+			if lines.Text() == "end" {
+				return talks[i].end()
+			}
+			return talks[i].again(c)
+		})
+	}
+	for _, talk := range talks {
+		_ = talk.conn.Close()
+	}
+	return lines.Err()
+}
+
+// atOnce does something for each session, some at a time, and prints how it went.
+func (c idleClient) atOnce(do func(i int) error) {
 	errs := make(chan error, c.count)
 	turns := make(chan struct{}, 32)
 	var wg sync.WaitGroup
-	for i := range conns {
+	for i := range c.count {
 		turns <- struct{}{}
 		wg.Go(func() {
-			var err error
-			conns[i], err = c.open(addr, "user"+strconv.Itoa(i%idleUsers))
-			if err != nil {
+			if err := do(i); err != nil {
 				errs <- err
 			}
 			<-turns
 		})
 	}
 	wg.Wait()
-	if len(errs) > 0 {
-		return <-errs
+	select {
+	case err := <-errs:
+		fmt.Printf("%q, and %d more\n", err, len(errs))
+	default:
+		fmt.Println(ready)
 	}
-	fmt.Println("ready")
-	_, _ = io.Copy(io.Discard, os.Stdin)
-	for _, conn := range conns {
-		_ = conn.Close()
-	}
-	return nil
 }
 
-func (c idleClient) open(addr, user string) (net.Conn, error) {
+// idleTalk is a client's end of a session.
+type idleTalk struct {
+	conn net.Conn
+	r    *bufio.Reader
+	err  error // the first
+}
+
+// say sends a line, unless it is empty, and reads until one that begins with want.
+func (c *idleTalk) say(line, want string) {
+	if c.err == nil && line != "" {
+		_, c.err = io.WriteString(c.conn, line+"\r\n")
+	}
+	for answer := ""; c.err == nil && !strings.HasPrefix(answer, want); {
+		answer, c.err = c.r.ReadString('\n')
+		if c.err == nil && (strings.HasPrefix(answer, "a NO") || strings.HasPrefix(answer, "a BAD")) {
+			c.err = errors.New(answer)
+		}
+	}
+}
+
+func (c *idleTalk) open(addr, user string, as idleClient) error {
 	conn, err := net.DialTimeout("tcp", addr, 2*patience)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	_ = conn.SetDeadline(time.Now().Add(2 * time.Minute))
-	if c.TLS {
+	if as.TLS {
 		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
 	}
-	r := bufio.NewReaderSize(conn, 512)
-	say := func(line, want string) {
-		if err == nil && line != "" {
-			_, err = io.WriteString(conn, line+"\r\n")
-		}
-		for answer := ""; err == nil && !strings.HasPrefix(answer, want); {
-			answer, err = r.ReadString('\n')
-			if err == nil && (strings.HasPrefix(answer, "a NO") || strings.HasPrefix(answer, "a BAD")) {
-				err = errors.New(answer)
-			}
-		}
-	}
-	say("", "* OK")
-	say("a LOGIN "+user+" secret", "a OK")
-	if c.Fill {
+	c.conn, c.r = conn, bufio.NewReaderSize(conn, 512)
+	_ = conn.SetDeadline(time.Now().Add(5 * time.Minute))
+	c.say("", "* OK")
+	c.say("a LOGIN "+user+" secret", "a OK")
+	if as.Fill {
 		const message = "Subject: hello\r\n\r\nhello\r\n"
-		say("a APPEND INBOX"+strings.Repeat(fmt.Sprintf(" {%d+}\r\n%s", len(message), message), idleMessages), "a OK")
+		c.say("a APPEND INBOX"+strings.Repeat(fmt.Sprintf(" {%d+}\r\n%s", len(message), message), idleMessages), "a OK")
 	}
-	if c.Idle {
-		say("a SELECT INBOX", "a OK")
-		say("a IDLE", "+")
+	if as.Idle {
+		c.say("a SELECT INBOX", "a OK")
+		c.say("a IDLE", "+")
 	}
-	return conn, err
+	return c.err
+}
+
+// again says something, and is as before.
+func (c *idleTalk) again(as idleClient) error {
+	if as.Idle {
+		c.say("DONE", "a OK")
+	}
+	c.say("a NOOP", "a OK")
+	if as.Idle {
+		c.say("a IDLE", "+")
+	}
+	return c.err
+}
+
+// end reads to the end, which follows the server's good-bye where there is one.
+func (c *idleTalk) end() error {
+	_, err := io.Copy(io.Discard, c.r)
+	return errors.Join(c.err, err)
 }

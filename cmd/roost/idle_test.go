@@ -222,7 +222,8 @@ func startIdleServer(t *testing.T, proxied bool) *idleServer {
 	return newIdleServer(t, "", " proxy=y host=127.0.0.1 port="+port)
 }
 
-func newIdleServer(t *testing.T, settings, fields string) *idleServer {
+// newIdleServer starts a server with further settings, fields of the passdb and environment.
+func newIdleServer(t *testing.T, settings, fields string, env ...string) *idleServer {
 	t.Helper()
 	dir := t.TempDir()
 	pair := tlstest.New(t).Valid(t, "127.0.0.1")
@@ -251,7 +252,7 @@ service imap-login {
 			t.Fatal(err)
 		}
 	}
-	s := &idleServer{child: startChild(t, "ROOST_IDLE_SERVER="+filepath.Join(dir, "roost.conf"))}
+	s := &idleServer{child: startChild(t, append(env, "ROOST_IDLE_SERVER="+filepath.Join(dir, "roost.conf"))...)}
 	answer := s.ask(t, "addresses")
 	if _, err := fmt.Sscan(answer, &s.plain, &s.secure); err != nil {
 		t.Fatalf("%q: %v", answer, err)

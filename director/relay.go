@@ -93,6 +93,7 @@ type direction struct {
 	src, dst net.Conn
 	source   *tlsconn.Source
 	moved    atomic.Int64 // bytes
+	ends     time.Time    // the deadline for writes that is set now
 	parked   atomic.Pointer[idle.Ticket]
 }
 
@@ -138,7 +139,7 @@ func (d *direction) move(data []byte) error {
 	if d == &d.joint.toBackend {
 		d.joint.said.keep(data)
 	}
-	_ = d.dst.SetWriteDeadline(time.Now().Add(d.joint.timeout))
+	d.writeInTime()
 	n, err := d.dst.Write(data)
 	d.source.Release()
 	d.moved.Add(int64(n))
@@ -146,6 +147,16 @@ func (d *direction) move(data []byte) error {
 		return errWrite{timeoutAsDeadline(err)}
 	}
 	return nil
+}
+
+// writeInTime has a write end after the timeout or up to a quarter later. A deadline
+// that will do stays: to set one is a call of the kernel at times.
+func (d *direction) writeInTime() {
+	timeout := d.joint.timeout
+	if now := time.Now(); d.ends.Sub(now) < timeout {
+		d.ends = now.Add(timeout + timeout/4)
+		_ = d.dst.SetWriteDeadline(d.ends)
+	}
 }
 
 // longTime is for waits that nothing but input has to end.

@@ -126,14 +126,14 @@ func TestTimeouts(t *testing.T) {
 	}
 }
 
-// A client that takes nothing is given up.
+// A client that takes nothing is given up, after the time or up to a quarter later.
 func TestWriteTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		server, client := net.Pipe()
 		defer func() { _ = client.Close() }()
 		New(Config{Authenticator: annsMail()}).ServeConn(context.Background(), server)
-		if took := time.Since(start); took != 2*time.Minute {
+		if took := time.Since(start); took < 2*time.Minute || took > 150*time.Second {
 			t.Errorf("ended after %v", took)
 		}
 	})

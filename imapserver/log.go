@@ -84,5 +84,5 @@ func (s *session) logEnd(reason string) {
 		level, what = slog.LevelDebug, "disconnected before login"
 	}
 	s.logger().Log(s.ctx, level, what, "reason", reason, "bytes_in", s.stream.in, "bytes_out", s.stream.out,
-		"commands", s.commands, "ms", time.Since(s.started).Milliseconds())
+		"commands", s.commands, "ms", time.Since(s.stream.began).Milliseconds())
 }

@@ -72,7 +72,6 @@ type session struct {
 	words   []byte      // its tag and name
 	proxied atomic.Bool // ctx belongs to a Proxy now
 
-	started  time.Time
 	commands int
 	bad      int // BAD answers in a row
 }
@@ -96,14 +95,16 @@ func (s *session) setLimits() {
 }
 
 func newSession(ctx context.Context, cancel context.CancelFunc, srv *Server, conn net.Conn) *session {
-	s := &session{srv: srv, cfg: &srv.cfg, ctx: ctx, cancel: cancel, state: notAuthenticated, started: time.Now()}
+	s := &session{srv: srv, cfg: &srv.cfg, ctx: ctx, cancel: cancel, state: notAuthenticated}
+	now := time.Now()
 	s.client = newClient(conn, &srv.cfg)
 	s.stream = stream{
 		conn:         conn,
 		sock:         socket(conn),
 		readTimeout:  srv.cfg.ReadTimeout,
 		writeTimeout: srv.cfg.WriteTimeout,
-		limit:        s.started.Add(srv.cfg.LoginTimeout),
+		began:        now,
+		limit:        now.Add(srv.cfg.LoginTimeout),
 		flush:        s.flush,
 	}
 	s.restore()

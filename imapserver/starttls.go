@@ -96,6 +96,7 @@ func (s *session) handshake(conn handshaker) error {
 		deadline = s.stream.limit
 	}
 	_ = s.stream.sock.SetDeadline(deadline)
+	s.stream.forgetDeadlines()
 	if s.stream.closing.Load() {
 		return handshakeFailed{errShutdown}
 	}

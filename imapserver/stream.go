@@ -35,6 +35,11 @@ type stream struct {
 
 	readTimeout, writeTimeout time.Duration
 
+	// When the deadlines that are set now end, counted from began; 0 is unknown.
+	// To set one is a call of the kernel at times, so those that will do stay.
+	began               time.Time
+	readEnds, writeEnds time.Duration
+
 	// until is when a read has to be over: within a command it is zero and each
 	// read has readTimeout; between commands it is fixed, whatever comes.
 	until time.Time
@@ -107,17 +112,18 @@ func (s *stream) Read(p []byte) (int, error) {
 func (s *stream) read(p []byte) (int, error) {
 	waiting := !s.until.IsZero()
 	for {
-		deadline := s.deadline()
-		_ = s.conn.SetReadDeadline(deadline)
+		now := time.Now()
+		deadline := s.deadline(now)
+		s.readBy(now, deadline)
 		if s.closing.Load() {
 			return 0, errShutdown
 		}
 		if waiting && s.woken.Swap(false) {
 			return 0, errWoken
 		}
-		began := time.Now()
 		n, err := s.conn.Read(p)
-		s.waited += time.Since(began)
+		after := time.Now()
+		s.waited += after.Sub(now)
 		if n > 0 {
 			s.full = n == len(p)
 			s.in += int64(n)
@@ -127,13 +133,39 @@ func (s *stream) read(p []byte) (int, error) {
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return 0, err
 		}
-		// Before the deadline it was wake or shutdown that ended the read; the
-		// marks are looked at again.
-		if !time.Now().Before(deadline) {
+		// Before the deadline it was wake or shutdown that ended the read, or a
+		// deadline of an earlier read; the marks are looked at again.
+		s.readEnds = 0
+		if !after.Before(deadline) {
 			return 0, errTimeout
 		}
 	}
 }
+
+// readBy has a read end at a deadline, or before: a read that ends too early is
+// begun again.
+func (s *stream) readBy(now, deadline time.Time) {
+	ends := deadline.Sub(s.began)
+	if now.Sub(s.began) < s.readEnds && s.readEnds <= ends {
+		return
+	}
+	_ = s.conn.SetReadDeadline(deadline)
+	s.readEnds = ends
+}
+
+// writeBy has a write end after writeTimeout or up to a quarter later: never
+// before, since TLS does not go on after that.
+func (s *stream) writeBy(now time.Time) {
+	ends, slack := now.Sub(s.began)+s.writeTimeout, s.writeTimeout/4
+	if ends <= s.writeEnds && s.writeEnds <= ends+slack {
+		return
+	}
+	_ = s.conn.SetWriteDeadline(now.Add(s.writeTimeout + slack))
+	s.writeEnds = ends + slack
+}
+
+// forgetDeadlines is called after somebody else has set them.
+func (s *stream) forgetDeadlines() { s.readEnds, s.writeEnds = 0, 0 }
 
 // briefRead is long enough for a read that finds something to be made.
 const briefRead = time.Millisecond
@@ -141,13 +173,13 @@ const briefRead = time.Millisecond
 // mayHaveMore reports whether a read is likely to find something at once.
 func (s *stream) mayHaveMore() bool { return s.from < s.to || s.full }
 
-func (s *stream) deadline() time.Time {
+func (s *stream) deadline(now time.Time) time.Time {
 	deadline := s.until
 	if s.brief {
-		return time.Now().Add(briefRead)
+		return now.Add(briefRead)
 	}
 	if deadline.IsZero() {
-		deadline = time.Now().Add(s.readTimeout)
+		deadline = now.Add(s.readTimeout)
 	}
 	return s.earlier(deadline)
 }
@@ -164,6 +196,7 @@ func (s *stream) earlier(t time.Time) time.Time {
 // quiet says that nothing but until has come.
 func (s *stream) sleep(until time.Time) (quiet bool) {
 	_ = s.sock.SetReadDeadline(until)
+	s.forgetDeadlines()
 	if s.closing.Load() || s.woken.Load() {
 		return false
 	}
@@ -171,16 +204,16 @@ func (s *stream) sleep(until time.Time) (quiet bool) {
 	return errors.Is(err, os.ErrDeadlineExceeded) && !s.closing.Load() && !s.woken.Load()
 }
 
-// Write is the Encoder's sink. A client has writeTimeout for each piece, not
-// for the whole: a slow one may take its time, one that stands still may not.
+// Write is the Encoder's sink. A client has writeTimeout, or a little more, for
+// each piece, not for the whole: a slow one may take its time, one that stands still may not.
 func (s *stream) Write(p []byte) (int, error) {
 	const piece = 64 << 10
 	done := 0
 	for done < len(p) {
-		began := time.Now()
-		_ = s.conn.SetWriteDeadline(began.Add(s.writeTimeout))
+		now := time.Now()
+		s.writeBy(now)
 		n, err := s.conn.Write(p[done:min(done+piece, len(p))])
-		s.waited += time.Since(began)
+		s.waited += time.Since(now)
 		copyRaw(&s.rawOut, p[done:done+n])
 		done += n
 		s.out += int64(n)

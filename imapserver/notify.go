@@ -178,10 +178,12 @@ func (s *session) holdFlags(c *mailbox.Changes) {
 		}
 		s.untold, c.Flags = s.untold.Union(imap.UIDSetOf(held...)), nil
 	} else if !s.untold.Empty() {
+		var now []mailbox.Message // apart from c, so that an empty c needs no memory
 		err := s.mbox.Fetch(s.ctx, s.untold, &imap.FetchItems{Flags: true, ModSeq: true}, func(m *mailbox.Message) error {
-			c.Flags = append(c.Flags, *m)
+			now = append(now, *m)
 			return nil
 		})
+		c.Flags = append(c.Flags, now...)
 		if err == nil {
 			s.untold = nil
 		}

@@ -43,12 +43,11 @@ func (a *Account) Open(ctx context.Context, name string, readOnly bool) (mailbox
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.state.take()
-	b.state.info.Unseen = b.state.firstUnseen()
 	return b, nil
 }
 
-// selectOn selects the mailbox on a new connection and takes in its state. The
-// FETCH goes out with the SELECT, to save a round trip.
+// selectOn selects the mailbox on a new connection and takes in its state. What
+// asks for the messages goes out with the SELECT, to save a round trip.
 func (b *box) selectOn(ctx context.Context, c *imapclient.Conn) error {
 	if err := b.usable(); err != nil {
 		return err
@@ -61,6 +60,7 @@ func (b *box) selectOn(ctx context.Context, c *imapclient.Conn) error {
 	b.event(func(st *state) {
 		if c.Has("QRESYNC") && c.Has("ENABLE") {
 			s.enable, s.since = true, st.syncedTo()
+			s.brief = st.info.UIDValidity == 0 && searches(c)
 		}
 		if s.since > 0 {
 			st.reconsider()
@@ -87,9 +87,10 @@ func (b *box) selectOn(ctx context.Context, c *imapclient.Conn) error {
 }
 
 // exchangeSelect sends the commands of a SELECT and waits for what they give: all
-// messages, or if s.since is known what has changed since.
+// messages, if s.brief is set without their flags, or if s.since is known what
+// has changed since.
 func (b *box) exchangeSelect(ctx context.Context, c *imapclient.Conn, peer string, s *selection) error {
-	var enabling, fetching *imapclient.Command
+	var enabling, asking *imapclient.Command
 	var err error
 	if s.enable {
 		if enabling, err = c.Send(ctx, nil, command("ENABLE QRESYNC")); err != nil {
@@ -99,7 +100,7 @@ func (b *box) exchangeSelect(ctx context.Context, c *imapclient.Conn, peer strin
 	modSeq := c.Has("CONDSTORE")
 	selecting, err := c.Send(ctx, nil, func(e *imapwire.Encoder) { b.writeSelect(e, peer, s, modSeq) })
 	if err == nil && s.since == 0 {
-		fetching, err = c.Send(ctx, nil, command("UID FETCH 1:* "+flagItems(modSeq)))
+		asking, err = b.askAll(ctx, c, s)
 	}
 	if err != nil {
 		return unavailable(err)
@@ -108,8 +109,8 @@ func (b *box) exchangeSelect(ctx context.Context, c *imapclient.Conn, peer strin
 		_, _ = c.Wait(ctx, enabling) // if it is refused, so is SELECT, or it tells all the same
 	}
 	status, refused := c.Wait(ctx, selecting)
-	if fetching != nil {
-		_, err = c.Wait(ctx, fetching)
+	if asking != nil {
+		_, err = c.Wait(ctx, asking)
 	}
 	if c.Broken() != nil {
 		return unavailable(c.Broken())
@@ -118,7 +119,7 @@ func (b *box) exchangeSelect(ctx context.Context, c *imapclient.Conn, peer strin
 		return refusal(refused, imap.CodeNonExistent)
 	}
 	s.status(status)
-	if s.noModSeq && (s.since > 0 || err != nil) {
+	if s.noModSeq && (s.since > 0 || s.brief || err != nil) {
 		return b.fetchAnew(ctx, c)
 	}
 	// Some servers say BAD to 1:* where there are no messages.
@@ -128,6 +129,31 @@ func (b *box) exchangeSelect(ctx context.Context, c *imapclient.Conn, peer strin
 		return refusal(err, imap.CodeCannot)
 	}
 	return nil
+}
+
+// askAll asks for all messages. The searches answer in a line each; flags are
+// asked for when they are needed (learn). Only with modification sequences can
+// those be told that have changed until then.
+func (b *box) askAll(ctx context.Context, c *imapclient.Conn, s *selection) (last *imapclient.Command, err error) {
+	if !s.brief {
+		return c.Send(ctx, nil, command("UID FETCH 1:* "+flagItems(c.Has("CONDSTORE"))))
+	}
+	found := func(take func(*state, imap.UIDSet)) *imapclient.Handler {
+		return &imapclient.Handler{Search: func(uids imap.UIDSet, _ imap.ModSeq) {
+			b.event(func(st *state) { take(st, uids) })
+		}}
+	}
+	if _, err = c.Send(ctx, found((*state).number), command("UID SEARCH RETURN (ALL) ALL")); err != nil {
+		return nil, err
+	}
+	return c.Send(ctx, found((*state).mark), command("UID SEARCH RETURN (ALL) RECENT"))
+}
+
+// searches reports whether a peer can be asked for a mailbox by searches.
+// Dovecot, which has no OBJECTID, does not find recent messages in a mailbox that is
+// only read.
+func searches(c *imapclient.Conn) bool {
+	return c.Has("CONDSTORE") && c.Has("ESEARCH") && c.Has("OBJECTID")
 }
 
 func (b *box) writeSelect(e *imapwire.Encoder, peer string, s *selection, modSeq bool) {
@@ -193,7 +219,10 @@ type selection struct {
 	readOnly      bool
 	noModSeq      bool // NOMODSEQ was told
 
+	firstUnseen imap.SeqNum // 0 if it was not told
+
 	enable bool        // QRESYNC is to be enabled
+	brief  bool        // flags are not asked for
 	since  imap.ModSeq // ask only for what happened after it, by QRESYNC; 0: for all
 }
 
@@ -212,6 +241,8 @@ func (s *selection) status(status *imapclient.Status) {
 		}
 	case "NOMODSEQ":
 		s.noModSeq = true
+	case "UNSEEN":
+		s.firstUnseen = imap.SeqNum(number(status.Args))
 	case "PERMANENTFLAGS":
 		s.permanent, s.limited = flagList(status.Args), true
 	case "READ-ONLY":
@@ -251,6 +282,9 @@ func (b *box) adopt(s *selection) error {
 		st.end(&st.gone)
 		return imap.NoMailbox()
 	}
+	if st.info.UIDValidity == 0 {
+		st.opened = s.highestModSeq
+	}
 	st.info.UIDValidity, st.denied = s.uidValidity, false
 	st.info.MailboxID = s.mailboxID
 	st.uidNext = max(st.uidNext, s.uidNext)
@@ -259,6 +293,7 @@ func (b *box) adopt(s *selection) error {
 	}
 	st.highestModSeq = max(st.highestModSeq, s.highestModSeq)
 	st.settle()
+	st.unseenAt(s.firstUnseen)
 	if !s.limited {
 		s.permanent = append(slices.Clone(s.flags), imap.FlagWildcard)
 	}

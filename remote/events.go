@@ -82,7 +82,7 @@ func (b *box) flagsOf(uids imap.UIDSet) []imap.Flag {
 		if !uids.Contains(m.uid) {
 			continue
 		}
-		for _, f := range m.flags {
+		for _, f := range m.flags() {
 			if !imap.HasFlag(all, f) {
 				all = append(all, f)
 			}

@@ -72,6 +72,11 @@ func (b *box) Fetch(ctx context.Context, uids imap.UIDSet, items *imap.FetchItem
 				return nil
 			}
 			f.want = wanted(items, c)
+			if items.MarkSeen { // to say what has changed by it
+				if err := b.learnAhead(ctx, c, rest, false, nil); err != nil {
+					return err
+				}
+			}
 			_, err := c.Do(ctx, f.handler(), func(e *imapwire.Encoder) { f.command(e, rest, b.modSeqs(c)) })
 			if f.stopped != nil {
 				return final{f.stopped}
@@ -395,7 +400,7 @@ func (f *fetching) tell(m *imapclient.FetchData) error {
 		})
 	}
 	if m.Has&imapclient.ItemFlags != 0 {
-		out.Flags = newMessage(m).flags
+		out.Flags = withoutRecent(m.Flags)
 	}
 	out.ModSeq = m.ModSeq
 	f.stopped = f.emit(out)

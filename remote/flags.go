@@ -16,13 +16,18 @@ func flagsAlone(items *imap.FetchItems) bool {
 		!items.EmailID && !items.ThreadID && !items.SaveDate && !items.Preview && len(items.BinarySizes) == 0
 }
 
-// fetchFlags answers from what the peer has told of flags, which is kept for
-// every message. The FETCH of one of them makes sure that it is the latest, and
-// that the acting user still may read.
+// fetchFlags answers from what the peer has told of flags, which is kept. What is
+// not known yet is asked for; else the FETCH of one message makes sure that it
+// is the latest, and that the acting user still may read.
 func (b *box) fetchFlags(ctx context.Context, uids imap.UIDSet, emit func(*mailbox.Message) error) error {
 	probe := imap.UIDSetOf(uids.Max()).String()
 	err := b.do(ctx, true, func(c *imapclient.Conn) error {
-		if _, err := c.Do(ctx, nil, command("UID FETCH "+probe+" (UID FLAGS)")); err != nil {
+		if b.unknown(uids, false).Empty() {
+			if _, err := c.Do(ctx, nil, command("UID FETCH "+probe+" (UID FLAGS)")); err != nil {
+				return err
+			}
+		}
+		if err := b.learn(ctx, c, uids); err != nil {
 			return err
 		}
 		return b.complete(ctx, c)
@@ -39,7 +44,7 @@ func (b *box) fetchFlags(ctx context.Context, uids imap.UIDSet, emit func(*mailb
 			return nil
 		}
 		for i := range batch {
-			out = mailbox.Message{UID: batch[i].uid, Flags: batch[i].flags}
+			out = mailbox.Message{UID: batch[i].uid, Flags: batch[i].flags()}
 			if err := emit(&out); err != nil {
 				return err
 			}
@@ -59,7 +64,7 @@ func (b *box) known(batch []message, next imap.UID, uids imap.UIDSet) []message 
 	defer b.mu.Unlock()
 	i, _ := slices.BinarySearchFunc(b.state.messages, next, compareUID)
 	for ; i < len(b.state.messages) && len(batch) < batchSize; i++ {
-		if m := &b.state.messages[i]; uids.Contains(m.uid) {
+		if m := &b.state.messages[i]; m.set != nil && uids.Contains(m.uid) {
 			batch = append(batch, *m)
 		}
 	}

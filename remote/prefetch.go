@@ -33,13 +33,19 @@ func (b *box) Prefetch(ctx context.Context, uids imap.UIDSet, items *imap.FetchI
 	c := b.link.conn
 	if b.watch != nil || c == nil || c.Broken() != nil || b.usable() != nil ||
 		uids.Empty() || len(uids) > maxBegunRanges || !brief(items) || len(b.ahead) >= maxBegun ||
-		items.ChangedSince > 0 || needsExtensions(items) && substituteFor(items, c) != nil {
+		items.ChangedSince > 0 || items.MarkSeen && b.unknown(uids, false).Len() > maxBegun || needsExtensions(items) && substituteFor(items, c) != nil {
 		return false
 	}
 	a := &begun{conn: c, uids: uids, items: *items}
 	a.fetch = newFetching(b, &a.items, nil)
 	a.fetch.want = wanted(items, c)
 	var err error
+	if items.MarkSeen {
+		err = b.learnAhead(ctx, c, uids, false, nil)
+	}
+	if err != nil {
+		return false
+	}
 	a.cmd, err = c.Send(ctx, a.fetch.handler(), func(e *imapwire.Encoder) { a.fetch.command(e, uids, b.modSeqs(c)) })
 	if err != nil {
 		return false

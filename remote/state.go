@@ -33,7 +33,8 @@ type state struct {
 	flags         []imap.Flag
 	permanent     []imap.Flag
 	readOnly      bool
-	common        map[string][]imap.Flag // one slice for each combination of flags
+	common        map[string]*flagSet // one for each combination of flags
+	opened        imap.ModSeq         // HIGHESTMODSEQ of the first SELECT
 
 	moved   bool                  // messages came or went since the last take
 	changed map[imap.UID]struct{} // flags that the session has not been told
@@ -53,15 +54,25 @@ type earlier struct {
 // message is what is kept of a message.
 type message struct {
 	uid    imap.UID
-	flags  []imap.Flag // shared; without \Recent
-	modSeq imap.ModSeq
 	recent bool
+	before bool     // modSeq is not known, but that it is no later than s.opened
+	set    *flagSet // nil until they are asked for (learn) or told
+	modSeq imap.ModSeq
 }
 
-func newMessage(m *imapclient.FetchData) message {
-	recent := imap.HasFlag(m.Flags, imap.FlagRecent)
-	flags := slices.DeleteFunc(slices.Clone(m.Flags), func(f imap.Flag) bool { return f == imap.FlagRecent })
-	return message{uid: m.UID, flags: flags, modSeq: m.ModSeq, recent: recent}
+// flagSet is flags without \Recent. It is shared by messages and never changed.
+type flagSet struct{ flags []imap.Flag }
+
+// flags are nil if they are not known.
+func (m *message) flags() []imap.Flag {
+	if m.set == nil {
+		return nil
+	}
+	return m.set.flags
+}
+
+func withoutRecent(flags []imap.Flag) []imap.Flag {
+	return slices.DeleteFunc(slices.Clone(flags), func(f imap.Flag) bool { return f == imap.FlagRecent })
 }
 
 func (s *state) lastUID() imap.UID {
@@ -87,21 +98,24 @@ func (s *state) find(uid imap.UID) *message {
 
 func compareUID(m message, uid imap.UID) int { return int(int64(m.uid) - int64(uid)) }
 
-// share gives the one slice that is used for a combination of flags.
-func (s *state) share(flags []imap.Flag) []imap.Flag {
-	var key []byte
+// share gives the one set that is used for a combination of flags.
+func (s *state) share(flags []imap.Flag) *flagSet {
+	var buf [128]byte
+	key := buf[:0]
 	for _, f := range flags {
-		key = append(append(key, f...), ' ')
+		if f != imap.FlagRecent {
+			key = append(append(key, f...), ' ')
+		}
 	}
 	if known, ok := s.common[string(key)]; ok {
 		return known
 	}
 	if s.common == nil || len(s.common) > 10_000 {
-		s.common = map[string][]imap.Flag{}
+		s.common = map[string]*flagSet{}
 	}
-	flags = slices.Clip(flags)
-	s.common[string(key)] = flags
-	return flags
+	set := &flagSet{withoutRecent(flags)}
+	s.common[string(key)] = set
+	return set
 }
 
 // renew forgets the messages until keep or restore: the peer is asked for all
@@ -152,7 +166,10 @@ func (s *state) keep() {
 		m := &s.messages[i]
 		if before := old.find(m.uid); before != nil {
 			m.recent = before.recent
-			if !sameFlags(before.flags, m.flags) {
+			switch {
+			case m.set == nil: // and before: what has changed since was told
+			case before.set == nil && m.modSeq > 0 && m.modSeq <= s.opened:
+			case before.set == nil || !sameFlags(before.flags(), m.flags()):
 				s.touch(m.uid)
 			}
 		}
@@ -165,7 +182,6 @@ func (s *state) add(m message) {
 		s.confused = true
 		return
 	}
-	m.flags = s.share(m.flags)
 	s.messages = append(s.messages, m)
 	s.moved = s.moved || s.before == nil
 	s.highestModSeq = max(s.highestModSeq, m.modSeq)
@@ -218,6 +234,68 @@ func (s *state) vanish(uids imap.UIDSet, earlier bool) {
 	}
 }
 
+// number takes the UIDs of all messages of a mailbox that was just opened. If
+// they can't be those, incomplete will say so.
+func (s *state) number(uids imap.UIDSet) {
+	n := uids.Len()
+	if len(s.messages) > 0 || n > s.exists || n > maxMessages {
+		s.confused = true
+		return
+	}
+	s.messages = make([]message, 0, n)
+	for uid := range uids.All() {
+		s.messages = append(s.messages, message{uid: uid})
+	}
+	s.uidNext = max(s.uidNext, uids.Max()+1)
+}
+
+// mark notes which messages are recent.
+func (s *state) mark(recent imap.UIDSet) {
+	for _, r := range recent {
+		i, _ := slices.BinarySearchFunc(s.messages, imap.UID(r.Start), compareUID)
+		for ; i < len(s.messages) && s.messages[i].uid <= imap.UID(r.Stop); i++ {
+			s.messages[i].recent = true
+		}
+	}
+}
+
+// unknown are those of uids whose flags are not known; if exact is set, also those
+// whose modification sequences are not.
+func (s *state) unknown(uids imap.UIDSet, exact bool) imap.UIDSet {
+	var unknown []imap.UID
+	for _, r := range uids {
+		i, _ := slices.BinarySearchFunc(s.messages, imap.UID(r.Start), compareUID)
+		for ; i < len(s.messages) && s.messages[i].uid <= imap.UID(r.Stop); i++ {
+			if m := &s.messages[i]; m.set == nil || exact && m.before {
+				unknown = append(unknown, s.messages[i].uid)
+			}
+		}
+	}
+	return imap.UIDSetOf(unknown...)
+}
+
+// fill gives flags to all messages of which they are not known. Those that have
+// changed since they were opened have been told of meanwhile.
+func (s *state) fill(flags []imap.Flag, found []imap.UIDSet) {
+	var has []imap.Flag
+	for i := range s.messages {
+		m := &s.messages[i]
+		if m.set != nil {
+			continue
+		}
+		has = has[:0]
+		for j := range found {
+			for len(found[j]) > 0 && found[j][0].Stop < uint32(m.uid) {
+				found[j] = found[j][1:]
+			}
+			if len(found[j]) > 0 && found[j][0].Start <= uint32(m.uid) {
+				has = append(has, flags[j])
+			}
+		}
+		m.set, m.before = s.share(has), m.modSeq == 0
+	}
+}
+
 // at is the message that a FETCH response is about, nil if it is not known.
 func (s *state) at(m *imapclient.FetchData) *message {
 	i := int(m.Seq) - 1
@@ -234,7 +312,7 @@ func (s *state) at(m *imapclient.FetchData) *message {
 // newlySeen reports whether a message was without \Seen before.
 func (s *state) newlySeen(m *imapclient.FetchData) bool {
 	kept := s.at(m)
-	return kept != nil && !imap.HasFlag(kept.flags, imap.FlagSeen) && imap.HasFlag(m.Flags, imap.FlagSeen)
+	return kept != nil && !imap.HasFlag(kept.flags(), imap.FlagSeen) && imap.HasFlag(m.Flags, imap.FlagSeen)
 }
 
 // note takes in what a FETCH response says of flags. The session is told of a
@@ -242,23 +320,29 @@ func (s *state) newlySeen(m *imapclient.FetchData) bool {
 func (s *state) note(m *imapclient.FetchData, told bool) {
 	const whole = imapclient.ItemUID | imapclient.ItemFlags
 	if int(m.Seq) == len(s.messages)+1 && m.Has&whole == whole {
-		s.add(newMessage(m))
+		recent := imap.HasFlag(m.Flags, imap.FlagRecent)
+		s.add(message{uid: m.UID, recent: recent, set: s.share(m.Flags), modSeq: m.ModSeq})
 		return
 	}
 	kept := s.at(m)
 	if kept == nil {
 		return
 	}
-	newer := kept.modSeq != 0 && m.ModSeq > kept.modSeq
-	kept.modSeq = max(kept.modSeq, m.ModSeq)
+	newer := kept.set != nil && m.ModSeq > kept.modSeq && (kept.modSeq != 0 || kept.before && m.ModSeq > s.opened)
+	if m.ModSeq > 0 {
+		kept.modSeq, kept.before = max(kept.modSeq, m.ModSeq), false
+	}
 	s.highestModSeq = max(s.highestModSeq, m.ModSeq)
-	if m.Has&imapclient.ItemFlags == 0 {
+	if m.Has&imapclient.ItemFlags == 0 || kept.set == nil && kept.modSeq == 0 && !s.noModSeq {
 		return
 	}
-	flags := newMessage(m).flags
-	changed := !sameFlags(flags, kept.flags)
-	if changed {
-		kept.flags = s.share(flags)
+	set := s.share(m.Flags)
+	changed := set != kept.set && !sameFlags(set.flags, kept.flags())
+	switch {
+	case kept.set == nil: // they are news if they have changed since SELECT
+		kept.set, changed = set, s.noModSeq || kept.modSeq > s.opened
+	case changed:
+		kept.set = set
 	}
 	switch {
 	case told:
@@ -301,7 +385,7 @@ func (s *state) take() mailbox.Changes {
 	}
 	for uid := range s.changed {
 		if m := s.find(uid); m != nil && !c.New.Contains(uid) {
-			c.Flags = append(c.Flags, mailbox.Message{UID: uid, Flags: m.flags, ModSeq: m.modSeq})
+			c.Flags = append(c.Flags, mailbox.Message{UID: uid, Flags: m.flags(), ModSeq: m.modSeq})
 		}
 	}
 	slices.SortFunc(c.Flags, func(a, b mailbox.Message) int { return int(int64(a.UID) - int64(b.UID)) })
@@ -327,13 +411,21 @@ func (s *state) takeMoved(c *mailbox.Changes) {
 	s.info.UIDs, s.info.Recent = now, imap.UIDSetOf(recent...)
 }
 
-func (s *state) firstUnseen() imap.UID {
-	for _, m := range s.messages {
-		if !imap.HasFlag(m.flags, imap.FlagSeen) {
-			return m.uid
+// unseenAt notes the first message that is not seen, which is the one with that
+// number as far as the flags are not known.
+func (s *state) unseenAt(seq imap.SeqNum) {
+	s.info.Unseen = 0
+	for i := range s.messages {
+		m := &s.messages[i]
+		if m.set == nil && i+1 < int(seq) || imap.HasFlag(m.flags(), imap.FlagSeen) {
+			continue
 		}
+		if m.set == nil && seq == 0 {
+			return
+		}
+		s.info.Unseen = m.uid
+		return
 	}
-	return 0
 }
 
 // pending reports whether take would give anything.

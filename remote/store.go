@@ -38,10 +38,18 @@ func (b *box) Store(ctx context.Context, uids imap.UIDSet, change mailbox.FlagCh
 }
 
 func (s *storing) run(ctx context.Context, emit func(*mailbox.Message) error) error {
+	if s.needsOthers() {
+		if err := s.box.know(ctx, s.uids); err != nil {
+			return err
+		}
+	}
 	s.expect()
 	err := s.box.do(ctx, s.change.UnchangedSince == nil, func(c *imapclient.Conn) error {
 		if s.change.UnchangedSince != nil && !s.box.modSeqs(c) {
 			return imap.Errorf(imap.CodeCannot, "Mailbox has no modification sequences")
+		}
+		if err := s.box.learnAhead(ctx, c, s.uids, s.change.ModSeqs || s.change.UnchangedSince != nil, s.learning()); err != nil {
+			return err
 		}
 		for _, step := range s.steps() {
 			if s.uids.Empty() {
@@ -137,15 +145,43 @@ type result struct {
 	took          bool // some of the change was in effect, or something has changed
 }
 
-// expect takes down how the messages are that are known.
+// expect takes down how the messages are.
 func (s *storing) expect() {
 	s.box.mu.Lock()
 	defer s.box.mu.Unlock()
-	for _, m := range s.box.state.messages {
-		if s.uids.Contains(m.uid) {
-			s.results[m.uid] = result{before: m.flags, flags: m.flags, modSeq: m.modSeq, took: s.tookOn(m.flags)}
-		}
+	for i := range s.box.state.messages {
+		s.expectOf(&s.box.state, &s.box.state.messages[i])
 	}
+}
+
+func (s *storing) expectOf(st *state, m *message) {
+	if !s.uids.Contains(m.uid) {
+		return
+	}
+	modSeq := m.modSeq
+	if m.before {
+		modSeq = st.opened
+	}
+	s.results[m.uid] = result{before: m.flags(), flags: m.flags(), modSeq: modSeq, took: s.tookOn(m.flags())}
+}
+
+// learning takes down how those messages are whose flags were not known, ahead
+// of the STORE.
+func (s *storing) learning() *imapclient.Handler {
+	return &imapclient.Handler{Fetch: func(m *imapclient.FetchData) error {
+		s.box.event(func(st *state) {
+			st.note(m, false)
+			if kept := st.at(m); kept != nil {
+				s.expectOf(st, kept)
+			}
+		})
+		return nil
+	}}
+}
+
+// needsOthers reports whether a change names flags by what messages have.
+func (s *storing) needsOthers() bool {
+	return s.change.Op == mailbox.FlagsReplace && s.change.Within != 0 && s.change.Within != imap.AllClasses
 }
 
 // steps are the commands that make the change. The first has the condition.
@@ -197,7 +233,7 @@ func (s *storing) note(st *state, m *imapclient.FetchData) {
 		st.note(m, false)
 		return
 	}
-	before.flags, before.answered = newMessage(m).flags, true
+	before.flags, before.answered = withoutRecent(m.Flags), true
 	before.took = before.took || s.tookOn(before.flags) || before.modSeq != 0 && m.ModSeq > before.modSeq
 	before.modSeq = max(before.modSeq, m.ModSeq)
 	s.results[uid] = before

@@ -24,7 +24,7 @@ func TestStoreUndoneIsNotRefused(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			b := &box{}
-			b.state.messages, b.state.exists = []message{{uid: 1, modSeq: 5}}, 1
+			b.state.messages, b.state.exists = []message{{uid: 1, modSeq: 5, set: &flagSet{}}}, 1
 			s := &storing{
 				box: b, uids: imap.UIDSetOf(1), results: map[imap.UID]result{},
 				change: mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{imap.FlagSeen}},

@@ -27,12 +27,20 @@ import (
 
 // Locator tells which backend serves a user.
 type Locator interface {
-	// Locate returns the backend of user among those with the tag ("" is a
-	// tag like any other). The user is the one whose mail is wanted: of
-	// "alice*master" it is alice. If no backend can be named now, the error is
-	// an *imap.Error with UNAVAILABLE. Locate may wait, until ctx ends, and
-	// may be called by any number of goroutines at once.
-	Locate(ctx context.Context, user, tag string) (Backend, error)
+	// Locate returns the backend that q asks for. If none can be named now, the
+	// error is an *imap.Error with UNAVAILABLE. Locate may wait, until ctx ends,
+	// and may be called by any number of goroutines at once.
+	Locate(ctx context.Context, q Query) (Backend, error)
+}
+
+// Query asks for a user's backend.
+type Query struct {
+	User string // whose mail is wanted: of "alice*master" it is alice
+	Tag  string // the backend is one of those with this tag; "" is a tag like any other
+
+	// After is what a backend said that does not serve the user: the answer is of
+	// that revision or a later one.
+	After Revision
 }
 
 // Backend is a server that holds mail.
@@ -41,6 +49,9 @@ type Backend struct {
 	Host string     // the host name whose address it is, for TLS; empty if there is none
 	IP   netip.Addr // where it is
 	Port uint16     // 0 means the usual port of the protocol at hand
+
+	// Revision is that of the answer, which the backend is told; 0 without a coordinator.
+	Revision Revision
 }
 
 // Addr is where to connect to, given the usual port of the protocol.
@@ -71,11 +82,11 @@ func NewStatic(template Template, members []Member) (*Static, error) {
 var _ Locator = (*Static)(nil)
 
 // Locate implements Locator. It never waits.
-func (s *Static) Locate(ctx context.Context, user, tag string) (Backend, error) {
+func (s *Static) Locate(ctx context.Context, q Query) (Backend, error) {
 	if err := ctx.Err(); err != nil {
 		return Backend{}, imap.Wrap(imap.CodeUnavailable, "No server for this user now", err)
 	}
-	m, ok := s.ring.Locate(UserHash(s.template.Expand(user)), tag)
+	m, ok := s.ring.Locate(UserHash(s.template.Expand(q.User)), q.Tag)
 	if !ok {
 		return Backend{}, imap.Errorf(imap.CodeUnavailable, "No server for this user now")
 	}

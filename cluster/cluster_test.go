@@ -105,17 +105,17 @@ func TestStatic(t *testing.T) {
 		{"bob", "", "127.0.3.11:143"},
 		{"bob", "other", "127.0.0.1:10143"},
 	} {
-		backend, err := static.Locate(t.Context(), row.user, row.tag)
+		backend, err := static.Locate(t.Context(), Query{User: row.user, Tag: row.tag})
 		if err != nil || backend.Addr(143).String() != row.want {
 			t.Errorf("%s, tag %q: %v, %v; want %s", row.user, row.tag, backend, err, row.want)
 		}
 	}
-	if _, err := static.Locate(t.Context(), "bob", "none"); imap.CodeOf(err) != imap.CodeUnavailable {
+	if _, err := static.Locate(t.Context(), Query{User: "bob", Tag: "none"}); imap.CodeOf(err) != imap.CodeUnavailable {
 		t.Errorf("unknown tag: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := static.Locate(ctx, "bob", ""); imap.CodeOf(err) != imap.CodeUnavailable || !errors.Is(err, context.Canceled) {
+	if _, err := static.Locate(ctx, Query{User: "bob"}); imap.CodeOf(err) != imap.CodeUnavailable || !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 	if _, err := NewStatic(template, []Member{{}}); err == nil {

@@ -145,7 +145,7 @@ func (d *Director) locate(ctx context.Context, r Route) (addr, host string, err 
 		}
 		return net.JoinHostPort(r.Host, strconv.Itoa(int(port))), r.Host, nil
 	}
-	backend, err := d.cfg.Locator.Locate(ctx, r.User, r.Tag)
+	backend, err := d.cfg.Locator.Locate(ctx, cluster.Query{User: r.User, Tag: r.Tag})
 	if err != nil {
 		return "", "", err
 	}

@@ -67,7 +67,7 @@ func backend(t *testing.T, script string) netip.AddrPort {
 // fixed sends everybody to one backend.
 type fixed struct{ addr netip.AddrPort }
 
-func (f fixed) Locate(context.Context, string, string) (cluster.Backend, error) {
+func (f fixed) Locate(context.Context, cluster.Query) (cluster.Backend, error) {
 	return cluster.Backend{Name: "b", IP: f.addr.Addr(), Port: f.addr.Port()}, nil
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/roost-mail/roost/cluster"
 	"github.com/roost-mail/roost/config"
 )
 
@@ -198,7 +199,7 @@ func (d *demoCluster) place(ctx context.Context) error {
 		return err
 	}
 	for _, user := range demoUsers {
-		backend, err := locator.Locate(ctx, user, "")
+		backend, err := locator.Locate(ctx, cluster.Query{User: user})
 		if err != nil {
 			return err
 		}

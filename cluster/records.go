@@ -1,0 +1,77 @@
+package cluster
+
+import "time"
+
+// Params are what all nodes must agree on for ever. The first node writes them; one
+// that differs does not join.
+type Params struct {
+	Algorithm  int    `json:"algorithm"`  // of SlotOf and of placement: 1
+	Slots      int    `json:"slots"`      // Slots
+	UserHash   string `json:"userHash"`   // director_username_hash
+	NameFormat string `json:"nameFormat"` // auth_username_format
+	Generation uint64 `json:"generation"` // from 1; raised when a coordinator was made anew
+}
+
+// Registration is what a backend says of itself. It stays when the backend goes.
+type Registration struct {
+	Host    string   `json:"host"` // where directors reach it: a name or an address
+	Port    uint16   `json:"port"`
+	TLS     string   `json:"tls,omitempty"` // "", "starttls" or "imaps"
+	Tag     string   `json:"tag,omitempty"`
+	Volumes []string `json:"volumes,omitempty"` // ids of the filesystems it has mounted
+	Local   bool     `json:"local,omitempty"`   // mail_volume_shared = no: nothing of it is ever taken over
+	Foreign bool     `json:"foreign,omitempty"` // no Roost: a director keeps its units
+	Version string   `json:"version,omitempty"`
+	Admin   string   `json:"admin,omitempty"` // address of its HTTP API
+}
+
+// Wish is what the administrator wants of a backend. Health never changes it.
+type Wish struct {
+	State  State     `json:"state"`
+	Weight int       `json:"weight"` // 0 to MaxWeight
+	By     string    `json:"by,omitempty"`
+	Since  time.Time `json:"since,omitzero"`
+	Why    string    `json:"why,omitempty"`
+}
+
+// State is what an administrator can wish.
+type State string
+
+// The states. A backend that is draining or down should hold nothing; a draining one
+// gives up its units at a bounded rate, one that is down at once.
+const (
+	Up    State = "up"
+	Drain State = "drain"
+	Down  State = "down"
+)
+
+// Alive says that a backend lives, as long as its lease does.
+type Alive struct {
+	Incarnation string    `json:"incarnation"` // of the process
+	Since       time.Time `json:"since"`       // for display
+	Candidate   bool      `json:"candidate"`   // may be given units: it has been stable for long enough
+	Trouble     string    `json:"trouble,omitempty"`
+}
+
+// Held says who holds a unit. It is valid while the backend's Alive has the lease.
+type Held struct {
+	Backend     string  `json:"backend"`
+	Incarnation string  `json:"incarnation"`
+	Lease       LeaseID `json:"lease"`
+}
+
+// Pin places one user.
+type Pin struct {
+	Backend string    `json:"backend"`
+	By      string    `json:"by,omitempty"`
+	Since   time.Time `json:"since,omitzero"`
+}
+
+// DirectorRecord says that a director lives, as long as its lease does.
+type DirectorRecord struct {
+	Incarnation string    `json:"incarnation"`
+	Since       time.Time `json:"since"`
+	Addr        string    `json:"addr,omitempty"`  // where clients reach it
+	Admin       string    `json:"admin,omitempty"` // address of its HTTP API
+	Version     string    `json:"version,omitempty"`
+}

@@ -32,7 +32,7 @@ func (p *parser) build(eff *section) *Settings {
 	p.buildTLS(s, eff)
 	s.Listeners = p.listeners(s, eff.child("service", "imap-login"))
 	s.Namespaces = p.namespaces(s, eff)
-	s.Director.Enabled = len(s.Director.MailServers) > 0
+	p.finishCluster(s)
 	s.finishACL()
 	if err := s.finishQuota(); err != nil {
 		p.errorf(s.Where("plugin/quota"), "plugin/%v", err)

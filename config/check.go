@@ -17,6 +17,7 @@ func (p *parser) check(s *Settings) {
 	p.checkImapc(s)
 	p.checkMail(s)
 	p.checkDirector(s)
+	p.checkCluster(s)
 	p.checkNamespaces(s)
 }
 
@@ -28,7 +29,7 @@ func (p *parser) checkMail(s *Settings) {
 	switch {
 	case err == nil && l.Driver == "roost" && !strings.HasPrefix(l.Path, "/") && !strings.HasPrefix(l.Path, "~") && !strings.HasPrefix(l.Path, "%"):
 		p.errorf(pos, "mail_location: %q is no absolute path: as in roost:~/mail", l.Path)
-	case s.Director.Enabled || len(s.Listeners) == 0:
+	case !s.Cluster.Backend || len(s.Listeners) == 0:
 	case err != nil || l.Driver != "roost":
 		p.warnf(pos, "mail_location: %q: mail can be opened only of users whose userdb entry has mail=roost:PATH", s.Mail.Location)
 	}
@@ -70,7 +71,7 @@ func (p *parser) checkAuth(s *Settings) {
 	if len(a.Passdbs) == 0 {
 		p.warnf(Pos{}, "there is no passdb: nobody can log in")
 	}
-	if len(a.Userdbs) == 0 && !s.Director.Enabled {
+	if len(a.Userdbs) == 0 && s.Cluster.Backend {
 		p.warnf(Pos{}, "there is no userdb: nobody can log in")
 	}
 }
@@ -134,7 +135,7 @@ func (p *parser) checkACL(s *Settings) {
 	if err := checkACLBackend(backend); err != nil {
 		p.errorf(s.Where("plugin/acl"), "plugin/acl: %v", err)
 	}
-	if !s.ACL.Enabled && hasMaster(s) && !s.Director.Enabled {
+	if !s.ACL.Enabled && hasMaster(s) && s.Cluster.Backend {
 		p.warnf(Pos{}, "rights are not checked, so master users have every right on every mailbox")
 	}
 	if v := s.Plugin["acl_anyone"]; v != "" && v != "allow" {
@@ -243,15 +244,15 @@ func (p *parser) checkDirector(s *Settings) {
 		wired = true
 	}
 	_, listed := s.root.vals["director_mail_servers"] // perhaps with an error
-	if wired && !d.Enabled && !listed {
+	if wired && !d.Enabled && !listed && s.Cluster.Kind == NoCoordinator {
 		pos := s.Where("director_servers")
 		if pos.IsZero() {
 			pos = s.Where("service/imap-login/executable")
 		}
-		p.errorf(pos, "director_mail_servers is missing: a director needs its backends")
+		p.errorf(pos, "director_mail_servers is missing: a director needs its backends, unless cluster = … has them register")
 	}
-	if n := distinct(d.Servers); n > 1 {
-		p.errorf(s.Where("director_servers"), "director_servers: refused: %d directors: two that do not know of each other could send a user to two backends", n)
+	if n := distinct(d.Servers); n > 1 && s.Cluster.Kind == NoCoordinator {
+		p.errorf(s.Where("director_servers"), "director_servers: refused: %d directors that do not know of each other could send a user to two backends: set cluster = embedded, or etcd://…", n)
 	}
 	if d.UserExpire < 10*time.Second {
 		p.errorf(s.Where("director_user_expire"), "director_user_expire: at least 10 s")

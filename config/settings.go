@@ -24,6 +24,7 @@ type Settings struct {
 	TLS        TLS
 	Imapc      Imapc // the global ones; each Namespace has its own
 	Director   Director
+	Cluster    Cluster
 	Namespaces []Namespace // at least one, and one with Inbox; without the disabled ones
 	ACL        ACL
 	Quota      *Quota            // nil: none
@@ -148,6 +149,7 @@ type Userdb struct {
 type Mail struct {
 	Location             string   // judged where a store is opened
 	Volumes              []string // roots of the filesystems that hold mail
+	VolumeShared         bool     // with other backends
 	MinFree              int      // bytes that messages leave free
 	Ballast              int      // bytes of each volume that are kept for when it is full
 	RewriteRate          int      // bytes a second
@@ -197,7 +199,7 @@ type Imapc struct {
 
 // Director holds the settings of a director.
 type Director struct {
-	Enabled      bool // director_mail_servers is set
+	Enabled      bool // this is a director
 	MailServers  []MailServer
 	Servers      []string
 	UsernameHash string

@@ -2,9 +2,9 @@ package config
 
 func directorRows() []group {
 	return []group{{"", "Director", []Row{
-		imp("director_mail_servers", List, "", "The backends: IP, IP1-IP2, host name, each with :PORT or @TAG behind it if need be (the port is Roost's own; [IPv6]:PORT). It makes this a director.").
+		imp("director_mail_servers", List, "", "The backends: IP, IP1-IP2, host name, each with :PORT or @TAG behind it if need be (the port is Roost's own; [IPv6]:PORT). It makes this a director. With cluster = … backends register themselves instead.").
 			to(func(s *Settings) any { return &s.Director.MailServers }),
-		imp("director_servers", List, "", "The directors. This version takes one, itself.").
+		imp("director_servers", List, "", "The directors. Several need a coordinator: cluster.").
 			to(func(s *Settings) any { return &s.Director.Servers }),
 		imp("director_username_hash", String, "%Lu", "What of a user name decides the backend: %u, %n and %d with modifiers.").
 			to(func(s *Settings) any { return &s.Director.UsernameHash }).vars(),

@@ -7,6 +7,8 @@ func mailRows() []group {
 				to(func(s *Settings) any { return &s.Mail.Location }).vars().user(),
 			imp("mail_volume", List, "", "Roost's own: the roots of the filesystems that hold mail. Each carries a marker that roost store init writes; mail outside them, or below one whose marker is not seen, is not opened.").
 				to(func(s *Settings) any { return &s.Mail.Volumes }),
+			imp("mail_volume_shared", Bool, "yes", "Roost's own, with cluster: whether other backends see these filesystems too. With no, users of this backend are never taken over.").
+				to(func(s *Settings) any { return &s.Mail.VolumeShared }),
 			imp("mail_min_free", Size, "64 M", "Roost's own: when less than this is free where mail lies, messages are refused with OVERQUOTA. Clients can still delete.").
 				to(func(s *Settings) any { return &s.Mail.MinFree }),
 			imp("mail_ballast", Size, "64 M", "Roost's own: the size of a file in the root of each mail_volume that is removed when the disk is full, so that clients can still delete. 0 is none.").

@@ -97,7 +97,7 @@ func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (n *no
 	if err := n.openSharing(); err != nil {
 		return nil, err
 	}
-	if !set.Director.Enabled && len(set.Mail.Volumes) == 0 {
+	if set.Cluster.Backend && len(set.Mail.Volumes) == 0 {
 		log.Warn("mail_volume is not set: a filesystem that is not mounted would look like empty mailboxes")
 	}
 	n.store = store.New(storeOptions(set, log))

@@ -35,6 +35,7 @@ var layers = map[string][]string{
 	"dict/dictfile": {"imap", "dict"},
 	"dict/dicttest": {"imap", "dict"},
 	"cluster":       {"imap"},
+	"scenario":      {"imap"},
 
 	"store":      {"imap", "mailbox", "message"},
 	"acl":        {"imap", "mailbox"},

@@ -1,0 +1,387 @@
+package cluster
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"unique"
+)
+
+// Limits of a cluster. Its nodes do not follow a cluster that is beyond them: what
+// they know stays as it was, and Contact says why.
+const (
+	MaxTags      = 64      // 256 kB each in the memory of every node
+	MaxPins      = 100_000 // about 250 bytes each
+	MaxDirectors = 256
+
+	maxRecord = 8 << 10 // bytes of a value
+	maxName   = 255     // bytes of a backend's or director's name
+	maxTag    = 64      // bytes
+	maxUser   = 512     // bytes of a user's name in a key
+	maxVolume = 64      // volumes of a backend, and bytes of an id
+)
+
+// Map is what a node knows of the cluster: everything but users, of whom only
+// the pinned ones are there. It belongs to a View, which lends it; it takes at most
+// some 60 MB, and about 300 kB with one tag and no pins.
+//
+// A record that can't be read counts as none, but with pins, held and alive, where
+// that would not be safe: the user is pinned to nobody, the unit is held by a nobody
+// from whom nothing is taken, and the backend has its lease but is no candidate.
+type Map struct {
+	// Revision is up to where all is known. Single records may be newer: a View
+	// is told at once what its own node has committed.
+	Revision Revision
+
+	params    Params
+	paramsAt  Revision
+	nodes     map[string]*Node
+	directors map[string]DirectorRecord
+	slots     map[string]*[Slots]holding // by tag
+	users     map[string]holding
+	pins      map[string]pinned
+}
+
+// Node is a backend as the Map knows it.
+type Node struct {
+	Name string
+
+	Registration Registration
+	RegisteredAt Revision // 0: it has not registered
+
+	Wish   Wish     // up with DefaultWeight, if the administrator has said nothing
+	WishAt Revision // 0: nothing
+
+	Alive   Alive
+	AliveAt Revision // 0: it is not alive
+	Lease   LeaseID  // of its Alive
+}
+
+// holding is who holds a unit, in 16 bytes: there are few holders for many units.
+type holding struct {
+	held unique.Handle[Held]
+	at   Revision // 0: nobody, and held is not set
+}
+
+type pinned struct {
+	Pin
+	at Revision
+}
+
+func newMap() *Map {
+	return &Map{
+		nodes:     map[string]*Node{},
+		directors: map[string]DirectorRecord{},
+		slots:     map[string]*[Slots]holding{},
+		users:     map[string]holding{},
+		pins:      map[string]pinned{},
+	}
+}
+
+// Params are what the nodes agree on, and when that was written: 0 is never.
+func (m *Map) Params() (Params, Revision) { return m.params, m.paramsAt }
+
+// Node is the backend of a name. ok is false if nothing is known of it; it may also
+// be known without being registered.
+func (m *Map) Node(name string) (n Node, ok bool) {
+	if p := m.nodes[name]; p != nil {
+		return *p, true
+	}
+	return Node{Name: name, Wish: defaultWish}, false
+}
+
+// Nodes are the backends that have registered, ordered by name.
+func (m *Map) Nodes() []Node {
+	var nodes []Node
+	for _, n := range m.nodes {
+		if n.RegisteredAt != 0 {
+			nodes = append(nodes, *n)
+		}
+	}
+	slices.SortFunc(nodes, func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
+	return nodes
+}
+
+// Directors are those that live, by name.
+func (m *Map) Directors() map[string]DirectorRecord { return maps.Clone(m.directors) }
+
+// Held is the record of who holds a unit, and when it was written: 0 if there is
+// none. Of a record that can't be read the Backend is "". Whether the record is
+// valid, Holds tells.
+func (m *Map) Held(u Unit) (Held, Revision) {
+	h := m.users[u.User]
+	if u.User == "" {
+		h = holding{}
+		if slots := m.slots[u.Tag]; slots != nil && u.Slot < Slots {
+			h = slots[u.Slot]
+		}
+	}
+	if h.at == 0 {
+		return Held{}, 0
+	}
+	return h.held.Value(), h.at
+}
+
+// Holds says whether a backend that holds by this record lives still, by the
+// lease that it had then.
+func (m *Map) Holds(h Held) bool {
+	n := m.nodes[h.Backend]
+	return n != nil && n.AliveAt != 0 && n.Lease == h.Lease
+}
+
+// Units are all that have a record of who holds them, in no order.
+func (m *Map) Units() iter.Seq2[Unit, Held] {
+	return func(yield func(Unit, Held) bool) {
+		for tag, slots := range m.slots {
+			for slot, h := range slots {
+				if h.at != 0 && !yield(Unit{Tag: tag, Slot: Slot(slot)}, h.held.Value()) {
+					return
+				}
+			}
+		}
+		for user, h := range m.users {
+			if !yield(Unit{User: user}, h.held.Value()) {
+				return
+			}
+		}
+	}
+}
+
+// Pin is where a user is pinned to, and since which revision: 0 if to nothing. Of
+// a record that can't be read the Backend is "".
+func (m *Map) Pin(user string) (Pin, Revision) {
+	p := m.pins[user]
+	return p.Pin, p.at
+}
+
+// Pins are all pinned users, in no order.
+func (m *Map) Pins() iter.Seq2[string, Pin] {
+	return func(yield func(string, Pin) bool) {
+		for user, p := range m.pins {
+			if !yield(user, p.Pin) {
+				return
+			}
+		}
+	}
+}
+
+// UnitOf is the unit that a user belongs to: one of its own from when the user is
+// pinned until nobody holds that any more, else the slot.
+func (m *Map) UnitOf(user, tag string, slot Slot) Unit {
+	if m.pins[user].at != 0 || m.users[user].at != 0 {
+		return Unit{User: user}
+	}
+	return Unit{Tag: tag, Slot: slot}
+}
+
+var (
+	defaultWish = Wish{State: Up, Weight: DefaultWeight}
+
+	errUnreadable = errors.New("the record can't be read")
+	errTooMuch    = errors.New("the cluster is larger than a node can follow")
+)
+
+// apply takes in a change of a key. The error is errUnreadable with the reason,
+// and what the comment of Map says is done then, or errTooMuch, and nothing is done.
+// Keys that are none of ours are passed over.
+func (m *Map) apply(e Event) error {
+	prefix, name, _ := strings.Cut(e.Key, "/")
+	switch prefix + "/" {
+	case keyParams + "/":
+		return m.applyParams(e)
+	case keyBackends, keyWishes, keyAlive:
+		return m.applyNode(prefix+"/", name, e)
+	case keyDirectors:
+		return m.applyDirector(name, e)
+	case keyHeld, keyHeldUser:
+		return m.applyHeld(e)
+	case keyPins:
+		return m.applyPin(name, e)
+	}
+	return nil
+}
+
+func (m *Map) applyParams(e Event) error {
+	if e.Key != keyParams {
+		return nil
+	}
+	m.params, m.paramsAt = Params{}, 0
+	if e.Deleted {
+		return nil
+	}
+	m.paramsAt = e.Changed
+	return read(e.KV, &m.params)
+}
+
+// applyNode changes one of the three parts of a Node, which exists while one does.
+func (m *Map) applyNode(prefix, name string, e Event) error {
+	n := m.nodes[name]
+	switch {
+	case name == "" || len(name) > maxName:
+		return fmt.Errorf("%w: it has no usable name", errUnreadable)
+	case n == nil && e.Deleted:
+		return nil
+	case n == nil && len(m.nodes) == MaxMembers:
+		return fmt.Errorf("%w: it has more than %d backends", errTooMuch, MaxMembers)
+	case n == nil:
+		n = &Node{Name: name, Wish: defaultWish}
+		m.nodes[name] = n
+	}
+	err := n.apply(prefix, e)
+	if n.RegisteredAt == 0 && n.WishAt == 0 && n.AliveAt == 0 {
+		delete(m.nodes, name)
+	}
+	return err
+}
+
+func (n *Node) apply(prefix string, e Event) (err error) {
+	switch prefix {
+	case keyBackends:
+		n.Registration, n.RegisteredAt = Registration{}, 0
+		if e.Deleted {
+			return nil
+		}
+		if err = read(e.KV, &n.Registration); err == nil {
+			err = n.Registration.check()
+		}
+		if err != nil {
+			n.Registration = Registration{}
+			return err
+		}
+		n.RegisteredAt = e.Changed
+	case keyWishes:
+		n.Wish, n.WishAt = defaultWish, 0
+		if e.Deleted {
+			return nil
+		}
+		if err = read(e.KV, &n.Wish); err == nil && (n.Wish.Weight < 0 || n.Wish.Weight > MaxWeight) {
+			err = fmt.Errorf("%w: weight %d", errUnreadable, n.Wish.Weight)
+		}
+		if err != nil {
+			n.Wish = defaultWish
+			return err
+		}
+		n.WishAt = e.Changed
+	case keyAlive:
+		n.Alive, n.AliveAt, n.Lease = Alive{}, 0, 0
+		if e.Deleted {
+			return nil
+		}
+		n.AliveAt, n.Lease = e.Changed, e.Lease
+		if err = read(e.KV, &n.Alive); err != nil {
+			n.Alive = Alive{Trouble: err.Error()}
+		}
+	}
+	return err
+}
+
+func (m *Map) applyDirector(name string, e Event) error {
+	if e.Deleted {
+		delete(m.directors, name)
+		return nil
+	}
+	var d DirectorRecord
+	if err := read(e.KV, &d); err != nil {
+		return err
+	}
+	if _, known := m.directors[name]; !known && len(m.directors) == MaxDirectors {
+		return fmt.Errorf("%w: it has more than %d directors", errTooMuch, MaxDirectors)
+	}
+	m.directors[name] = d
+	return nil
+}
+
+func (m *Map) applyHeld(e Event) error {
+	u, ok := parseUnit(e.Key)
+	if !ok || len(u.Tag) > maxTag || len(u.User) > maxUser {
+		return fmt.Errorf("%w: it is for no unit", errUnreadable)
+	}
+	var h holding
+	var err error
+	if !e.Deleted {
+		var held Held
+		if err = read(e.KV, &held); err != nil {
+			held = Held{}
+		}
+		h = holding{unique.Make(held), e.Changed}
+	}
+	if u.User != "" {
+		return errors.Join(m.setUser(u.User, h), err)
+	}
+	return errors.Join(m.setSlot(u, h), err)
+}
+
+func (m *Map) setUser(user string, h holding) error {
+	if h.at == 0 {
+		delete(m.users, user)
+		return nil
+	}
+	if m.users[user].at == 0 && len(m.users) == MaxPins {
+		return fmt.Errorf("%w: more than %d users are held by themselves", errTooMuch, MaxPins)
+	}
+	m.users[user] = h
+	return nil
+}
+
+func (m *Map) setSlot(u Unit, h holding) error {
+	slots := m.slots[u.Tag]
+	switch {
+	case slots == nil && h.at == 0:
+		return nil
+	case slots == nil && len(m.slots) == MaxTags:
+		return fmt.Errorf("%w: it has more than %d tags", errTooMuch, MaxTags)
+	case slots == nil:
+		slots = new([Slots]holding)
+		m.slots[strings.Clone(u.Tag)] = slots
+	}
+	slots[u.Slot] = h
+	return nil
+}
+
+func (m *Map) applyPin(user string, e Event) error {
+	if e.Deleted {
+		delete(m.pins, user)
+		return nil
+	}
+	if user == "" || len(user) > maxUser {
+		return fmt.Errorf("%w: it is for no user", errUnreadable)
+	}
+	if m.pins[user].at == 0 && len(m.pins) == MaxPins {
+		return fmt.Errorf("%w: it has more than %d pins", errTooMuch, MaxPins)
+	}
+	var p Pin
+	err := read(e.KV, &p)
+	if err != nil {
+		p = Pin{}
+	}
+	m.pins[user] = pinned{p, e.Changed}
+	return err
+}
+
+// read decodes a record. Fields that are not known are of a later version.
+func read(kv KV, into any) error {
+	if len(kv.Value) > maxRecord {
+		return fmt.Errorf("%w: %d bytes", errUnreadable, len(kv.Value))
+	}
+	if err := json.Unmarshal(kv.Value, into); err != nil {
+		return fmt.Errorf("%w: %w", errUnreadable, err)
+	}
+	return nil
+}
+
+// check refuses what no backend says of itself.
+func (r *Registration) check() error {
+	switch {
+	case r.Host == "" || len(r.Host) > maxName:
+		return fmt.Errorf("%w: no usable host", errUnreadable)
+	case len(r.Tag) > maxTag || strings.Contains(r.Tag, "/"):
+		return fmt.Errorf("%w: no usable tag", errUnreadable)
+	case len(r.Volumes) > maxVolume || slices.ContainsFunc(r.Volumes, func(v string) bool { return v == "" || len(v) > maxVolume }):
+		return fmt.Errorf("%w: no usable volumes", errUnreadable)
+	}
+	return nil
+}

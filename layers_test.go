@@ -36,6 +36,7 @@ var layers = map[string][]string{
 	"dict/dicttest": {"imap", "dict"},
 	"cluster":       {"imap"},
 	"scenario":      {"imap"},
+	"health":        {"imap", "imapclient", "imapwire", "cluster", "tlsconn"},
 
 	"store":      {"imap", "mailbox", "message"},
 	"acl":        {"imap", "mailbox"},

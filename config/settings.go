@@ -25,6 +25,7 @@ type Settings struct {
 	Imapc      Imapc // the global ones; each Namespace has its own
 	Director   Director
 	Cluster    Cluster
+	Health     Health
 	Namespaces []Namespace // at least one, and one with Inbox; without the disabled ones
 	ACL        ACL
 	Quota      *Quota            // nil: none

@@ -112,7 +112,7 @@ type group struct {
 // table is every setting there is, in the order of the documentation.
 func table() []group {
 	return slices.Concat(coreRows(), authRows(), mailRows(), imapRows(), directorRows(), clusterRows(),
-		unservedRows(), tlsRows(), blockRows(), pluginRows())
+		healthRows(), unservedRows(), tlsRows(), blockRows(), pluginRows())
 }
 
 // scopeIndex finds the rows of one scope.

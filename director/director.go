@@ -43,6 +43,10 @@ type Config struct {
 	// (login_source_ips); without any the system chooses.
 	Sources []netip.Addr
 
+	// Refuses, if set, says that the backend at an address does not even greet, and
+	// why: its users are told so without waiting for a time-out. It is cheap.
+	Refuses func(addr string) (reason string, yes bool)
+
 	// Timeout bounds connecting and logging in at a backend, all attempts
 	// together. 0 means 5 seconds.
 	Timeout time.Duration
@@ -121,6 +125,11 @@ func (d *Director) Connect(ctx context.Context, c *imapserver.Client, r Route) (
 	}
 	if addr == c.Local.String() {
 		return nil, unavailable(fmt.Errorf("proxying %s loops to itself: %s is this director", r.User, addr))
+	}
+	if d.cfg.Refuses != nil {
+		if reason, yes := d.cfg.Refuses(addr); yes {
+			return nil, unavailable(fmt.Errorf("backend %s of %s does not answer health checks: %s", addr, r.User, reason))
+		}
 	}
 	conn, err := d.dial(ctx, addr, host, r)
 	if err != nil {

@@ -170,6 +170,8 @@ type Login struct {
 	User   string // whose mail it is
 	Acting string // whose rights apply; empty: User
 
+	Probe bool // a health check of ours: the debug level of the log is enough for it
+
 	Account mailbox.Account // closed at the end of the session
 
 	// RawIn and RawOut take down what the client sends and what we send, from

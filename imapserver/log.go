@@ -53,7 +53,11 @@ func (s *session) logCommand(cmd *command, err error, took time.Duration) {
 }
 
 func (s *session) logLogin(cred *Credentials) {
-	s.logger().Info("login", "mechanism", mechanismName(cred), "secured", s.client.Secured, "tls", s.client.TLS)
+	level := slog.LevelInfo
+	if s.login.Probe {
+		level = slog.LevelDebug
+	}
+	s.logger().Log(s.ctx, level, "login", "mechanism", mechanismName(cred), "secured", s.client.Secured, "tls", s.client.TLS)
 }
 
 func (s *session) logRefused(cred *Credentials, err error) {
@@ -80,8 +84,11 @@ func mechanismName(cred *Credentials) string {
 // are left to the debug level: they are health checks, mostly.
 func (s *session) logEnd(reason string) {
 	level, what := slog.LevelInfo, "logout"
-	if s.login == nil {
+	switch {
+	case s.login == nil:
 		level, what = slog.LevelDebug, "disconnected before login"
+	case s.login.Probe:
+		level = slog.LevelDebug
 	}
 	s.logger().Log(s.ctx, level, what, "reason", reason, "bytes_in", s.stream.in, "bytes_out", s.stream.out,
 		"commands", s.commands, "ms", time.Since(s.stream.began).Milliseconds())

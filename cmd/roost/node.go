@@ -24,6 +24,7 @@ import (
 	"github.com/roost-mail/roost/dict"
 	"github.com/roost-mail/roost/dict/dictfile"
 	"github.com/roost-mail/roost/director"
+	"github.com/roost-mail/roost/health"
 	"github.com/roost-mail/roost/idle"
 	"github.com/roost-mail/roost/imapserver"
 	"github.com/roost-mail/roost/sasl"
@@ -49,6 +50,7 @@ type parts struct {
 	log     *slog.Logger
 	current atomic.Pointer[node] // for logins to come
 
+	monitor   *health.Monitor
 	director  *director.Director
 	store     *store.Store
 	dict      dict.Dict // nil without acl_shared_dict
@@ -60,6 +62,7 @@ type parts struct {
 	imap      *imapserver.Server
 	listeners []net.Listener // with TLS where the file says so
 	running   sync.WaitGroup
+	stop      context.CancelFunc // of what runs beside the listeners; nil before start
 
 	conns   connCounts
 	rawLogs rawLogs
@@ -91,6 +94,9 @@ func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (n *no
 			_ = p.poller.Close()
 		}
 	}()
+	if n.monitor, err = n.newMonitor(ctx); err != nil {
+		return nil, err
+	}
 	if n.director, err = n.newDirector(ctx); err != nil {
 		return nil, err
 	}
@@ -180,7 +186,7 @@ func (n *node) newDirector(ctx context.Context) (*director.Director, error) {
 	if !set.Where("login_proxy_timeout").IsZero() {
 		cfg.Timeout = set.Login.ProxyTimeout // Dovecot's default of 30 s is too long for a client to wait
 	}
-	cfg.Sources, cfg.Poller = set.Login.SourceIPs, n.poller
+	cfg.Sources, cfg.Poller, cfg.Refuses = set.Login.SourceIPs, n.poller, n.refuses
 	return director.New(cfg), nil
 }
 
@@ -330,6 +336,9 @@ func network(address string) string {
 
 // start serves the listeners until close.
 func (n *node) start(ctx context.Context) {
+	beside, stop := context.WithCancel(ctx)
+	n.stop = stop
+	n.running.Go(func() { n.monitor.Run(beside) })
 	for _, ln := range n.listeners {
 		n.log.Info("listening", "addr", ln.Addr().String())
 		n.running.Go(func() {
@@ -345,6 +354,9 @@ func (n *node) close(ctx context.Context) error {
 	var errs []error
 	if n.imap != nil {
 		errs = append(errs, n.imap.Shutdown(ctx))
+	}
+	if n.stop != nil {
+		n.stop()
 	}
 	n.running.Wait()
 	errs = append(errs, n.poller.Close())

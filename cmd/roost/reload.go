@@ -45,6 +45,7 @@ func fixed() []struct {
 		{"listen", func(s *config.Settings) any { return &s.Listeners }},
 		{"director_mail_servers", func(s *config.Settings) any { return &s.Director }},
 		{"cluster", func(s *config.Settings) any { return &s.Cluster }},
+		{"metrics_listen", func(s *config.Settings) any { return &s.Health.Listen }},
 		{"login_greeting", func(s *config.Settings) any { return &s.Login.Greeting }},
 		{"login_source_ips", func(s *config.Settings) any { return &s.Login.SourceIPs }},
 		{"login_proxy_timeout", func(s *config.Settings) any { return &s.Login.ProxyTimeout }},

@@ -26,11 +26,13 @@ func (p *parts) Login(ctx context.Context, c *imapserver.Client, cred imapserver
 }
 
 func (n *node) logIn(ctx context.Context, c *imapserver.Client, cred imapserver.Credentials) (*imapserver.Login, error) {
-	res, err := n.auth.Authenticate(ctx, authRequest(c, cred))
+	req := authRequest(c, cred)
+	req.Probe = n.isProbe(c, &req)
+	res, err := n.auth.Authenticate(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	login := &imapserver.Login{User: res.User, Acting: res.Acting}
+	login := &imapserver.Login{User: res.User, Acting: res.Acting, Probe: req.Probe}
 	if res.Fields.Flag("proxy") {
 		login.Proxy, err = n.proxy(ctx, c, cred, res)
 	} else {
@@ -69,7 +71,7 @@ func (n *node) session(ctx context.Context, c *imapserver.Client, res *auth.Resu
 		})
 	}
 	n.warnSystemUser(res)
-	u := &user{node: n, set: set, client: c, vars: sessionVars(c, res), name: res.User, acting: res.Acting, groups: res.Groups}
+	u := &user{node: n, set: set, client: c, vars: sessionVars(c, res), name: res.User, acting: res.Acting, groups: res.Groups, probe: login.Probe}
 	if err := u.applyACLSettings(ctx); err != nil {
 		return unavailable(err)
 	}
@@ -94,7 +96,11 @@ func (u *user) open(ctx context.Context, res *auth.Result) (mailbox.Account, err
 	if u.acting != u.name {
 		return u.openGuarded(ctx)
 	}
-	release, err := u.node.conns.add(res, u.client, u.set.Mail.MaxUserIPConnections)
+	limit := u.set.Mail.MaxUserIPConnections
+	if u.probe {
+		limit = 0
+	}
+	release, err := u.node.conns.add(res, u.client, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -141,6 +147,7 @@ type user struct {
 	name   string // the owner
 	acting string
 	groups []string // of acting
+	probe  bool     // it is a health check
 	dir    string   // of the mail
 }
 

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"strconv"
+	"strings"
+
+	"github.com/roost-mail/roost/auth"
+	"github.com/roost-mail/roost/cluster"
+	"github.com/roost-mail/roost/config"
+	"github.com/roost-mail/roost/health"
+	"github.com/roost-mail/roost/imapclient"
+	"github.com/roost-mail/roost/imapserver"
+)
+
+// newMonitor makes what checks the backends of a director, and a backend itself if
+// there is a user for that.
+func (n *node) newMonitor(ctx context.Context) (*health.Monitor, error) {
+	var targets []health.Target
+	if n.set.Cluster.Kind == config.NoCoordinator && n.set.Director.Enabled {
+		list, err := members(ctx, n.set)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range list {
+			targets = append(targets, backendTarget(n.set, m.Backend))
+		}
+	}
+	if self, ok := selfTarget(n.set); ok {
+		targets = append(targets, self)
+	}
+	return health.NewMonitor(health.Config{
+		Clock: cluster.BootTime{}, Log: n.log,
+		Targets:  func() []health.Target { return targets },
+		Settings: func() health.Settings { return healthSettings(n.latest().set) },
+		TLS:      func() *tls.Config { return n.latest().clientTLS },
+	}), nil
+}
+
+func healthSettings(set *config.Settings) health.Settings {
+	h := &set.Health
+	return health.Settings{
+		Interval: h.Interval, Timeout: h.Timeout, Rise: h.Rise, Fall: h.Fall,
+		User: h.User, Password: h.Password, Write: h.Write,
+	}
+}
+
+// backendTarget is a backend of director_mail_servers.
+func backendTarget(set *config.Settings, b cluster.Backend) health.Target {
+	t := health.Target{Name: b.Name, Host: b.Host, Security: imapcSecurity(set.Health.SSL), AnyCert: !set.TLS.VerifyServers}
+	if t.Host == "" {
+		t.Host = b.IP.String()
+	}
+	usual := uint16(143)
+	if t.Security == imapclient.ImplicitTLS {
+		usual = 993
+	}
+	t.Addr = b.Addr(usual).String()
+	return t
+}
+
+// selfTarget is a backend as it sees itself.
+func selfTarget(set *config.Settings) (t health.Target, ok bool) {
+	if !set.Cluster.Backend || set.Health.User == "" || len(set.Listeners) == 0 {
+		return t, false
+	}
+	l := set.Listeners[0]
+	host := l.Address
+	switch host {
+	case "0.0.0.0":
+		host = "127.0.0.1"
+	case "::":
+		host = "::1"
+	}
+	t = health.Target{Name: nodeName(set), Addr: net.JoinHostPort(host, strconv.Itoa(l.Port)), Host: host, AnyCert: true}
+	if l.TLS {
+		t.Security = imapclient.ImplicitTLS
+	}
+	return t, true
+}
+
+// nodeName is what this node is called where administrators see it.
+func nodeName(set *config.Settings) string {
+	if set.Cluster.Name != "" {
+		return set.Cluster.Name
+	}
+	return holderName(set)
+}
+
+// refuses is the Refuses of a director: with a coordinator a lease says who lives.
+func (n *node) refuses(addr string) (reason string, yes bool) {
+	if n.set.Cluster.Kind != config.NoCoordinator {
+		return "", false
+	}
+	return n.monitor.Refuses(addr)
+}
+
+// isProbe says whether a login is a health check of a director of ours, or of this
+// node itself. What a proxy hands on for a client is none.
+func (n *node) isProbe(c *imapserver.Client, req *auth.Request) bool {
+	template := n.set.Health.User
+	if template == "" || req.AuthzID != "" || c.Remote != c.Peer {
+		return false
+	}
+	if !c.Trusted && !c.Peer.Addr().IsLoopback() && c.Peer.Addr() != c.Local.Addr() {
+		return false
+	}
+	before, after, varies := strings.Cut(template, health.BackendVariable)
+	rest, begins := strings.CutPrefix(req.AuthID, before)
+	if !varies {
+		return begins && rest == ""
+	}
+	return begins && strings.HasSuffix(rest, after)
+}

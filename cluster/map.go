@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"unique"
 )
 
@@ -44,6 +45,13 @@ type Map struct {
 	slots     map[string]*[Slots]holding // by tag
 	users     map[string]holding
 	pins      map[string]pinned
+	placed    *placed
+}
+
+// placed are the Placements that somebody has asked for since a node last changed.
+type placed struct {
+	mu    sync.Mutex
+	byTag map[string]*Placement
 }
 
 // Node is a backend as the Map knows it.
@@ -79,6 +87,7 @@ func newMap() *Map {
 		slots:     map[string]*[Slots]holding{},
 		users:     map[string]holding{},
 		pins:      map[string]pinned{},
+		placed:    &placed{byTag: map[string]*Placement{}},
 	}
 }
 
@@ -178,6 +187,74 @@ func (m *Map) UnitOf(user, tag string, slot Slot) Unit {
 	return Unit{Tag: tag, Slot: slot}
 }
 
+// Placement says who should hold the slots of a tag, pins and what local backends
+// hold aside. It is computed once for all who ask before a backend changes.
+func (m *Map) Placement(tag string) *Placement {
+	m.placed.mu.Lock()
+	defer m.placed.mu.Unlock()
+	p := m.placed.byTag[tag]
+	if p == nil {
+		p = Place(tag, m.Nodes())
+		m.placed.byTag[tag] = p
+	}
+	return p
+}
+
+// Wanted is the backend that should hold a unit; "" if nobody should, and then
+// whoever holds it keeps it, but for a user who is pinned no more.
+func (m *Map) Wanted(u Unit) string {
+	if u.User == "" && m.local(u) == "" {
+		return m.Placement(u.Tag).Wanted(u.Slot)
+	}
+	if rank := m.Rank(u); len(rank) > 0 {
+		return rank[0]
+	}
+	return ""
+}
+
+// Rank are the backends that may hold a unit, the wanted one first, then those that may
+// take it if it stays free, in order.
+//
+//   - A slot of a backend whose volumes nobody else sees is that backend's for ever,
+//     alive or not, and whatever the administrator wishes: the mail is there.
+//   - A pinned user belongs to the backend of the pin. While that is no candidate,
+//     others of its tag may take the user, if they see its volumes.
+//   - All else is as Placement says.
+func (m *Map) Rank(u Unit) []string {
+	if local := m.local(u); local != "" {
+		return []string{local}
+	}
+	if u.User == "" {
+		return m.Placement(u.Tag).Rank(u.Slot)
+	}
+	pin := m.pins[u.User]
+	n := m.nodes[pin.Backend]
+	switch {
+	case pin.at == 0 || n == nil || n.RegisteredAt == 0:
+		return nil
+	case n.Registration.Local:
+		return []string{n.Name}
+	}
+	rank := m.Placement(n.Registration.Tag).Rank(SlotOf(userItself, u.User))
+	if i := slices.Index(rank, n.Name); i > 0 {
+		rank = slices.Insert(slices.Delete(rank, i, i+1), 0, n.Name)
+	}
+	return rank
+}
+
+// local is the backend that holds or held the slot, if its volumes are its own.
+func (m *Map) local(u Unit) string {
+	held, at := m.Held(u)
+	if n := m.nodes[held.Backend]; u.User == "" && at != 0 && n != nil && n.Registration.Local {
+		return n.Name
+	}
+	return ""
+}
+
+// userItself spreads pinned users whose backend is gone, in any way that is the same
+// everywhere.
+var userItself = Template{parts: []part{{letter: 'u'}}}
+
 var (
 	defaultWish = Wish{State: Up, Weight: DefaultWeight}
 
@@ -219,6 +296,7 @@ func (m *Map) applyParams(e Event) error {
 
 // applyNode changes one of the three parts of a Node, which exists while one does.
 func (m *Map) applyNode(prefix, name string, e Event) error {
+	m.placed = &placed{byTag: map[string]*Placement{}}
 	n := m.nodes[name]
 	switch {
 	case name == "" || len(name) > maxName:

@@ -24,6 +24,7 @@ var layers = map[string][]string{
 	"auth":            {"imap", "sasl"},
 	"tlsconn":         {},
 	"idle":            {},
+	"metric":          {},
 	"tlsconn/tlstest": {},
 	"config":          {"imap", "tlsconn"},
 
@@ -44,7 +45,7 @@ var layers = map[string][]string{
 	"imapclient": {"imap", "imapwire", "tlsconn"},
 	"remote":     {"imap", "mailbox", "message", "imapclient", "imapwire"},
 	"namespace":  {"imap", "mailbox"},
-	"imapserver": {"imap", "imapwire", "mailbox", "sasl", "tlsconn", "idle"},
+	"imapserver": {"imap", "imapwire", "mailbox", "metric", "sasl", "tlsconn", "idle"},
 	"director":   {"imap", "imapwire", "imapclient", "imapserver", "cluster", "tlsconn", "idle"},
 
 	// cmd stacks them all.

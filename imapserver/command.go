@@ -13,6 +13,7 @@ import (
 // tagged answer will say.
 type command struct {
 	*row
+	took    *took
 	tag     []byte   // in session.words; empty if it was not understood
 	mailbox string   // for the log
 	names   []string // whose mailbox or subscription it has changed
@@ -37,6 +38,7 @@ func (s *session) step() error {
 	started, waited := time.Now(), s.stream.waited
 	err := s.execute(cmd)
 	if s.pause.begun() { // it is IDLE, and has only begun
+		s.count(atIdle)
 		return nil
 	}
 	return s.finish(cmd, err, time.Since(started)-(s.stream.waited-waited))
@@ -57,6 +59,8 @@ func (s *session) finish(cmd *command, err error, took time.Duration) error {
 	}
 	s.answer(cmd, err)
 	s.logCommand(cmd, err, took)
+	cmd.took.count(err, took)
+	s.count(s.phase())
 	if skipped := s.dec.SkipLine(); skipped != nil || err != nil || cmd.after == nil {
 		return skipped
 	}
@@ -99,16 +103,16 @@ func (s *session) lost(err error) error {
 
 // readCommand reads tag and name, and checks whether the command may come now.
 func (s *session) readCommand(cmd *command) error {
-	cmd.row = &unknownRow
+	cmd.row, cmd.took = &unknownRow, &s.srv.counters.unknown
 	name, err := s.readName(cmd)
 	if err != nil {
 		return err
 	}
-	r := s.srv.rows[string(name)]
-	if r == nil {
+	r, known := s.srv.rows[string(name)]
+	if !known {
 		return imap.BadCommand("Unknown command")
 	}
-	cmd.row = r
+	cmd.row, cmd.took = r.row, r.took
 	switch {
 	case r.states&s.state == 0:
 		return imap.BadCommand("%s", wrongState(s.state, r.states))

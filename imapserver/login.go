@@ -61,7 +61,9 @@ func (s *session) checkSecured() error {
 
 // logIn asks the Authenticator. What it gives is for adopt or discard.
 func (s *session) logIn(ctx context.Context, cred *Credentials) (*Login, error) {
+	began := time.Now()
 	login, err := s.askAuthenticator(ctx, cred)
+	s.countLogin(login, err, time.Since(began))
 	if err != nil {
 		s.logRefused(cred, err)
 		return nil, err
@@ -146,6 +148,7 @@ func (s *session) handOver() error {
 		s.cancel()
 	}
 	s.words = nil
+	s.count(atProxied)
 	s.shed()
 	s.login.Proxy.Run(s.ctx, conn, buffered, func(r Result) {
 		s.stream.in += r.BytesIn

@@ -107,7 +107,9 @@ func (s *session) endPause() {
 // to go on: then another goroutine has it.
 func (s *session) park(until time.Time) {
 	s.shed()
+	s.srv.counters.parked.Add(1)
 	resume := func() {
+		s.srv.counters.parked.Add(-1)
 		s.restore()
 		s.serve(s.run)
 	}

@@ -12,9 +12,11 @@ import (
 // Server serves IMAP connections. Its methods may be called from any goroutine.
 type Server struct {
 	cfg  Config
-	rows map[string]*row
+	rows map[string]countedRow
 
 	capabilities []capabilityRow
+
+	counters counters
 
 	mu        sync.Mutex
 	sessions  map[*session]struct{}
@@ -27,7 +29,7 @@ type Server struct {
 func New(cfg Config) *Server {
 	return &Server{
 		cfg:  cfg.withDefaults(),
-		rows: commandRows(),
+		rows: countedRows(),
 
 		capabilities: capabilityRows(),
 

@@ -71,9 +71,10 @@ type session struct {
 	cmd     *command    // that is running, or ran last; nil while parked
 	words   []byte      // its tag and name
 	proxied atomic.Bool // ctx belongs to a Proxy now
+	counted phase       // as what
 
-	commands int
-	bad      int // BAD answers in a row
+	commands uint32
+	bad      uint32 // BAD answers in a row
 }
 
 // The limits of what a command may make us hold: enough for a search text or a
@@ -106,6 +107,7 @@ func newSession(ctx context.Context, cancel context.CancelFunc, srv *Server, con
 		began:        now,
 		limit:        now.Add(srv.cfg.LoginTimeout),
 		flush:        s.flush,
+		traffic:      &srv.counters.traffic,
 	}
 	s.restore()
 	return s
@@ -200,6 +202,7 @@ func (s *session) serve(play func() error) {
 
 // begin is what play is at first.
 func (s *session) begin() error {
+	s.count(atLogin)
 	if err := s.implicitTLS(); err != nil {
 		return err
 	}
@@ -308,6 +311,7 @@ func (s *session) bye(text string) {
 
 // close frees what the session holds.
 func (s *session) close() {
+	s.count(uncounted)
 	s.cancel()
 	s.endPause()
 	s.closeMailbox()

@@ -30,6 +30,7 @@ type stream struct {
 	conn          net.Conn // for reads and writes; STARTTLS replaces it
 	sock          net.Conn // what it stands on, whose deadline wakes it; never replaced
 	in, out       int64
+	traffic       *traffic      // of all
 	waited        time.Duration // for the client, to send or to take
 	rawIn, rawOut io.WriteCloser
 
@@ -127,6 +128,7 @@ func (s *stream) read(p []byte) (int, error) {
 		if n > 0 {
 			s.full = n == len(p)
 			s.in += int64(n)
+			s.traffic.read(n)
 			copyRaw(&s.rawIn, p[:n])
 			return n, nil
 		}
@@ -217,6 +219,7 @@ func (s *stream) Write(p []byte) (int, error) {
 		copyRaw(&s.rawOut, p[done:done+n])
 		done += n
 		s.out += int64(n)
+		s.traffic.wrote(n)
 		if err != nil {
 			return done, err
 		}

@@ -9,13 +9,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 	"unique"
 )
 
 // Limits of a cluster. Its nodes do not follow a cluster that is beyond them: what
 // they know stays as it was, and Contact says why.
 const (
-	MaxTags      = 64      // 256 kB each in the memory of every node
+	MaxTags      = 64      // 400 kB each in the memory of every node
 	MaxPins      = 100_000 // about 250 bytes each
 	MaxDirectors = 256
 
@@ -28,7 +29,7 @@ const (
 
 // Map is what a node knows of the cluster: everything but users, of whom only
 // the pinned ones are there. It belongs to a View, which lends it; it takes at most
-// some 60 MB, and about 300 kB with one tag and no pins.
+// some 60 MB, and about 500 kB with one tag and no pins.
 //
 // A record that can't be read counts as none, but with pins, held and alive, where
 // that would not be safe: the user is pinned to nobody, the unit is held by a nobody
@@ -38,6 +39,8 @@ type Map struct {
 	// is told at once what its own node has committed.
 	Revision Revision
 
+	clock     Clock
+	known     time.Duration // since when there is something in it
 	params    Params
 	paramsAt  Revision
 	nodes     map[string]*Node
@@ -67,27 +70,78 @@ type Node struct {
 	Alive   Alive
 	AliveAt Revision // 0: it is not alive
 	Lease   LeaseID  // of its Alive
+
+	// Since is when it began to be alive, or not to be, as far as this node has seen,
+	// by the View's Clock.
+	Since time.Duration
 }
 
-// holding is who holds a unit, in 16 bytes: there are few holders for many units.
+// holding is who holds a unit, in 24 bytes: there are few holders for many units.
 type holding struct {
-	held unique.Handle[Held]
-	at   Revision // 0: nobody, and held is not set
+	held  unique.Handle[Held]
+	at    Revision      // 0: nobody, and held is not set
+	freed time.Duration // since when nobody does
 }
 
 type pinned struct {
 	Pin
-	at Revision
+	at    Revision
+	freed time.Duration // since when nobody holds the user
 }
 
-func newMap() *Map {
+func newMap(clock Clock) *Map {
 	return &Map{
+		clock:     clock,
 		nodes:     map[string]*Node{},
 		directors: map[string]DirectorRecord{},
 		slots:     map[string]*[Slots]holding{},
 		users:     map[string]holding{},
 		pins:      map[string]pinned{},
 		placed:    &placed{byTag: map[string]*Placement{}},
+	}
+}
+
+// inherit takes over from the Map before it since when units were free and backends
+// alive or not, where that has not changed.
+func (m *Map) inherit(old *Map) {
+	m.known = old.known
+	if old.Revision == 0 {
+		m.known = m.clock.Now()
+	}
+	for name, n := range m.nodes {
+		if o := old.nodes[name]; o != nil && o.Lease == n.Lease {
+			n.Since = o.Since
+		}
+	}
+	for tag, slots := range old.slots {
+		m.inheritSlots(tag, slots)
+	}
+	for user, p := range m.pins {
+		if o := old.pins[user]; o.at != 0 && o.Backend == p.Backend {
+			p.freed = o.freed
+			m.pins[user] = p
+		}
+	}
+}
+
+func (m *Map) inheritSlots(tag string, old *[Slots]holding) {
+	slots := m.slots[tag]
+	if slots == nil {
+		if !slices.ContainsFunc(old[:], func(h holding) bool { return h.at != 0 }) {
+			return // of a tag that is no more
+		}
+		slots = new([Slots]holding)
+		m.slots[tag] = slots
+	}
+	now := m.clock.Now()
+	for s := range slots {
+		switch {
+		case slots[s].at != 0:
+		case old[s].at == 0:
+			slots[s].freed = old[s].freed
+		default:
+			slots[s].freed = now
+		}
 	}
 }
 
@@ -140,6 +194,28 @@ func (m *Map) Held(u Unit) (Held, Revision) {
 func (m *Map) Holds(h Held) bool {
 	n := m.nodes[h.Backend]
 	return n != nil && n.AliveAt != 0 && n.Lease == h.Lease
+}
+
+// FreeSince is since when nobody holds a unit, as far as this node has seen and by the
+// View's Clock: nobody has a record, or the one who has is dead. ok is false while
+// somebody holds it, or has a record that can't be read.
+func (m *Map) FreeSince(u Unit) (since time.Duration, ok bool) {
+	held, at := m.Held(u)
+	switch {
+	case m.Holds(held):
+		return 0, false
+	case at != 0:
+		if n := m.nodes[held.Backend]; n != nil {
+			return max(n.Since, m.known), true
+		}
+		return m.known, held.Backend != ""
+	case u.User != "":
+		return max(m.pins[u.User].freed, m.known), true
+	}
+	if slots := m.slots[u.Tag]; slots != nil {
+		return max(slots[u.Slot].freed, m.known), true
+	}
+	return m.known, true
 }
 
 // Units are all that have a record of who holds them, in no order.
@@ -306,10 +382,14 @@ func (m *Map) applyNode(prefix, name string, e Event) error {
 	case n == nil && len(m.nodes) == MaxMembers:
 		return fmt.Errorf("%w: it has more than %d backends", errTooMuch, MaxMembers)
 	case n == nil:
-		n = &Node{Name: name, Wish: defaultWish}
+		n = &Node{Name: name, Wish: defaultWish, Since: m.clock.Now()}
 		m.nodes[name] = n
 	}
+	lease := n.Lease
 	err := n.apply(prefix, e)
+	if n.Lease != lease {
+		n.Since = m.clock.Now()
+	}
 	if n.RegisteredAt == 0 && n.WishAt == 0 && n.AliveAt == 0 {
 		delete(m.nodes, name)
 	}
@@ -378,24 +458,31 @@ func (m *Map) applyHeld(e Event) error {
 	if !ok || len(u.Tag) > maxTag || len(u.User) > maxUser {
 		return fmt.Errorf("%w: it is for no unit", errUnreadable)
 	}
-	var h holding
-	var err error
-	if !e.Deleted {
-		var held Held
-		if err = read(e.KV, &held); err != nil {
-			held = Held{}
-		}
-		h = holding{unique.Make(held), e.Changed}
+	if e.Deleted {
+		return m.setUnit(u, holding{freed: m.clock.Now()})
 	}
+	var held Held
+	err := read(e.KV, &held)
+	if err != nil {
+		held = Held{}
+	}
+	return errors.Join(m.setUnit(u, holding{held: unique.Make(held), at: e.Changed}), err)
+}
+
+func (m *Map) setUnit(u Unit, h holding) error {
 	if u.User != "" {
-		return errors.Join(m.setUser(u.User, h), err)
+		return m.setUser(u.User, h)
 	}
-	return errors.Join(m.setSlot(u, h), err)
+	return m.setSlot(u, h)
 }
 
 func (m *Map) setUser(user string, h holding) error {
 	if h.at == 0 {
 		delete(m.users, user)
+		if p := m.pins[user]; p.at != 0 {
+			p.freed = h.freed
+			m.pins[user] = p
+		}
 		return nil
 	}
 	if m.users[user].at == 0 && len(m.users) == MaxPins {
@@ -436,7 +523,7 @@ func (m *Map) applyPin(user string, e Event) error {
 	if err != nil {
 		p = Pin{}
 	}
-	m.pins[user] = pinned{p, e.Changed}
+	m.pins[user] = pinned{p, e.Changed, m.clock.Now()}
 	return err
 }
 

@@ -315,7 +315,7 @@ func TestPlaceCandidates(t *testing.T) {
 
 // Pins come first, and what is on volumes of its own stays there.
 func TestMapRank(t *testing.T) {
-	m := newMap()
+	m := newMap(bubbleClock{})
 	apply := func(events ...Event) {
 		t.Helper()
 		for _, e := range events {

@@ -45,7 +45,7 @@ const (
 func NewView(cfg ViewConfig) *View {
 	return &View{
 		cfg:     cfg,
-		m:       newMap(),
+		m:       newMap(cfg.Clock),
 		ahead:   map[string]Event{},
 		changed: make(chan struct{}),
 		heard:   cfg.Clock.Now(),
@@ -108,7 +108,7 @@ func (v *View) follow(ctx context.Context) error {
 
 // list begins anew with all keys as of a revision, and what was noted after it.
 func (v *View) list(kvs []KV, at Revision) error {
-	m := newMap()
+	m := newMap(v.cfg.Clock)
 	m.Revision = at
 	for _, kv := range kvs {
 		if err := v.take(m, Event{KV: kv}); err != nil {
@@ -131,6 +131,7 @@ func (v *View) list(kvs []KV, at Revision) error {
 	if v.m.Revision == 0 || v.away != nil {
 		v.cfg.Log.Info("the cluster's map is known", "revision", at, "keys", len(kvs), "after", v.sinceHeard())
 	}
+	m.inherit(v.m)
 	v.m = m
 	v.reached()
 	return nil
@@ -239,6 +240,11 @@ func (v *View) Read(f func(*Map)) {
 // Await calls f as Read does, now and after every change of the Map or of Contact,
 // until it returns true. The error is that of ctx.
 func (v *View) Await(ctx context.Context, f func(*Map) bool) error {
+	return v.await(ctx, nil, f)
+}
+
+// await is Await that looks again at a moment too.
+func (v *View) await(ctx context.Context, moment <-chan time.Time, f func(*Map) bool) error {
 	for {
 		var done bool
 		var changed chan struct{}
@@ -248,6 +254,7 @@ func (v *View) Await(ctx context.Context, f func(*Map) bool) error {
 		}
 		select {
 		case <-changed:
+		case <-moment:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

@@ -251,7 +251,7 @@ func TestViewTooLarge(t *testing.T) {
 		{"users", func(i int) string { return fmt.Sprintf("heldu/%d", i) }, MaxPins},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			m := newMap()
+			m := newMap(bubbleClock{})
 			for i := range row.most {
 				if err := m.apply(put(row.key(i), `{"host":"h"}`, 1)); err != nil {
 					t.Fatal(i, err)
@@ -310,7 +310,7 @@ func FuzzMap(f *testing.F) {
 	f.Add("alive/a", []byte(`{"candidate":true}`), false)
 	f.Add("pins/a", []byte(`{"since":"x"}`), true)
 	f.Fuzz(func(t *testing.T, key string, value []byte, deleted bool) {
-		m := newMap()
+		m := newMap(bubbleClock{})
 		for at, e := range []Event{{KV: KV{Key: key, Value: value}, Deleted: deleted}, {KV: KV{Key: key}, Deleted: true}} {
 			e.Changed = Revision(at + 1)
 			if err := m.apply(e); err != nil && !errors.Is(err, errUnreadable) {

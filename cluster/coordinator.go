@@ -22,7 +22,7 @@ type Coordinator interface {
 	Commit(ctx context.Context, t Txn) (revision Revision, ok bool, err error)
 
 	// Watch calls deliver with what happens below prefix after a revision, in
-	// order, each revision whole and once, from one goroutine. at is the revision
+	// order, each revision whole and once (and in any order within), from one goroutine. at is the revision
 	// up to which all is told; events may be none. It returns when ctx ends, with
 	// ErrCompacted if what happened after the revision is no longer known, or with
 	// another error when the Coordinator can't be reached.
@@ -65,11 +65,11 @@ type Event struct {
 
 // Txn is a change that happens whole or not at all.
 type Txn struct {
-	If   []Condition
-	Then []Op // at most MaxOps, no key twice
+	If   []Condition // at most MaxOps
+	Then []Op        // at most MaxOps, no key twice
 }
 
-// MaxOps bounds a Txn.
+// MaxOps bounds each part of a Txn.
 const MaxOps = 128
 
 // Condition holds while a key's last change is Changed; 0: there is no such key.

@@ -338,8 +338,8 @@ func (c *Client) Commit(ctx context.Context, t cluster.Txn) (revision cluster.Re
 }
 
 func checkTxn(t cluster.Txn) error {
-	if len(t.Then) > cluster.MaxOps {
-		return fmt.Errorf("%d changes at once, %d are allowed", len(t.Then), cluster.MaxOps)
+	if n := max(len(t.If), len(t.Then)); n > cluster.MaxOps {
+		return fmt.Errorf("%d conditions or changes at once, %d are allowed", n, cluster.MaxOps)
 	}
 	seen := map[string]bool{}
 	for _, op := range t.Then {

@@ -120,6 +120,12 @@ func testLimits(t *testing.T, f Fixture) {
 	if _, _, err := c.Commit(t.Context(), txn); err == nil {
 		t.Error("more than MaxOps were done")
 	}
+	for i := range cluster.MaxOps + 1 {
+		txn.If = append(txn.If, cluster.Condition{Key: fmt.Sprintf("none%d", i)})
+	}
+	if _, _, err := c.Commit(t.Context(), cluster.Txn{If: txn.If, Then: []cluster.Op{put("more", "v")}}); err == nil {
+		t.Error("more than MaxOps conditions were looked at")
+	}
 	if _, _, err := c.Commit(t.Context(), cluster.Txn{Then: []cluster.Op{put("k", "1"), put("k", "2")}}); err == nil {
 		t.Error("a key was changed twice at once")
 	}
@@ -190,7 +196,7 @@ func testWatch(t *testing.T, f Fixture) {
 	var later sync.WaitGroup
 	later.Go(func() {
 		commit(t, c, cluster.Txn{Then: []cluster.Op{put("other", "4")}})
-		r2 = commit(t, c, cluster.Txn{Then: []cluster.Op{put("w/b", "5"), {Key: "w/a", Delete: true}}})
+		r2 = commit(t, c, cluster.Txn{Then: []cluster.Op{{Key: "w/a", Delete: true}, put("w/b", "5")}})
 	})
 	seen := follow(t, c, "w/", r0, func(seen []string, _ cluster.Revision) bool { return len(seen) >= 4 })
 	later.Wait()

@@ -1,0 +1,95 @@
+// Package etcdtest runs the etcd of the system's packages for a test.
+package etcdtest
+
+import (
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Server is an etcd of one member, with a directory and ports of its own.
+type Server struct {
+	Addr string // where clients reach it
+
+	args []string
+	log  string
+	cmd  *exec.Cmd
+}
+
+// startTime is how long it may take until it listens.
+const startTime = 30 * time.Second
+
+// Start starts a Server, which ends with the test. Without the program the test is
+// skipped, unless ROOST_TEST_PEERS=1 says that it must run.
+func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	program, err := exec.LookPath("etcd")
+	if err != nil {
+		if os.Getenv("ROOST_TEST_PEERS") == "1" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	dir := t.TempDir()
+	s := &Server{Addr: freeAddr(t), log: filepath.Join(dir, "log")}
+	s.args = append([]string{
+		program, "--data-dir", filepath.Join(dir, "data"), "--logger", "zap", "--log-level", "error",
+		"--listen-client-urls", "http://" + s.Addr, "--advertise-client-urls", "http://" + s.Addr,
+		"--listen-peer-urls", "http://" + freeAddr(t),
+	}, args...)
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Kill() })
+	return s
+}
+
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close() //nolint:errcheck // it took nothing
+	return ln.Addr().String()
+}
+
+// Start starts it again, with what it knew, after Kill.
+func (s *Server) Start() error {
+	log, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close() //nolint:errcheck // the process has it
+	s.cmd = exec.Command(s.args[0], s.args[1:]...)
+	s.cmd.Stdout, s.cmd.Stderr = log, log
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // nothing outlives a test that was killed
+	if err := s.cmd.Start(); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(startTime); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if conn, err := net.Dial("tcp", s.Addr); err == nil {
+			return conn.Close()
+		}
+	}
+	text, _ := os.ReadFile(s.log)
+	return errors.New("etcd does not listen: " + string(text))
+}
+
+// Kill ends it at once.
+func (s *Server) Kill() error {
+	err := s.cmd.Process.Kill()
+	_ = s.cmd.Wait()
+	return err
+}
+
+// Stop stops it with SIGSTOP; Continue has it go on.
+func (s *Server) Stop() error { return s.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Continue undoes Stop.
+func (s *Server) Continue() error { return s.cmd.Process.Signal(syscall.SIGCONT) }

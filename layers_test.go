@@ -43,10 +43,10 @@ var layers = map[string][]string{
 	"scenario":                   {"imap"},
 	"health":                     {"imap", "imapclient", "imapwire", "cluster", "tlsconn"},
 
-	"store":      {"imap", "mailbox", "message"},
+	"store":      {"imap", "mailbox", "message", "metric"},
 	"acl":        {"imap", "mailbox"},
 	"share":      {"imap", "mailbox", "acl", "dict"},
-	"imapclient": {"imap", "imapwire", "tlsconn"},
+	"imapclient": {"imap", "imapwire", "metric", "tlsconn"},
 	"remote":     {"imap", "mailbox", "message", "imapclient", "imapwire"},
 	"namespace":  {"imap", "mailbox"},
 	"imapserver": {"imap", "imapwire", "mailbox", "metric", "sasl", "tlsconn", "idle"},

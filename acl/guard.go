@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync/atomic"
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
@@ -25,6 +26,9 @@ type Options struct {
 
 	// AllowAnyone lets SETACL name anyone and authenticated.
 	AllowAnyone bool
+
+	// Refused, if set, counts what was refused for lack of a right.
+	Refused *atomic.Int64
 
 	// Normalize brings a user's name into its one form.
 	Normalize func(string) string
@@ -73,13 +77,15 @@ func (g *Guard) need(ctx context.Context, name string, want imap.Rights) error {
 	if err != nil {
 		return err
 	}
-	return refusal(have, want)
+	return g.refusal(have, want)
 }
 
-func refusal(have, want imap.Rights) error {
-	switch {
-	case have.Has(want):
+func (g *Guard) refusal(have, want imap.Rights) error {
+	if have.Has(want) {
 		return nil
+	}
+	g.refused()
+	switch {
 	case have.Has(imap.RightLookup):
 		return imap.NoPermission()
 	default:
@@ -87,11 +93,18 @@ func refusal(have, want imap.Rights) error {
 	}
 }
 
+// refused counts a refusal.
+func (g *Guard) refused() {
+	if g.opts.Refused != nil {
+		g.opts.Refused.Add(1)
+	}
+}
+
 // needInsert is need for a mailbox that is to take mail: TRYCREATE if it is missing.
 func (g *Guard) needInsert(ctx context.Context, name string) (imap.Rights, error) {
 	have, err := g.rights(ctx, name)
 	if err == nil {
-		err = refusal(have, imap.RightInsert)
+		err = g.refusal(have, imap.RightInsert)
 	}
 	if imap.CodeOf(err) == imap.CodeNonExistent {
 		err = imap.NoMailboxTryCreate()
@@ -171,7 +184,7 @@ var errNoEntries = errors.New("home opens mailboxes that do not know their ACL")
 func (g *Guard) Open(ctx context.Context, name string, readOnly bool) (mailbox.Mailbox, error) {
 	have, err := g.rights(ctx, name)
 	if err == nil {
-		err = refusal(have, imap.RightRead)
+		err = g.refusal(have, imap.RightRead)
 	}
 	if err != nil {
 		return nil, err

@@ -36,6 +36,7 @@ func (m *guarded) MyRights(ctx context.Context) (imap.Rights, error) { return m.
 func (m *guarded) need(ctx context.Context, want imap.Rights) (imap.Rights, error) {
 	have, err := m.rights(ctx)
 	if err == nil && (!have.Has(want) || m.readOnly && want != imap.RightRead) {
+		m.guard.refused()
 		err = imap.NoPermission()
 	}
 	return have, err

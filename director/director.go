@@ -87,6 +87,17 @@ func New(cfg Config) *Director {
 	return &Director{cfg: cfg, pool: newPool(cfg.Poller)}
 }
 
+// Counts is what a Director has counted since it was made.
+type Counts struct {
+	Pairs                         int64 // of connections that are joined now
+	BytesToBackend, BytesToClient int64 // copied by pairs
+}
+
+// Counts reads what was counted, while counting goes on.
+func (d *Director) Counts() Counts {
+	return Counts{d.pool.pairs.Load(), d.pool.toBackend.Load(), d.pool.toClient.Load()}
+}
+
 // Route is one login to send on. User decides the backend, so that a master
 // login lands where the mail is.
 type Route struct {

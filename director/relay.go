@@ -27,10 +27,13 @@ type pool struct {
 	*tlsconn.Bursts
 	poller *idle.Poller // nil: each direction keeps its goroutine
 	quiet  time.Duration
+
+	pairs               atomic.Int64 // now
+	toBackend, toClient atomic.Int64 // bytes, so far
 }
 
 func newPool(poller *idle.Poller) *pool {
-	return &pool{tlsconn.NewBursts(relayBuffer), poller, quietTime}
+	return &pool{Bursts: tlsconn.NewBursts(relayBuffer), poller: poller, quiet: quietTime}
 }
 
 // join copies between client and backend until one of them ends or ctx is
@@ -41,6 +44,7 @@ func (p *pool) join(ctx context.Context, client, backend net.Conn, writeTimeout 
 	j.toBackend = direction{joint: j, src: client, dst: backend, source: p.Source(client)}
 	j.toClient = direction{joint: j, src: backend, dst: client, source: p.Source(backend)}
 	j.running.Store(2)
+	p.pairs.Add(1)
 	j.stop = context.AfterFunc(ctx, func() { j.end("shutdown") })
 	go j.toClient.run()
 	go j.toBackend.run()
@@ -82,6 +86,7 @@ func (j *joint) left() {
 		return
 	}
 	j.stop()
+	j.pool.pairs.Add(-1)
 	j.end("") // reason is read after the Once, so that it is seen here
 	j.ended(j.toBackend.moved.Load(), j.toClient.moved.Load(), j.reason)
 }
@@ -136,13 +141,16 @@ func (d *direction) relay() error {
 }
 
 func (d *direction) move(data []byte) error {
+	total := &d.joint.pool.toClient
 	if d == &d.joint.toBackend {
 		d.joint.said.keep(data)
+		total = &d.joint.pool.toBackend
 	}
 	d.writeInTime()
 	n, err := d.dst.Write(data)
 	d.source.Release()
 	d.moved.Add(int64(n))
+	total.Add(int64(n))
 	if err != nil {
 		return errWrite{timeoutAsDeadline(err)}
 	}

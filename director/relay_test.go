@@ -128,3 +128,25 @@ func TestLogoutIsNoDisconnection(t *testing.T) {
 		}
 	}
 }
+
+// TestCounts: pairs are counted while they last, and bytes as they pass.
+func TestCounts(t *testing.T) {
+	d := New(Config{})
+	client, front := tcpPair(t)
+	back, backend := tcpPair(t)
+	done := make(chan joined, 1)
+	d.pool.join(context.Background(), front, back, time.Minute, func(in, out int64, reason string) { done <- joined{in, out, reason} })
+	_, _ = client.Write([]byte("a NOOP\r\n"))
+	if _, err := io.ReadFull(backend, make([]byte, 8)); err != nil {
+		t.Fatal(err)
+	}
+	if c := d.Counts(); c.Pairs != 1 {
+		t.Errorf("%+v", c)
+	}
+	_, _ = backend.Write([]byte("a OK\r\n"))
+	backend.Close()
+	<-done
+	if c := d.Counts(); c != (Counts{BytesToBackend: 8, BytesToClient: 6}) {
+		t.Errorf("%+v", c)
+	}
+}

@@ -27,6 +27,7 @@ import (
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/imapwire"
+	"github.com/roost-mail/roost/metric"
 )
 
 // Config says how a Conn behaves. Zero fields have the default named beside them.
@@ -54,8 +55,9 @@ type Config struct {
 
 // Counters count over many connections.
 type Counters struct {
-	Connections atomic.Int64 // made
-	RoundTrips  atomic.Int64 // waits for an answer that was not there yet
+	Connections atomic.Int64     // made
+	RoundTrips  atomic.Int64     // waits for an answer that was not there yet
+	Waits       metric.Histogram // how long these took
 }
 
 func (c Config) withDefaults() Config {
@@ -123,7 +125,7 @@ func New(ctx context.Context, nc net.Conn, cfg Config) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &wire{Conn: nc, timeout: cfg.Timeout, trips: &cfg.Counters.RoundTrips}
+	w := &wire{Conn: nc, timeout: cfg.Timeout, counters: cfg.Counters}
 	if cfg.RawLog != nil {
 		in, out := cfg.RawLog()
 		w.in, w.out = newRawLog(in), newRawLog(out)

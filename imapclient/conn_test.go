@@ -291,6 +291,9 @@ func TestCounters(t *testing.T) {
 	if _, err := c.Do(t.Context(), nil, atom("NOOP")); err != nil {
 		t.Fatal(err)
 	}
+	if waits := n.Waits.Read().Count; waits != 1 {
+		t.Errorf("%d waits were timed", waits)
+	}
 	if n.Connections.Load() != 1 || n.RoundTrips.Load() != 1 {
 		t.Fatalf("got %d connections and %d round trips", n.Connections.Load(), n.RoundTrips.Load())
 	}

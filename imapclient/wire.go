@@ -4,18 +4,17 @@ import (
 	"errors"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
 // wire is the connection with deadlines, raw logs and counters.
 type wire struct {
 	net.Conn
-	timeout time.Duration
-	in, out *rawLog // nil without
-	asked   bool    // something was sent since the last Read
-	trips   *atomic.Int64
-	once    sync.Once
+	timeout  time.Duration
+	in, out  *rawLog // nil without
+	asked    bool    // something was sent since the last Read
+	counters *Counters
+	once     sync.Once
 
 	mu          sync.Mutex // guards what follows
 	resting     bool       // in a wait that interrupt ends
@@ -28,11 +27,15 @@ func (w *wire) Read(p []byte) (int, error) {
 		_ = w.SetReadDeadline(time.Now().Add(w.timeout))
 	}
 	w.mu.Unlock()
-	if w.asked {
-		w.asked = false
-		w.trips.Add(1)
+	asked, began := w.asked, time.Time{}
+	if asked {
+		w.asked, began = false, time.Now()
+		w.counters.RoundTrips.Add(1)
 	}
 	n, err := w.Conn.Read(p)
+	if asked && err == nil {
+		w.counters.Waits.Observe(time.Since(began))
+	}
 	w.in.write(p[:n])
 	return n, err
 }

@@ -200,7 +200,7 @@ func (a *account) commit(group []*txn) {
 		durable = durable || t.durable
 	}
 	a.store.files.use(&a.files, 2)
-	before := a.writer.written
+	began, before := time.Now(), a.writer.written
 	err := a.writer.flush()
 	if err == nil && (durable || a.writer.unsyncedBytes > maxUnsynced) {
 		err = a.writer.sync()
@@ -213,6 +213,9 @@ func (a *account) commit(group []*txn) {
 	if err != nil {
 		a.failed(err, group)
 		return
+	}
+	if durable {
+		a.store.counters.commits.Observe(time.Since(began))
 	}
 	a.applyAll(group)
 	for _, t := range group {

@@ -171,6 +171,7 @@ func (a *account) rewrite(ctx context.Context, v victim) error {
 		if err := a.moveBlobs(ctx, v.name.seq, batch); err != nil {
 			return err
 		}
+		a.store.counters.rewritten.Add(size)
 		if err := a.store.rewriting.wait(ctx, size, a.store.options.RewriteRate); err != nil {
 			return err
 		}

@@ -102,6 +102,7 @@ type Store struct {
 	memory    *lru // bytes of accounts and mailboxes
 	files     *lru // that stay open
 	opening   gate // for accounts that are being opened
+	counters  counters
 
 	mu       sync.Mutex
 	accounts map[string]*slot // by directory

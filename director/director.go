@@ -244,7 +244,7 @@ func (d *Director) login(ctx context.Context, conn *imapclient.Conn, c *imapserv
 	if err != nil {
 		return nil, err
 	}
-	return &proxied{director: d, conn: conn, capabilities: conn.Capabilities()}, nil
+	return &proxied{director: d, backend: conn.RemoteAddr().String(), conn: conn, capabilities: conn.Capabilities()}, nil
 }
 
 // forward is what a backend that trusts us learns of the client.
@@ -288,12 +288,15 @@ func refused(cause error) error {
 	return unavailable(cause)
 }
 
-// proxied is a connection that is logged in at the backend.
+// proxied is a connection that is logged in at the backend. It belongs to the
+// goroutine of the client's session, but for backend and joint.
 type proxied struct {
 	director     *Director
+	backend      string // where it is; never changed
 	conn         *imapclient.Conn
 	log          *slog.Logger
 	capabilities []string
+	joint        atomic.Pointer[joint] // once there is one
 }
 
 // OK gives the backend's capabilities, so that none is promised that it lacks.
@@ -319,13 +322,24 @@ func (p *proxied) Run(ctx context.Context, client net.Conn, buffered []byte, end
 			return
 		}
 	}
-	sent, told := int64(len(buffered)), int64(len(early))
-	p.director.pool.join(ctx, client, backend, p.director.cfg.WriteTimeout, func(in, out int64, reason string) {
+	j := p.director.pool.joint(client, backend, p.director.cfg.WriteTimeout)
+	j.toBackend.moved.Store(int64(len(buffered)))
+	j.toClient.moved.Store(int64(len(early)))
+	p.joint.Store(j)
+	j.run(ctx, func(in, out int64, reason string) {
 		if reason == backendGone {
 			p.log.Warn("backend closed the connection of a client that did not log out")
 		}
-		ended(imapserver.Result{BytesIn: in + sent, BytesOut: out + told, Reason: reason})
+		ended(imapserver.Result{BytesIn: in, BytesOut: out, Reason: reason})
 	})
+}
+
+// Status implements imapserver.Proxy.
+func (p *proxied) Status() (backend string, in, out int64) {
+	if j := p.joint.Load(); j != nil {
+		in, out = j.toBackend.moved.Load(), j.toClient.moved.Load()
+	}
+	return p.backend, in, out
 }
 
 // Close gives the backend's connection up.

@@ -36,15 +36,21 @@ func newPool(poller *idle.Poller) *pool {
 	return &pool{Bursts: tlsconn.NewBursts(relayBuffer), poller: poller, quiet: quietTime}
 }
 
-// join copies between client and backend until one of them ends or ctx is
-// done, closes both, and then calls ended. What is on its way to the other end
-// when one closes is delivered first.
-func (p *pool) join(ctx context.Context, client, backend net.Conn, writeTimeout time.Duration, ended func(in, out int64, reason string)) {
-	j := &joint{pool: p, timeout: writeTimeout, ended: ended}
+// joint makes a pair of connections, which does nothing before run.
+func (p *pool) joint(client, backend net.Conn, writeTimeout time.Duration) *joint {
+	j := &joint{pool: p, timeout: writeTimeout}
 	j.toBackend = direction{joint: j, src: client, dst: backend, source: p.Source(client)}
 	j.toClient = direction{joint: j, src: backend, dst: client, source: p.Source(backend)}
+	return j
+}
+
+// run copies between client and backend until one of them ends or ctx is done,
+// closes both, and then calls ended. What is on its way to the other end when one
+// closes is delivered first.
+func (j *joint) run(ctx context.Context, ended func(in, out int64, reason string)) {
+	j.ended = ended
 	j.running.Store(2)
-	p.pairs.Add(1)
+	j.pool.pairs.Add(1)
 	j.stop = context.AfterFunc(ctx, func() { j.end("shutdown") })
 	go j.toClient.run()
 	go j.toBackend.run()

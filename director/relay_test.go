@@ -47,7 +47,7 @@ func startJoin(ctx context.Context, t testing.TB) (client, backend net.Conn, don
 	t.Cleanup(func() { _ = poller.Close() })
 	p := newPool(poller)
 	p.quiet = time.Millisecond // so that they are parked all the time
-	p.join(ctx, front, back, time.Minute, func(in, out int64, reason string) { done <- joined{in, out, reason} })
+	p.joint(front, back, time.Minute).run(ctx, func(in, out int64, reason string) { done <- joined{in, out, reason} })
 	return client, backend, done
 }
 
@@ -135,7 +135,7 @@ func TestCounts(t *testing.T) {
 	client, front := tcpPair(t)
 	back, backend := tcpPair(t)
 	done := make(chan joined, 1)
-	d.pool.join(context.Background(), front, back, time.Minute, func(in, out int64, reason string) { done <- joined{in, out, reason} })
+	d.pool.joint(front, back, time.Minute).run(context.Background(), func(in, out int64, reason string) { done <- joined{in, out, reason} })
 	_, _ = client.Write([]byte("a NOOP\r\n"))
 	if _, err := io.ReadFull(backend, make([]byte, 8)); err != nil {
 		t.Fatal(err)

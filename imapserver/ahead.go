@@ -92,6 +92,7 @@ func (s *session) runQueued(cmd *command) error {
 	if q.err != nil {
 		return q.err
 	}
+	s.works(cmd.row)
 	s.readAhead(s.ctx, q.set, q.req, q.begun)
 	if len(s.ahead) == 0 {
 		s.ahead = nil

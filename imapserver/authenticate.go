@@ -103,7 +103,7 @@ func (s *session) keys(ctx context.Context, cred *Credentials) (sasl.Keys, error
 	if !ok {
 		return sasl.Keys{}, errors.New("authenticator has no keys")
 	}
-	keys, err := holder.Keys(ctx, &s.client, *cred)
+	keys, err := holder.Keys(ctx, s.client, *cred)
 	if err != nil {
 		s.logRefused(cred, err)
 	}

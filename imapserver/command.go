@@ -38,6 +38,7 @@ func (s *session) step() error {
 	started, waited := time.Now(), s.stream.waited
 	err := s.execute(cmd)
 	if s.pause.begun() { // it is IDLE, and has only begun
+		s.rests()
 		s.count(atIdle)
 		return nil
 	}
@@ -58,6 +59,7 @@ func (s *session) finish(cmd *command, err error, took time.Duration) error {
 		cmd.code, cmd.args = "HIGHESTMODSEQ", s.settled.String() // RFC 7162 sections 3.2.7 and 3.2.9
 	}
 	s.answer(cmd, err)
+	s.rests()
 	s.logCommand(cmd, err, took)
 	cmd.took.count(err, took)
 	s.count(s.phase())
@@ -74,6 +76,7 @@ func (s *session) execute(cmd *command) error {
 	}
 	err := s.readCommand(cmd)
 	if err == nil {
+		s.works(cmd.row)
 		err = cmd.run(s, s.ctx, cmd)
 	}
 	return err

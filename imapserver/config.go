@@ -51,6 +51,9 @@ type Config struct {
 	// It is closed after the Server.
 	Poller *idle.Poller
 
+	// EndTime is how long a session may take to end that End tells to. 5 s
+	EndTime time.Duration
+
 	ReadTimeout    time.Duration // without a byte within a command; 2 minutes
 	WriteTimeout   time.Duration // without a byte of ours being taken; 2 minutes
 	IdleKeepalive  time.Duration // between two "* OK Still here" (imap_idle_notify_interval); 2 minutes
@@ -98,6 +101,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.LoginTimeout, 3*time.Minute)
 	setDefault(&c.IdleTimeout, 30*time.Minute)
 	setDefault(&c.QuietTime, 250*time.Millisecond)
+	setDefault(&c.EndTime, 5*time.Second)
 	setDefault(&c.ReadTimeout, 2*time.Minute)
 	setDefault(&c.WriteTimeout, 2*time.Minute)
 	setDefault(&c.IdleKeepalive, 2*time.Minute)
@@ -191,6 +195,11 @@ type Proxy interface {
 	// already. Run returns when that is on its way, and ended is called once, by
 	// any goroutine, when all is over; the server then closes client.
 	Run(ctx context.Context, client net.Conn, buffered []byte, ended func(Result))
+
+	// Status is where the mail is, for logs and administrators, and what Run has
+	// copied so far from the client (in) and to it. It may be called from any
+	// goroutine, at any time.
+	Status() (backend string, in, out int64)
 
 	// Close is called instead of Run if the client is gone before it could begin.
 	Close() error

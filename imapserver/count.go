@@ -68,18 +68,19 @@ var phases = [...]string{"", "login", "authenticated", "selected", "idle", "prox
 
 // count has the session counted as p. It belongs to the session's goroutine.
 func (s *session) count(p phase) {
-	if p == s.counted {
+	counted := phase(s.card.phase.Load())
+	if p == counted {
 		return
 	}
 	for _, change := range [...]struct {
 		of phase
 		by int64
-	}{{s.counted, -1}, {p, 1}} {
+	}{{counted, -1}, {p, 1}} {
 		if change.of != uncounted {
 			s.srv.counters.sessions[change.of].Add(change.by)
 		}
 	}
-	s.counted = p
+	s.card.phase.Store(uint32(p))
 }
 
 // phase is that of a session which waits for a command.

@@ -86,7 +86,7 @@ func (s *session) writeID() {
 // takeID takes over what the fields say of the originating client. A value that
 // makes no sense is passed over.
 func (s *session) takeID(fields map[string]string) {
-	c := &s.client
+	c := new(*s.client)
 	if id := fields["x-session-ext-id"]; id != "" {
 		c.ExternalSessionID = sanitize(id, maxSessionID)
 	}
@@ -95,7 +95,7 @@ func (s *session) takeID(fields map[string]string) {
 		c.takeForwarded(fields)
 		c.Secured = s.cfg.PlaintextAllowed(c)
 	}
-	s.log = nil
+	s.know(c)
 }
 
 // maxForwarded leaves room for our own fields in the ID to the next hop.

@@ -16,8 +16,8 @@ func (s *session) idle(_ context.Context, _ *command) error {
 		return s.dec.Err()
 	}
 	s.enc.RawString("+ idling").CRLF()
-	now := time.Now()
-	s.pause = pause{idle: true, end: now.Add(s.cfg.IdleTimeout), keepalive: now.Add(s.cfg.IdleKeepalive), stop: func() {}}
+	now := time.Since(s.stream.began)
+	s.pause = pause{idle: true, end: now + s.cfg.IdleTimeout, keepalive: now + s.cfg.IdleKeepalive, stop: func() {}}
 	if s.notify != nil { // which takes more commands than a Watch lets through
 		s.sync(true, false)
 		s.pause.stop = s.watchIdle()

@@ -256,6 +256,8 @@ func (echoProxy) OK() ([]string, string) {
 
 func (echoProxy) Close() error { return nil }
 
+func (echoProxy) Status() (backend string, in, out int64) { return "192.0.2.9:143", 0, 0 }
+
 func (p echoProxy) Run(ctx context.Context, client net.Conn, buffered []byte, ended func(Result)) {
 	go func() {
 		defer close(p.ran)

@@ -77,9 +77,10 @@ func (s *session) logIn(ctx context.Context, cred *Credentials) (*Login, error) 
 // adopt makes the session that of a login.
 func (s *session) adopt(login *Login, cred *Credentials) {
 	s.login = login
+	s.card.login.Store(login)
 	s.state = authenticated
 	s.setLimits()
-	s.stream.limit = time.Time{}
+	s.stream.limit = 0
 	s.log = nil
 	s.logLogin(cred)
 }
@@ -103,7 +104,7 @@ func (s *session) askAuthenticator(ctx context.Context, cred *Credentials) (*Log
 	if s.client.ProxyTTL <= 1 {
 		return nil, imap.Errorf(imap.CodeContactAdmin, "TTL reached zero - proxies appear to be looping?")
 	}
-	login, err := s.cfg.Authenticator.Login(ctx, &s.client, *cred)
+	login, err := s.cfg.Authenticator.Login(ctx, s.client, *cred)
 	if err != nil {
 		return nil, err
 	}

@@ -14,16 +14,16 @@ import (
 // commands that it has run: it is parked.
 type pause struct {
 	idle      bool
-	end       time.Time // the connection ends
-	keepalive time.Time // of IDLE: the client is told that it lives
-	stop      func()    // the watch of the mailbox; nil while there is no pause
+	end       time.Duration // after the connection began: it ends
+	keepalive time.Duration // of IDLE, counted as well: the client is told that it lives
+	stop      func()        // the watch of the mailbox; nil while there is no pause
 }
 
 func (p *pause) begun() bool { return p.stop != nil }
 
 // until is when something has to be done.
-func (p *pause) until() time.Time {
-	if p.idle && p.keepalive.Before(p.end) {
+func (p *pause) until() time.Duration {
+	if p.idle && p.keepalive < p.end {
 		return p.keepalive
 	}
 	return p.end
@@ -39,10 +39,11 @@ var errParked = errors.New("the session goes on elsewhere")
 func (s *session) wait() (idle bool, err error) {
 	p := &s.pause
 	if !p.begun() {
-		*p = pause{end: time.Now().Add(s.cfg.IdleTimeout), stop: s.watchSelected()}
+		*p = pause{end: time.Since(s.stream.began) + s.cfg.IdleTimeout, stop: s.watchSelected()}
 	}
 	for {
-		err := s.waitUntil(p.until())
+		until := s.stream.began.Add(p.until())
+		err := s.waitUntil(until)
 		now := time.Now()
 		switch {
 		case errors.Is(err, errWoken) && p.idle:
@@ -51,12 +52,12 @@ func (s *session) wait() (idle bool, err error) {
 			p.stop()
 			s.news()
 			p.stop = s.watchSelected()
-		case errors.Is(err, errTimeout) && now.Before(s.stream.earlier(p.until())):
-			s.park(s.stream.earlier(p.until()))
+		case errors.Is(err, errTimeout) && now.Before(s.stream.earlier(until)):
+			s.park(s.stream.earlier(until))
 			return false, errParked
-		case errors.Is(err, errTimeout) && p.idle && now.Before(p.end):
+		case errors.Is(err, errTimeout) && p.idle && now.Sub(s.stream.began) < p.end:
 			s.enc.RawString("* OK Still here").CRLF()
-			p.keepalive = now.Add(s.cfg.IdleKeepalive)
+			p.keepalive = now.Sub(s.stream.began) + s.cfg.IdleKeepalive
 		default:
 			idle = p.idle
 			s.endPause()
@@ -81,9 +82,9 @@ func (s *session) waitUntil(until time.Time) error {
 	if quiet := time.Now().Add(s.cfg.QuietTime); quiet.Before(until) && canPark(s.stream.conn) {
 		until = quiet
 	}
-	s.stream.until = until
+	s.stream.until = until.Sub(s.stream.began)
 	err := s.dec.WaitInput()
-	s.stream.until = time.Time{}
+	s.stream.until = 0
 	return err
 }
 

@@ -7,6 +7,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/roost-mail/roost/imap"
 )
 
 // Server serves IMAP connections. Its methods may be called from any goroutine.
@@ -95,8 +97,8 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
 func (s *Server) serveConn(ctx context.Context, conn net.Conn, ended func()) {
 	own, cancel := context.WithCancel(ctx)
 	ss := newSession(own, cancel, s, conn)
-	if text := s.add(ss); text != "" {
-		ss.refuse(text)
+	if refusal := s.add(ss); refusal != nil {
+		ss.refuse(refusal)
 		cancel()
 		ended()
 		return
@@ -157,18 +159,18 @@ func (s *Server) close() {
 	}
 }
 
-// add takes a session in. If it may not come in, text is what to say.
-func (s *Server) add(ss *session) (text string) {
+// add takes a session in, or says why it may not come in.
+func (s *Server) add(ss *session) *imap.Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.closing:
-		return byeShutdown
+		return byeShutdown()
 	case s.cfg.MaxConnections > 0 && len(s.sessions) >= s.cfg.MaxConnections:
-		return "[UNAVAILABLE] Too many connections"
+		return imap.Errorf(imap.CodeUnavailable, "Too many connections")
 	}
 	s.sessions[ss] = struct{}{}
-	return ""
+	return nil
 }
 
 func (s *Server) remove(ss *session) {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -45,10 +46,11 @@ type session struct {
 	dec      *imapwire.Decoder
 	enc      *imapwire.Encoder
 
-	client Client
+	client *Client // replaced, never changed
 	state  state
 	login  *Login // nil before the login
 	idSeen bool   // an ID command was read before the login
+	card   card
 
 	mbox     mailbox.Mailbox // nil unless selected
 	name     string          // of mbox
@@ -71,7 +73,6 @@ type session struct {
 	cmd     *command    // that is running, or ran last; nil while parked
 	words   []byte      // its tag and name
 	proxied atomic.Bool // ctx belongs to a Proxy now
-	counted phase       // as what
 
 	commands uint32
 	bad      uint32 // BAD answers in a row
@@ -98,14 +99,14 @@ func (s *session) setLimits() {
 func newSession(ctx context.Context, cancel context.CancelFunc, srv *Server, conn net.Conn) *session {
 	s := &session{srv: srv, cfg: &srv.cfg, ctx: ctx, cancel: cancel, state: notAuthenticated}
 	now := time.Now()
-	s.client = newClient(conn, &srv.cfg)
+	s.know(newClient(conn, &srv.cfg))
 	s.stream = stream{
 		conn:         conn,
 		sock:         socket(conn),
 		readTimeout:  srv.cfg.ReadTimeout,
 		writeTimeout: srv.cfg.WriteTimeout,
 		began:        now,
-		limit:        now.Add(srv.cfg.LoginTimeout),
+		limit:        srv.cfg.LoginTimeout,
 		flush:        s.flush,
 		traffic:      &srv.counters.traffic,
 	}
@@ -129,12 +130,19 @@ func (s *session) goOn() error {
 	return s.flush()
 }
 
-func newClient(conn net.Conn, cfg *Config) Client {
-	c := Client{SessionID: rand.Text()[:16], Peer: addrPort(conn.RemoteAddr()), Local: addrPort(conn.LocalAddr()), ProxyTTL: firstProxyTTL}
+func newClient(conn net.Conn, cfg *Config) *Client {
+	c := &Client{SessionID: rand.Text()[:16], Peer: addrPort(conn.RemoteAddr()), Local: addrPort(conn.LocalAddr()), ProxyTTL: firstProxyTTL}
 	c.Remote, c.Connected = c.Peer, c.Local
 	c.Trusted = cfg.Trusted(c.Peer.Addr())
 	c.setSecurity(conn, cfg)
 	return c
+}
+
+// know is called when more is known of the client.
+func (s *session) know(c *Client) {
+	s.client = c
+	s.card.client.Store(c)
+	s.log = nil
 }
 
 // addrPort is zero for connections that have no IP address.
@@ -147,7 +155,9 @@ func addrPort(a net.Addr) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
-const byeShutdown = "[UNAVAILABLE] Server shutting down"
+func byeShutdown() *imap.Error {
+	return imap.Errorf(imap.CodeUnavailable, "Server shutting down")
+}
 
 // byeTimeout is how long a client may take for its last line.
 const byeTimeout = 5 * time.Second
@@ -156,9 +166,9 @@ const byeTimeout = 5 * time.Second
 type connectionLost struct{ error }
 
 // refuse ends a connection before it was begun.
-func (s *session) refuse(text string) {
+func (s *session) refuse(why *imap.Error) {
 	if _, ok := s.stream.conn.(handshaker); !ok { // a handshake is more than it is worth
-		s.bye(text)
+		s.bye(why)
 	}
 	s.stream.close()
 }
@@ -186,7 +196,7 @@ func (s *session) serve(play func() error) {
 			s.logger().Error("panic", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			s.restore()
 			s.enc.Reset(s.sink()) // half a line may stand there
-			s.bye("[SERVERBUG] Internal error")
+			s.bye(imap.Errorf(imap.CodeServerBug, "Internal error"))
 		}
 		if !parked {
 			s.close()
@@ -271,28 +281,36 @@ func (s *session) flush() error {
 // end says good-bye where there is somebody to hear it, and gives the reason
 // for the log.
 func (s *session) end(err error) (reason string) {
-	if ended, ok := errors.AsType[proxyEnded](err); ok {
+	told := s.card.ending.Load()
+	ended, proxied := errors.AsType[proxyEnded](err)
+	switch {
+	case proxied && told != nil:
+		return "Ended: " + told.Error()
+	case proxied:
 		return string(ended)
 	}
 	if failed, ok := errors.AsType[handshakeFailed](err); ok {
 		return "TLS handshake failed: " + failed.Error()
 	}
-	bye := ""
+	var bye *imap.Error
 	switch {
 	case err == nil:
 		return "Logged out"
+	case errors.Is(err, errShutdown) && told != nil:
+		bye, reason = told, "Ended: "+told.Error()
 	case errors.Is(err, errShutdown):
-		bye, reason = byeShutdown, "Server shutting down"
+		bye = byeShutdown()
 	case errors.Is(err, imap.ErrUnknownOutcome):
-		bye, reason = "[UNAVAILABLE] It is unknown whether the last command was done.", "Unknown outcome: "+err.Error()
+		bye = imap.Errorf(imap.CodeUnavailable, "It is unknown whether the last command was done.")
+		reason = "Unknown outcome: " + err.Error()
 	case errors.Is(err, errTimeout):
-		bye, reason = "Disconnected for inactivity.", "Disconnected for inactivity"
+		bye = imap.Errorf(imap.CodeNone, "Disconnected for inactivity.")
 	case errors.Is(err, errBehindStartTLS):
-		bye, reason = "Plaintext was sent behind STARTTLS.", "Plaintext was sent behind STARTTLS"
+		bye = imap.Errorf(imap.CodeNone, "Plaintext was sent behind STARTTLS.")
 	case errors.Is(err, errTooManyBad):
-		bye, reason = "Too many invalid IMAP commands.", "Too many invalid IMAP commands"
+		bye = imap.Errorf(imap.CodeNone, "Too many invalid IMAP commands.")
 	case errors.Is(err, imapwire.ErrTooLong):
-		bye, reason = "[LIMIT] Input is too long.", "Input is too long"
+		bye = imap.Errorf(imap.CodeLimit, "Input is too long.")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "Connection closed"
 	default:
@@ -300,12 +318,18 @@ func (s *session) end(err error) (reason string) {
 	}
 	s.bye(bye)
 	s.stream.linger()
+	if reason == "" {
+		reason = strings.TrimSuffix(bye.Text, ".")
+	}
 	return reason
 }
 
-func (s *session) bye(text string) {
+// bye is the last line that a client gets.
+func (s *session) bye(why *imap.Error) {
 	s.stream.writeTimeout = min(s.stream.writeTimeout, byeTimeout)
-	s.enc.RawString("* BYE ").RawString(text).CRLF()
+	s.enc.RawString("* BYE ")
+	s.writeCode(why.Code)
+	s.enc.Text(why.Text).CRLF()
 	_ = s.enc.Flush()
 }
 

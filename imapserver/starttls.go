@@ -76,8 +76,8 @@ func (s *session) secure() error {
 	s.stream.conn = conn
 	s.dec.Reset(&s.stream)
 	s.enc.Reset(&s.stream)
-	s.client, s.idSeen = newClient(conn, s.cfg), false
-	s.log = nil
+	s.know(newClient(conn, s.cfg))
+	s.idSeen = false
 	return nil
 }
 
@@ -91,10 +91,7 @@ func (s *session) implicitTLS() error {
 
 // handshake is bounded as a whole, however the client spreads its bytes.
 func (s *session) handshake(conn handshaker) error {
-	deadline := time.Now().Add(s.cfg.HandshakeTime)
-	if s.stream.limit.Before(deadline) {
-		deadline = s.stream.limit
-	}
+	deadline := s.stream.earlier(time.Now().Add(s.cfg.HandshakeTime))
 	_ = s.stream.sock.SetDeadline(deadline)
 	s.stream.forgetDeadlines()
 	if s.stream.closing.Load() {

@@ -41,16 +41,16 @@ type stream struct {
 	began               time.Time
 	readEnds, writeEnds time.Duration
 
-	// until is when a read has to be over: within a command it is zero and each
-	// read has readTimeout; between commands it is fixed, whatever comes.
-	until time.Time
+	// until is when a read has to be over, counted from began: within a command it is
+	// zero and each read has readTimeout; between commands it is fixed, whatever comes.
+	until time.Duration
 
 	// brief has a read not wait: what is there or nothing. full says that the
 	// last read was given all it had room for, so that there may be more.
 	brief, full bool
 
-	// limit, if not zero, bounds all reads: the time for a login.
-	limit time.Time
+	// limit, if not zero, bounds all reads: the time for a login, counted from began.
+	limit time.Duration
 
 	// flush is called before a read waits: what was answered goes out when,
 	// and only when, nothing more is there to be read.
@@ -111,7 +111,7 @@ func (s *stream) Read(p []byte) (int, error) {
 // read sets the deadline first and looks at the marks afterwards, as wake and
 // shutdown do the reverse: none is lost.
 func (s *stream) read(p []byte) (int, error) {
-	waiting := !s.until.IsZero()
+	waiting := s.until != 0
 	for {
 		now := time.Now()
 		deadline := s.deadline(now)
@@ -176,20 +176,19 @@ const briefRead = time.Millisecond
 func (s *stream) mayHaveMore() bool { return s.from < s.to || s.full }
 
 func (s *stream) deadline(now time.Time) time.Time {
-	deadline := s.until
-	if s.brief {
+	switch {
+	case s.brief:
 		return now.Add(briefRead)
+	case s.until != 0:
+		return s.earlier(s.began.Add(s.until))
 	}
-	if deadline.IsZero() {
-		deadline = now.Add(s.readTimeout)
-	}
-	return s.earlier(deadline)
+	return s.earlier(now.Add(s.readTimeout))
 }
 
 // earlier is t, or limit if that is before.
 func (s *stream) earlier(t time.Time) time.Time {
-	if !s.limit.IsZero() && t.After(s.limit) {
-		return s.limit
+	if limit := s.began.Add(s.limit); s.limit != 0 && t.After(limit) {
+		return limit
 	}
 	return t
 }

@@ -12,7 +12,7 @@ import (
 // one purpose. With COMPRESS in use the layer would have to end, so there it is
 // not offered.
 func (s *session) canUnauthenticate() bool {
-	c := &s.client
+	c := s.client
 	forwarded := c.ProxyTTL != firstProxyTTL || c.Remote != c.Peer
 	return !forwarded && !s.isBack() && s.deflated == nil
 }
@@ -34,9 +34,10 @@ func (s *session) unauthenticate(_ context.Context, _ *command) error {
 	}
 	s.stream.endRawLogs()
 	s.login, s.state, s.on = nil, notAuthenticated, 0
+	s.card.login.Store(nil)
 	s.setLimits()
 	s.enc.UTF8, s.dec.UTF8 = false, false
-	s.stream.limit = time.Now().Add(s.cfg.LoginTimeout)
+	s.stream.limit = time.Since(s.stream.began) + s.cfg.LoginTimeout
 	s.log = nil
 	return nil
 }

@@ -12,10 +12,11 @@
 // marked down by the administrator, is still sent to it: without leases nobody
 // can know that it is really gone, and two backends must never open one user.
 //
-// With a coordinator, placement works differently: backends hold slots of users
-// by leases, directors route by who holds the slot, and a slot is taken over
-// when its lease ends. That will be another Locator beside Static. Callers see
-// no difference but a longer wait while a user moves.
+// With a Coordinator, placement works differently. The users of a tag are divided
+// into slots, which backends hold by leases. Each node has a View, its copy of the
+// Map; Place says who should hold what, of which every node computes the same; Routes
+// is a Locator by who does hold it, and waits while a slot or a pinned user changes
+// hands. Nothing in it is per user but pins, and no login asks the Coordinator.
 package cluster
 
 import (
@@ -39,8 +40,10 @@ type Query struct {
 	Tag  string // the backend is one of those with this tag; "" is a tag like any other
 
 	// After is what a backend said that does not serve the user: the answer is of
-	// that revision or a later one.
-	After Revision
+	// that revision or a later one. Refused is that backend's name: it is named
+	// again only if it holds the user since then, or after a second.
+	After   Revision
+	Refused string
 }
 
 // Backend is a server that holds mail.

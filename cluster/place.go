@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -36,10 +35,10 @@ type Placement struct {
 
 // Candidate is a backend of a tag, as Place judged it.
 type Candidate struct {
-	Name   string
-	Weight int      // that is wished
-	Slots  int      // that it should hold
-	Not    []string // why it can't hold any of them; empty: it can
+	Name   string   `json:"name"`
+	Weight int      `json:"weight"`        // that is wished
+	Slots  int      `json:"slots"`         // that it should hold
+	Not    []string `json:"not,omitempty"` // why it can't hold any of them; empty: it can
 }
 
 type candidate struct {
@@ -110,8 +109,12 @@ func commonVolumes(nodes []Node) (volumes []string, allLocal bool) {
 // refusals are the reasons why a backend is no candidate.
 func refusals(n Node, volumes []string, allLocal bool) (not []string) {
 	switch {
+	case n.Wish.State == Drain:
+		not = append(not, "the administrator wants it drained")
+	case n.Wish.State == Down:
+		not = append(not, "the administrator wants it down")
 	case n.Wish.State != Up:
-		not = append(not, fmt.Sprintf("the administrator wants it %s", cmp.Or(n.Wish.State, "as nobody knows")))
+		not = append(not, fmt.Sprintf("the administrator wants something unknown of it: %q", n.Wish.State))
 	case n.Wish.Weight <= 0:
 		not = append(not, "its weight is 0")
 	}
@@ -176,7 +179,7 @@ func (p *Placement) Rank(s Slot) []string {
 }
 
 // Candidates are the backends of the tag, ordered by name, with those that are none.
-func (p *Placement) Candidates() []Candidate { return slices.Clone(p.judged) }
+func (p *Placement) Candidates() []Candidate { return append([]Candidate{}, p.judged...) }
 
 // count fills in the slots of each Candidate.
 func (p *Placement) count() {

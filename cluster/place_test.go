@@ -284,7 +284,7 @@ func TestPlaceCandidates(t *testing.T) {
 			with(node("a"), func(n *Node) { n.Wish.State = Drain }),
 			with(node("b"), func(n *Node) { n.Wish.State = Down }),
 			with(node("c"), func(n *Node) { n.Wish.State = "" }),
-		}, "a: the administrator wants it drain; b: the administrator wants it down; c: the administrator wants it as nobody knows"},
+		}, `a: the administrator wants it drained; b: the administrator wants it down; c: the administrator wants something unknown of it: ""`},
 		{"health", []Node{
 			with(node("a"), func(n *Node) { n.AliveAt = 0; n.Alive = Alive{} }),
 			with(node("b"), func(n *Node) { n.Alive.Candidate = false }),

@@ -3,7 +3,6 @@ package acl
 import (
 	"context"
 	"errors"
-	"io"
 	"strings"
 	"sync/atomic"
 
@@ -290,7 +289,7 @@ func (g *Guard) Append(ctx context.Context, name string, next mailbox.NextMessag
 func (g *Guard) permitted(ctx context.Context, name string, next mailbox.NextMessage, classes imap.FlagClass) mailbox.NextMessage {
 	return func() (*mailbox.NewMessage, error) {
 		m, err := next()
-		if errors.Is(err, io.EOF) {
+		if mailbox.AtEnd(err) {
 			if _, refused := g.needInsert(ctx, name); refused != nil {
 				return nil, refused
 			}

@@ -69,9 +69,9 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // ErrUnknownOutcome, as the cause of an Error, says that a command failed in a
-// way that leaves open whether it was done: storage broke in a commit, or the
-// connection to another backend while the answer was due. Neither OK nor NO
-// would be true, so the connection to the client is closed.
+// way that leaves open whether it was done: storage broke in a commit. Neither OK
+// nor NO would be true, so the connection to the client is closed. (Of mail at
+// another backend package remote says it in words.)
 var ErrUnknownOutcome = errors.New("it is unknown whether the command was done")
 
 // Errorf is a refusal: the answer is NO [code] text.

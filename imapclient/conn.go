@@ -130,6 +130,7 @@ func New(ctx context.Context, nc net.Conn, cfg Config) (*Conn, error) {
 		in, out := cfg.RawLog()
 		w.in, w.out = newRawLog(in), newRawLog(out)
 	}
+	w.heard.Store(time.Now().UnixNano())
 	c := &Conn{cfg: cfg, wire: w, dec: imapwire.NewDecoder(w, cfg.Limits), enc: imapwire.NewEncoder(w)}
 	c.enc.Wait = c.waitContinuation
 	cfg.Counters.Connections.Add(1)
@@ -168,6 +169,10 @@ func (c *Conn) Preauth() bool { return c.preauth }
 
 // Broken is why the connection can't be used any more, nil while it can.
 func (c *Conn) Broken() error { return c.broken }
+
+// Heard is when the server sent something last, or when the connection was made.
+// It may be called from any goroutine.
+func (c *Conn) Heard() time.Time { return time.Unix(0, c.wire.heard.Load()) }
 
 // RemoteAddr is the other end.
 func (c *Conn) RemoteAddr() net.Addr { return c.wire.RemoteAddr() }

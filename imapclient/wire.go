@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,6 +15,7 @@ type wire struct {
 	in, out  *rawLog // nil without
 	asked    bool    // something was sent since the last Read
 	counters *Counters
+	heard    atomic.Int64 // when something came last, in nanoseconds of Unix time
 	once     sync.Once
 
 	mu          sync.Mutex // guards what follows
@@ -35,6 +37,9 @@ func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
 	if asked && err == nil {
 		w.counters.Waits.Observe(time.Since(began))
+	}
+	if n > 0 {
+		w.heard.Store(time.Now().UnixNano())
 	}
 	w.in.write(p[:n])
 	return n, err

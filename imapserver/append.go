@@ -59,32 +59,36 @@ func appendUID(d *imap.AppendData) string {
 // the next command, which an account that asks once more must not get.
 func (a *appender) message() (m *mailbox.NewMessage, err error) {
 	if a.end == nil {
-		m, a.end = a.read()
+		var more bool
+		if m, more, a.end = a.read(); a.end == nil && !more {
+			a.end = io.EOF
+		} else if mailbox.AtEnd(a.end) { // the client's connection, not its command
+			a.end = io.ErrUnexpectedEOF
+		}
 	}
 	return m, a.end
 }
 
-func (a *appender) read() (*mailbox.NewMessage, error) {
+func (a *appender) read() (m *mailbox.NewMessage, more bool, err error) {
 	if a.next == nil {
 		if a.utf8 {
 			a.utf8 = false
 			if !a.dec.ExpectSpecial(')') {
-				return nil, a.dec.Err()
+				return nil, false, a.dec.Err()
 			}
 		}
 		if a.dec.CRLF() {
-			return nil, io.EOF
+			return nil, false, nil
 		}
 		if err := a.parse(); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
-	m := a.next
-	a.next = nil
+	m, a.next = a.next, nil
 	if err := a.accept(); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return m, nil
+	return m, true, nil
 }
 
 // accept lets the literal come.

@@ -236,7 +236,9 @@ func (e *Encoder) copyLiteral(r io.Reader, binary bool) *Encoder {
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
-			return e.breakOff(fmt.Errorf("read literal, %d bytes missing: %w", e.left, err))
+			err = fmt.Errorf("read literal, %d bytes missing: %w", e.left, err)
+			e.left, e.err = 0, nil
+			return e.fail(err)
 		}
 	}
 	return e

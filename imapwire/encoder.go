@@ -24,7 +24,8 @@ var errCounting = errors.New("literal is not complete")
 
 // Encoder writes IMAP tokens. All methods that give the Encoder can be chained.
 //
-// The first error stays until Flush. An error of a value takes its whole line
+// The first error stays until Flush. An error of a value, or of the reader of a
+// literal, takes its whole line
 // back, also what is appended up to CRLF, and the lines around it are sent; if
 // a part of the line has already left, and after every error of the writer,
 // the connection is broken and Flush gives that error ever after.

@@ -103,6 +103,24 @@ func TestEncoderTakesBadLineBack(t *testing.T) {
 	}
 }
 
+// A literal whose content can't be had is taken back with its line, as long as
+// nothing of that has left.
+func TestEncoderTakesLiteralBack(t *testing.T) {
+	var out bytes.Buffer
+	e := NewEncoder(&out)
+	e.Atom("before").CRLF().Atom("half").SP().Literal(5, strings.NewReader("abc")).SP().Atom("half").CRLF().Atom("after").CRLF()
+	if err := e.Flush(); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("error is %v", err)
+	}
+	if got := out.String(); got != "before\r\nafter\r\n" {
+		t.Errorf("sent %q", got)
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
 // Where part of the line has left, or announced bytes are missing, the peer
 // cannot be told: nothing may follow.
 func TestEncoderBreaks(t *testing.T) {
@@ -112,8 +130,9 @@ func TestEncoderBreaks(t *testing.T) {
 		want error
 	}{
 		{"bad atom behind flushed part", func(e *Encoder) { _ = e.Atom("x").Flush(); e.Atom("\r") }, ErrNotSendable},
-		{"short reader", func(e *Encoder) { e.Literal(5, strings.NewReader("abc")) }, io.ErrUnexpectedEOF},
-		{"reader without progress", func(e *Encoder) { e.Literal(5, idleReader{}) }, io.ErrNoProgress},
+		{"short reader behind flushed part", func(e *Encoder) { _ = e.Atom("x").Flush(); e.Literal(5, strings.NewReader("abc")) }, io.ErrUnexpectedEOF},
+		{"reader without progress behind flushed part", func(e *Encoder) { _ = e.Atom("x").Flush(); e.Literal(5, idleReader{}) }, io.ErrNoProgress},
+		{"short reader of much", func(e *Encoder) { e.Literal(writeSize+1, io.LimitReader(zeros{}, writeSize)) }, io.ErrUnexpectedEOF},
 		{"token inside of literal", func(e *Encoder) { e.LiteralHeader(5).Atom("abcde") }, errCounting},
 		{"line end inside of literal", func(e *Encoder) { e.LiteralHeader(5).CRLF() }, errCounting},
 		{"too much", func(e *Encoder) { _, _ = e.LiteralHeader(2).Write([]byte("abc")) }, ErrNotSendable},

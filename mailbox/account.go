@@ -90,6 +90,10 @@ func StatusEach(ctx context.Context, a Account, names []string, items imap.Statu
 // without effect and is returned by it.
 type NextMessage func() (*NewMessage, error)
 
+// AtEnd reports whether a NextMessage had none left. An error that has io.EOF as
+// its cause, as that of a lost connection has, is not the end.
+func AtEnd(err error) bool { return err == io.EOF } //nolint:errorlint // see above
+
 // NewMessage is a message on its way into a mailbox.
 type NewMessage struct {
 	Flags        []imap.Flag // without \Recent

@@ -23,7 +23,7 @@ func (a *Account) Append(ctx context.Context, name string, next mailbox.NextMess
 		return imap.AppendData{}, err
 	}
 	first, err := next()
-	if errors.Is(err, io.EOF) {
+	if mailbox.AtEnd(err) {
 		return imap.AppendData{}, nil
 	}
 	if err != nil {
@@ -161,7 +161,7 @@ func (s *sending) write(c *imapclient.Conn, e *imapwire.Encoder) {
 
 func (s *sending) advance() {
 	message, err := s.next()
-	if errors.Is(err, io.EOF) {
+	if mailbox.AtEnd(err) {
 		message, err = nil, nil
 	}
 	s.message, s.failed = message, err

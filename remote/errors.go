@@ -10,6 +10,13 @@ func unavailable(cause error) error {
 	return imap.Wrap(imap.CodeUnavailable, "Mailbox is temporarily unavailable", cause)
 }
 
+// unknown is the answer for what may have been done or not. Neither OK nor NO is
+// true, but a client has other mailboxes open by the same connection, which live:
+// so it is told in words.
+func unknown(cause error) error {
+	return imap.Wrap(imap.CodeUnavailable, "The mailbox's server was lost: it is unknown whether this was done", cause)
+}
+
 // refusal is a refused command as our client may see it. A peer that gives no
 // code means meant.
 func refusal(err error, meant imap.Code) error {

@@ -63,6 +63,7 @@ func (b *box) Fetch(ctx context.Context, uids imap.UIDSet, items *imap.FetchItem
 		defer sub.close()
 	}
 	f := newFetching(b, items, emit)
+	f.ctx = ctx
 	defer f.forget()
 	for part := range chunks(uids) {
 		err := b.do(ctx, true, func(c *imapclient.Conn) error {
@@ -71,7 +72,8 @@ func (b *box) Fetch(ctx context.Context, uids imap.UIDSet, items *imap.FetchItem
 			if rest.Empty() {
 				return nil
 			}
-			f.want = wanted(items, c)
+			f.forget() // what has come of a message before the connection was lost
+			f.want, f.conn = wanted(items, c), c
 			if items.MarkSeen { // to say what has changed by it
 				if err := b.learnAhead(ctx, c, rest, false, nil); err != nil {
 					return err
@@ -97,6 +99,8 @@ func (b *box) Fetch(ctx context.Context, uids imap.UIDSet, items *imap.FetchItem
 // has come; its last section, if that is what comes last, as a stream.
 type fetching struct {
 	box     *box
+	ctx     context.Context  // of the Fetch
+	conn    *imapclient.Conn // on which it was asked
 	items   *imap.FetchItems
 	emit    func(*mailbox.Message) error // nil while nobody has asked: what comes is dropped
 	want    imapclient.Items
@@ -272,6 +276,7 @@ func (f *fetching) section(m *imapclient.FetchData, s *imapclient.SectionData) e
 	f.arrived[i] = true
 	data := mailbox.SectionData{Missing: s.Missing, Size: s.Size, Body: s.Body}
 	if f.complete(m) {
+		data.Body = &resumed{fetch: f, uid: m.UID, section: &f.items.Sections[i], r: s.Body, size: s.Size}
 		f.sections[i] = data
 		return f.tell(m)
 	}

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"os"
+	"syscall"
 	"time"
 
 	"github.com/roost-mail/roost/imap"
@@ -12,12 +15,15 @@ import (
 	"github.com/roost-mail/roost/imapwire"
 )
 
-// After a connection could not be made, the next attempt waits; commands that
-// come earlier fail at once.
+// After a connection could not be made, the next attempt waits. Commands that
+// come earlier wait for it: the first that comes after the peer's return works.
 const (
 	firstPause = 200 * time.Millisecond
 	maxPause   = 2 * time.Second
 )
+
+// maxPrepare bounds what follows a login, however much the peer tells.
+const maxPrepare = time.Minute
 
 // link is a connection that is made when it is needed and made again when it
 // was lost. It belongs to whoever uses its Account or Mailbox.
@@ -32,36 +38,46 @@ type link struct {
 	conn      *imapclient.Conn // nil while there is none
 	delimiter byte             // of the peer's names; 0 while unknown
 
+	waits bool // what is done on it is mostly to wait for news
+
 	pause   time.Duration
 	retryAt time.Time
-	failure error // of the last attempt
+	failure error // of the last attempt, if retryAt is to come
 }
 
 // do calls f with a connection. If it breaks and repeat is set, f is called
 // once more with another; without repeat the outcome is unknown then. An error is an *imap.Error as the client may see it,
 // but for the codes that f's command gives a meaning of its own.
+//
+// f may have made another connection already (resumed), with which it goes on.
 func (l *link) do(ctx context.Context, repeat bool, f func(*imapclient.Conn) error) error {
 	for {
 		conn, fresh, err := l.get(ctx, !repeat)
 		if err != nil {
 			return err
 		}
-		err = f(conn)
+		err = l.watched(ctx, conn, f)
 		if conn.Broken() == nil {
 			return err
 		}
-		l.drop()
+		l.abandon(conn)
 		if last, ok := errors.AsType[final](err); ok {
 			return last.error
 		}
-		if fresh || !repeat || ctx.Err() != nil {
-			l.cfg.Log.Warn("connection lost", "owner", l.cfg.Owner, "error", err)
+		if l.conn == nil && (fresh || hung(err)) || !repeat || ctx.Err() != nil {
+			l.cfg.Log.Warn("connection lost", "owner", l.cfg.Owner, "mailbox", l.mailbox, "repeatable", repeat, "error", err)
 			if !repeat {
-				err = fmt.Errorf("%w: %w", imap.ErrUnknownOutcome, err)
+				return unknown(err)
 			}
 			return unavailable(err)
 		}
 	}
+}
+
+// hung reports whether a connection broke because the peer was silent: another
+// attempt would take as long.
+func hung(err error) bool {
+	return errors.Is(err, errHung) || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // final is an error of f that is not the connection's, though that broke.
@@ -72,14 +88,17 @@ type final struct{ error }
 // not be sent twice.
 func (l *link) get(ctx context.Context, check bool) (conn *imapclient.Conn, fresh bool, err error) {
 	if l.conn != nil && l.conn.Broken() == nil && check {
-		_, _ = l.conn.Do(ctx, nil, command("NOOP"))
+		_ = l.watched(ctx, l.conn, func(c *imapclient.Conn) error {
+			_, err := c.Do(ctx, nil, command("NOOP"))
+			return err
+		})
 	}
 	if l.conn != nil && l.conn.Broken() == nil {
 		return l.conn, false, nil
 	}
 	l.drop()
-	if time.Now().Before(l.retryAt) {
-		return nil, false, l.failure
+	if err := l.waitToRetry(ctx); err != nil {
+		return nil, false, err
 	}
 	conn, err = l.connect(ctx)
 	if ctx.Err() != nil {
@@ -95,6 +114,18 @@ func (l *link) get(ctx context.Context, check bool) (conn *imapclient.Conn, fres
 	return conn, true, nil
 }
 
+// waitToRetry waits until the peer may be tried again.
+func (l *link) waitToRetry(ctx context.Context) error {
+	timer := time.NewTimer(time.Until(l.retryAt))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return l.failure
+	}
+}
+
 func (l *link) drop() {
 	if l.conn != nil {
 		_ = l.conn.Close()
@@ -102,27 +133,60 @@ func (l *link) drop() {
 	}
 }
 
-// connect makes a connection that can be used.
+// abandon is drop, unless there is another connection by now.
+func (l *link) abandon(conn *imapclient.Conn) {
+	_ = conn.Close()
+	if l.conn == conn {
+		l.conn = nil
+	}
+}
+
+// errBrokeOff is a connection that was lost before it could be used.
+var errBrokeOff = errors.New("connection was lost at its beginning")
+
+// connect makes a connection that can be used. One that breaks off is tried once
+// more, as one that breaks later is.
 func (l *link) connect(ctx context.Context) (*imapclient.Conn, error) {
+	conn, err := l.tryConnect(ctx)
+	if errors.Is(err, errBrokeOff) && ctx.Err() == nil {
+		conn, err = l.tryConnect(ctx)
+	}
+	return conn, err
+}
+
+func (l *link) tryConnect(ctx context.Context) (*imapclient.Conn, error) {
 	brief, cancel := context.WithTimeout(ctx, l.cfg.ConnectTimeout)
 	defer cancel()
 	begun := time.Now()
 	conn, err := l.cfg.Dial(brief)
 	if err != nil {
 		l.cfg.Log.Log(ctx, l.troubleLevel(slog.LevelWarn), "backend can't be reached", "owner", l.cfg.Owner, "error", err)
+		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+			err = fmt.Errorf("%w: %w", errBrokeOff, err)
+		}
 		return nil, unavailable(err)
 	}
 	err = l.login(brief, conn)
 	if err == nil && l.prepare != nil {
-		err = l.prepare(ctx, conn)
+		err = l.prepared(ctx, conn)
 	}
 	if err != nil {
+		if broken := conn.Broken(); broken != nil && !hung(err) && !hung(broken) {
+			err = unavailable(fmt.Errorf("%w: %w", errBrokeOff, broken))
+		}
 		_ = conn.Close()
 		return nil, err
 	}
 	l.cfg.Log.Info("back session", "owner", l.cfg.Owner, "acting", l.cfg.Acting, "mailbox", l.mailbox,
 		"server", conn.RemoteAddr().String(), "ms", time.Since(begun).Milliseconds())
 	return conn, nil
+}
+
+// prepared is prepare within a bounded time.
+func (l *link) prepared(ctx context.Context, conn *imapclient.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, maxPrepare)
+	defer cancel()
+	return l.watched(ctx, conn, func(c *imapclient.Conn) error { return l.prepare(ctx, c) })
 }
 
 func (l *link) login(ctx context.Context, conn *imapclient.Conn) error {

@@ -38,7 +38,7 @@ type observation struct {
 // Observe implements mailbox.Observer.
 func (a *Account) Observe(ctx context.Context, _ []string, notify func()) (stop func(), err error) {
 	o := &observation{account: New(a.cfg), looked: make(chan struct{})}
-	o.account.control.prepare = o.arm
+	o.account.control.prepare, o.account.control.waits = o.arm, true
 	a.observation = o
 	o.start(notify, o.run)
 	select {

@@ -84,7 +84,7 @@ func (b *box) takeBegun(uids imap.UIDSet, items *imap.FetchItems) *begun {
 // before all was told.
 func (b *box) await(ctx context.Context, a *begun, emit func(*mailbox.Message) error) (done bool, err error) {
 	f := a.fetch
-	f.emit = emit
+	f.emit, f.ctx, f.conn = emit, ctx, a.conn
 	defer f.forget()
 	_, err = a.conn.Wait(ctx, a.cmd)
 	if a.conn.Broken() == nil {
@@ -93,7 +93,7 @@ func (b *box) await(ctx context.Context, a *begun, emit func(*mailbox.Message) e
 		}
 		return true, refusal(err, imap.CodeCannot)
 	}
-	b.link.drop()
+	b.link.abandon(a.conn)
 	b.ahead = nil
 	if f.stopped != nil {
 		return true, f.stopped

@@ -13,7 +13,8 @@
 //
 // A lost connection is made again by the next command that needs it, and what
 // changed meanwhile is found by comparing. While that fails the answer is
-// UNAVAILABLE, soon. What could happen twice (APPEND, COPY, MOVE) is not sent
+// UNAVAILABLE, soon, also if the peer does not fail but hangs. A section that is lost in the
+// middle is continued. What could happen twice (APPEND, COPY, MOVE) is not sent
 // again. The peer's words never leave the log: a code crosses, in our words.
 package remote
 

@@ -83,7 +83,7 @@ func (s *storing) spare(status *imapclient.Status) error {
 	}
 	set, err := imap.ParseNumSet(status.Args)
 	if err != nil {
-		return unavailable(fmt.Errorf("%w: MODIFIED: %w", imap.ErrUnknownOutcome, err))
+		return unknown(fmt.Errorf("MODIFIED: %w", err))
 	}
 	s.modified = s.modified.Union(set.Resolve(0).Intersect(s.uids))
 	s.uids = s.uids.Minus(s.modified)

@@ -14,7 +14,7 @@ type watch struct {
 
 func (b *box) Watch(notify func()) (stop func()) {
 	w := &watch{box: b}
-	b.watch = w
+	b.watch, b.link.waits = w, true
 	b.mu.Lock()
 	b.watching = w
 	b.mu.Unlock()
@@ -28,7 +28,7 @@ func (w *watch) stop() {
 		w.box.mu.Lock()
 		w.box.watching = nil
 		w.box.mu.Unlock()
-		w.box.watch = nil
+		w.box.watch, w.box.link.waits = nil, false
 	})
 }
 

@@ -2,8 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
-	"io"
 	"time"
 
 	"github.com/roost-mail/roost/imap"
@@ -68,7 +66,7 @@ func (s *Session) receive(ctx context.Context, spooler *spooler, to *box, next m
 	var messages []incoming
 	for {
 		m, err := next()
-		if errors.Is(err, io.EOF) {
+		if mailbox.AtEnd(err) {
 			return messages, nil
 		}
 		if err != nil {

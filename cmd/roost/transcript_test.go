@@ -114,10 +114,11 @@ type imapConn struct {
 	r     *bufio.Reader
 	where func() string
 
-	tag     int
-	idling  bool
-	answer  []string // of the last command, the tagged line last and without its tag
-	matched int      // how many lines of answer expectations have gone past
+	patience time.Duration // beside the usual
+	tag      int
+	idling   bool
+	answer   []string // of the last command, the tagged line last and without its tag
+	matched  int      // how many lines of answer expectations have gone past
 }
 
 func dialIMAP(t *testing.T, addr string) *imapConn {
@@ -192,7 +193,7 @@ var literalEnd = regexp.MustCompile(`\{(\d+)\}$`)
 // readLine reads a response with its literals, which stand as <<"text" in it.
 func (c *imapConn) readLine() string {
 	c.t.Helper()
-	_ = c.conn.SetReadDeadline(time.Now().Add(patience))
+	_ = c.conn.SetReadDeadline(time.Now().Add(patience + c.patience))
 	var b strings.Builder
 	for {
 		part, err := c.r.ReadString('\n')

@@ -2,7 +2,6 @@ package mailboxmem
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -215,7 +214,7 @@ func (a *account) Append(_ context.Context, name string, next mailbox.NextMessag
 	var fresh []*msg
 	for {
 		m, err := next()
-		if errors.Is(err, io.EOF) {
+		if mailbox.AtEnd(err) {
 			break
 		}
 		if err != nil {

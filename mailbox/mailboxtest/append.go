@@ -85,6 +85,20 @@ func appendTests() []test {
 				h.Fatalf("got %+v, want nothing added", got)
 			}
 		}},
+		{"LostConnectionIsNoEnd", func(h *home) {
+			o := h.owner()
+			n := 0
+			_, err := o.Append(h.Context(), imap.Inbox, func() (*mailbox.NewMessage, error) {
+				if n++; n == 2 {
+					return nil, imap.Wrap(imap.CodeUnavailable, "Away", io.EOF)
+				}
+				return newMessage(shortMessage), nil
+			})
+			h.wantCode(err, imap.CodeUnavailable, "append")
+			if got := o.status(imap.Inbox); got.Messages != 0 {
+				h.Fatalf("got %+v, want nothing added", got)
+			}
+		}},
 		{"BrokenBodyAddsNothing", func(h *home) {
 			o := h.owner()
 			broken := errors.New("connection lost")

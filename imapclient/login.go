@@ -141,8 +141,12 @@ func (c *Conn) Logout(ctx context.Context) error {
 	return err
 }
 
+// IdleQuiet is how long Idle waits for a server that says nothing, which may be gone
+// without a trace. Those that we know say that they live every 2 minutes.
+const IdleQuiet = 150 * time.Second
+
 // Idle waits for what the server has to tell (RFC 2177), until Interrupt or
-// for as long as d. What has come when it returns was given to h. A server that
+// for as long as d, or for IdleQuiet without a word. What has come when it returns was given to h. A server that
 // ends it by itself is an error, and the connection goes on.
 func (c *Conn) Idle(ctx context.Context, h *Handler, d time.Duration) error {
 	c.continued = false
@@ -178,7 +182,7 @@ var errIdleEnded = errors.New("server ended IDLE by itself")
 
 func (c *Conn) idleUntil(end time.Time, cmd *Command) error {
 	for cmd.status == nil {
-		ended, err := c.wire.rest(time.Until(end), c.dec.WaitInput)
+		ended, err := c.wire.rest(min(time.Until(end), IdleQuiet), c.dec.WaitInput)
 		if err != nil {
 			return c.fail(err)
 		}

@@ -278,7 +278,10 @@ func (b *box) adopt(s *selection) error {
 	if s.uidValidity == 0 {
 		return unavailable(errNoUIDs)
 	}
-	if st.info.UIDValidity != 0 && st.info.UIDValidity != s.uidValidity {
+	// UIDNEXT goes back where a mailbox was restored from an older copy: its UIDs may
+	// be those of other messages now.
+	another := st.info.UIDValidity != s.uidValidity || s.uidNext > 0 && s.uidNext < st.known
+	if st.info.UIDValidity != 0 && another {
 		st.end(&st.gone)
 		return imap.NoMailbox()
 	}
@@ -292,6 +295,7 @@ func (b *box) adopt(s *selection) error {
 		st.highestModSeq = 0
 	}
 	st.highestModSeq = max(st.highestModSeq, s.highestModSeq)
+	st.known = st.uidNext
 	st.settle()
 	st.unseenAt(s.firstUnseen)
 	if !s.limited {

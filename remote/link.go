@@ -88,10 +88,14 @@ type final struct{ error }
 // not be sent twice.
 func (l *link) get(ctx context.Context, check bool) (conn *imapclient.Conn, fresh bool, err error) {
 	if l.conn != nil && l.conn.Broken() == nil && check {
-		_ = l.watched(ctx, l.conn, func(c *imapclient.Conn) error {
+		err = l.watched(ctx, l.conn, func(c *imapclient.Conn) error {
 			_, err := c.Do(ctx, nil, command("NOOP"))
 			return err
 		})
+		if hung(err) {
+			l.drop()
+			return nil, false, unavailable(err)
+		}
 	}
 	if l.conn != nil && l.conn.Broken() == nil {
 		return l.conn, false, nil
@@ -161,7 +165,7 @@ func (l *link) tryConnect(ctx context.Context) (*imapclient.Conn, error) {
 	conn, err := l.cfg.Dial(brief)
 	if err != nil {
 		l.cfg.Log.Log(ctx, l.troubleLevel(slog.LevelWarn), "backend can't be reached", "owner", l.cfg.Owner, "error", err)
-		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+		if brief.Err() == nil && errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
 			err = fmt.Errorf("%w: %w", errBrokeOff, err)
 		}
 		return nil, unavailable(err)
@@ -171,7 +175,7 @@ func (l *link) tryConnect(ctx context.Context) (*imapclient.Conn, error) {
 		err = l.prepared(ctx, conn)
 	}
 	if err != nil {
-		if broken := conn.Broken(); broken != nil && !hung(err) && !hung(broken) {
+		if broken := conn.Broken(); broken != nil && brief.Err() == nil && !hung(err) && !hung(broken) {
 			err = unavailable(fmt.Errorf("%w: %w", errBrokeOff, broken))
 		}
 		_ = conn.Close()

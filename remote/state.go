@@ -26,6 +26,7 @@ type state struct {
 	resync   bool      // from reconsider to keep or restore: messages are those from before
 
 	uidNext       imap.UID
+	known         imap.UID // uidNext as of the last SELECT or answer
 	highestModSeq imap.ModSeq
 	synced        imap.ModSeq // all changes up to here are known
 	heldBack      imap.ModSeq // the peer has said that it has told no more than this; else 0
@@ -143,6 +144,7 @@ func (s *state) syncedTo() imap.ModSeq {
 // settle notes that nothing is missing of what happened so far, as at the end of
 // a command.
 func (s *state) settle() {
+	s.known = s.uidNext
 	s.synced = s.highestModSeq
 	if s.heldBack > 0 {
 		s.synced = min(s.synced, s.heldBack)

@@ -92,7 +92,8 @@ func accidentPlaces(n int) []int {
 type awayWorld struct {
 	t      *testing.T
 	owners map[string]*mailboxmem.Mail
-	way    *faultyWay
+	way    *faultyWay // to ann's and carl's mail
+	fine   *faultyWay // to dora's, on which nothing happens
 	client *awayClient
 }
 
@@ -100,14 +101,15 @@ type awayWorld struct {
 func inAwayWorld(t *testing.T, f func(w *awayWorld)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &awayWorld{t: t, owners: map[string]*mailboxmem.Mail{}, way: newFaultyWay()}
-		for _, name := range []string{"ann", "bob", "carl"} {
+		w := &awayWorld{t: t, owners: map[string]*mailboxmem.Mail{}, way: newFaultyWay(), fine: newFaultyWay()}
+		for _, name := range []string{"ann", "bob", "carl", "dora"} {
 			w.owners[name] = mailboxmem.New(name)
 		}
 		w.fill()
 		back := imapserver.New(imapserver.Config{Authenticator: awayBack{w}, Log: awayLog("back")})
 		front := imapserver.New(imapserver.Config{Authenticator: awayFront{w}, Log: awayLog("front")})
 		go func() { _ = back.Serve(context.Background(), w.way) }()
+		go func() { _ = back.Serve(context.Background(), w.fine) }()
 		here, there := newMemPipe()
 		go front.ServeConn(context.Background(), there)
 		w.client = &awayClient{imapConn: &imapConn{t: t, conn: here, r: bufio.NewReader(here), patience: time.Hour, where: func() string { return "bob" }}}
@@ -140,27 +142,46 @@ func awayLog(name string) *slog.Logger {
 
 func (w *awayWorld) fill() {
 	w.t.Helper()
-	ctx := w.t.Context()
-	check := func(err error) {
+	w.fillOne("ann", "Work", "Play")
+	w.fillOne("carl", "Box")
+	w.fillOne("dora", "Near")
+	w.fillOne("bob")
+}
+
+// fillOne makes an owner's mailboxes, with which bob may do everything.
+func (w *awayWorld) fillOne(owner string, names ...string) {
+	w.t.Helper()
+	home := w.guarded(owner, owner)
+	for _, name := range names {
+		err := home.Create(w.t.Context(), name)
+		if err == nil {
+			err = home.(mailbox.ACL).SetACL(w.t.Context(), name, "bob", imap.ACLReplace, imap.AllRights)
+		}
 		if err != nil {
 			w.t.Fatal(err)
 		}
 	}
-	for owner, names := range map[string][]string{"ann": {"Work", "Play"}, "carl": {"Box"}, "bob": {}} {
-		home := w.guarded(owner, owner)
-		for _, name := range names {
-			check(home.Create(ctx, name))
-			check(home.(mailbox.ACL).SetACL(ctx, name, "bob", imap.ACLReplace, imap.AllRights))
+	for _, name := range append(names, imap.Inbox) {
+		for range 5 {
+			w.add(owner, name)
 		}
-		for _, name := range append(names, imap.Inbox) {
-			for i := range 5 {
-				text := fmt.Sprintf("Subject: %s %d\r\nContent-Type: text/plain\r\n\r\n%s\r\n", name, i, strings.Repeat("pears ", 10*i))
-				_, err := home.Append(ctx, name, mailbox.One(&mailbox.NewMessage{
-					Size: int64(len(text)), Body: strings.NewReader(text), Flags: []imap.Flag{`\Deleted`}[:i%2], InternalDate: time.Now(),
-				}))
-				check(err)
-			}
-		}
+	}
+}
+
+// add puts a message into a mailbox; every second is marked \Deleted.
+func (w *awayWorld) add(owner, name string) {
+	w.t.Helper()
+	home := w.guarded(owner, owner)
+	status, err := home.Status(w.t.Context(), name, imap.StatusUIDNext)
+	i := int(status.UIDNext) - 1
+	text := fmt.Sprintf("Subject: %s %d\r\nContent-Type: text/plain\r\n\r\n%s\r\n", name, i, strings.Repeat("pears ", 10*i))
+	if err == nil {
+		_, err = home.Append(w.t.Context(), name, mailbox.One(&mailbox.NewMessage{
+			Size: int64(len(text)), Body: strings.NewReader(text), Flags: []imap.Flag{`\Deleted`}[:i%2], InternalDate: time.Now(),
+		}))
+	}
+	if err != nil {
+		w.t.Fatal(err)
 	}
 }
 
@@ -197,7 +218,11 @@ func (w *awayWorld) remote(owner string) mailbox.Account {
 	return remote.New(remote.Config{
 		Owner: owner, Acting: "bob", Password: "secret", Log: awayLog("remote"),
 		Dial: func(ctx context.Context) (*imapclient.Conn, error) {
-			nc, err := w.way.dial(ctx)
+			way := w.way
+			if owner == "dora" {
+				way = w.fine
+			}
+			nc, err := way.dial(ctx)
 			if err != nil {
 				return nil, err
 			}
@@ -301,8 +326,9 @@ func (w *awayWorld) describe(b *strings.Builder, owner, name string) {
 	b.WriteByte('\n')
 }
 
-// awayBound is how long an answer may take, whatever has happened.
-const awayBound = backSessionTimeout + 15*time.Second
+// awayBound is how long an answer may take, whatever has happened: most take half
+// of it, but who was told half of a message is made wait for the rest.
+const awayBound = 35 * time.Second
 
 // suffer runs a command with an accident, and then looks whether all is well.
 func (w *awayWorld) suffer(command string, a accident, quiet *awayOutcome) {

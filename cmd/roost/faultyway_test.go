@@ -65,11 +65,29 @@ func (w *faultyWay) repair() {
 	w.accident, w.down, w.stuck = accident{}, false, false
 }
 
-// crash is the accident away, now.
-func (w *faultyWay) crash() {
+// befall has something happen now.
+func (w *faultyWay) befall(f fault) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.goAway()
+	w.happens(f)
+}
+
+func (w *faultyWay) happens(f fault) {
+	switch f {
+	case cut:
+		w.goAway()
+		w.down = false
+	case away:
+		w.goAway()
+	case restart:
+		w.goAway()
+		time.AfterFunc(7*time.Second, w.repair)
+	case hang:
+		w.stuck = true
+		for _, c := range w.conns {
+			c.hang()
+		}
+	}
 }
 
 func (w *faultyWay) goAway() {
@@ -125,19 +143,10 @@ func (w *faultyWay) pass(c *memConn, direction int, p []byte) {
 		return
 	}
 	c.deliver(p[:max(0, a.after-at)])
-	switch a.kind {
-	case cut:
+	if a.kind == cut {
 		_ = c.Close()
-	case away:
-		w.goAway()
-	case restart:
-		w.goAway()
-		time.AfterFunc(7*time.Second, w.repair)
-	case hang:
-		w.stuck = true
-		for _, c := range w.conns {
-			c.hang()
-		}
+	} else {
+		w.happens(a.kind)
 	}
 	a.kind = noFault
 }

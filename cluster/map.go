@@ -39,6 +39,11 @@ type Map struct {
 	// is told at once what its own node has committed.
 	Revision Revision
 
+	// Changed is the last revision that changed one of the cluster's keys, as far as can
+	// be seen in them. Other nodes get to know of it, which they need not of
+	// Revision: that may be of a change that is none of theirs.
+	Changed Revision
+
 	clock     Clock
 	known     time.Duration // since when there is something in it
 	params    Params
@@ -342,6 +347,7 @@ var (
 // and what the comment of Map says is done then, or errTooMuch, and nothing is done.
 // Keys that are none of ours are passed over.
 func (m *Map) apply(e Event) error {
+	m.Changed = max(m.Changed, e.Changed)
 	prefix, name, _ := strings.Cut(e.Key, "/")
 	switch prefix + "/" {
 	case keyParams + "/":

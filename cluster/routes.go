@@ -124,7 +124,7 @@ func (m *Map) route(q Query, slot Slot) route {
 	to := route{unit: m.UnitOf(q.User, q.Tag, slot)}
 	to.held, to.heldAt = m.Held(to.unit)
 	to.node, _ = m.Node(to.held.Backend)
-	to.revision = max(m.Revision, to.heldAt)
+	to.revision = m.Changed
 	switch {
 	case m.Revision == 0:
 		to.state = routeNoMap

@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // ViewConfig is what a View needs.
@@ -37,6 +39,12 @@ const (
 	retryFirst = 100 * time.Millisecond
 	retryMost  = 5 * time.Second
 	listLimit  = 30 * time.Second // for one list of all keys
+
+	// After quietTime without news the Coordinator is asked for its revision, because a
+	// watch may wait for ever: when packets are lost, or what it waits for was undone.
+	quietTime  = 3 * time.Second
+	askLimit   = 5 * time.Second
+	stuckAfter = 2 * time.Minute // a watch that has not told by then what there is
 
 	maxUnread = 1000 // unreadable records that are remembered, so as to be logged once
 )
@@ -87,9 +95,17 @@ func (v *View) follow(ctx context.Context) error {
 	if err := v.list(kvs, at); err != nil {
 		return err
 	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return v.ask(ctx) })
+	group.Go(func() error { return v.watch(ctx, at) })
+	return group.Wait()
+}
+
+// watch tells of all changes after a revision, until something fails.
+func (v *View) watch(ctx context.Context, after Revision) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	err = v.cfg.Coordinator.Watch(ctx, "", at, func(events []Event, at Revision) {
+	err := v.cfg.Coordinator.Watch(ctx, "", after, func(events []Event, at Revision) {
 		if ctx.Err() != nil { // what came before could not be taken in
 			return
 		}
@@ -106,6 +122,43 @@ func (v *View) follow(ctx context.Context) error {
 	return err
 }
 
+// ask finds out whether the watch is to be believed when it says nothing. It returns
+// when that is not so.
+func (v *View) ask(ctx context.Context) error {
+	var due Revision // that the watch should have told of
+	var since time.Duration
+	for {
+		select {
+		case <-v.cfg.Clock.After(quietTime):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		c := v.Contact()
+		switch {
+		case c.Heard < quietTime:
+			continue
+		case c.Revision < due && v.cfg.Clock.Now()-since > stuckAfter:
+			return fmt.Errorf("the watch is at revision %d and does not come to %d", c.Revision, due)
+		}
+		asking, done := context.WithTimeout(ctx, askLimit)
+		_, at, err := v.cfg.Coordinator.Range(asking, keyParams)
+		done()
+		switch {
+		case err != nil:
+			return err
+		case at < c.Revision:
+			return errWentBack
+		case c.Revision >= due:
+			due, since = at, v.cfg.Clock.Now()
+		}
+		v.mu.Lock()
+		v.heard = v.cfg.Clock.Now()
+		v.mu.Unlock()
+	}
+}
+
+var errWentBack = errors.New("the coordinator's revision went back")
+
 // list begins anew with all keys as of a revision, and what was noted after it.
 func (v *View) list(kvs []KV, at Revision) error {
 	m := newMap(v.cfg.Clock)
@@ -118,7 +171,7 @@ func (v *View) list(kvs []KV, at Revision) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if at < v.m.Revision {
-		v.cfg.Log.Error("the coordinator's revision went back: it was restored from a copy or made anew, and roost cluster new-generation is due",
+		v.cfg.Log.Error("the coordinator went back: it was restored from a copy or made anew, and roost cluster new-generation is due",
 			"revision", at, "before", v.m.Revision)
 		clear(v.ahead)
 	}
@@ -141,6 +194,9 @@ func (v *View) list(kvs []KV, at Revision) error {
 func (v *View) tell(events []Event, at Revision) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if at < v.m.Revision {
+		return errWentBack
+	}
 	for _, e := range events {
 		if e.Changed <= v.ahead[e.Key].Changed {
 			continue
@@ -149,8 +205,8 @@ func (v *View) tell(events []Event, at Revision) error {
 			return err
 		}
 	}
-	v.m.Revision = max(v.m.Revision, at)
-	v.forget(v.m.Revision)
+	v.m.Revision = at
+	v.forget(at)
 	v.reached()
 	return nil
 }
@@ -269,7 +325,7 @@ func (v *View) AwaitRevision(ctx context.Context, r Revision) error {
 // Contact is how a View hears the Coordinator.
 type Contact struct {
 	Revision Revision      // up to which all is known; 0: nothing is, yet
-	Heard    time.Duration // how long ago the Coordinator last said something, which it does only if something happens
+	Heard    time.Duration // how long ago the Coordinator last said something; it is asked after 3 seconds
 	Away     error         // why it can't be followed; nil if it can
 }
 

@@ -22,8 +22,9 @@ func (bubbleClock) After(d time.Duration) <-chan time.Time { return time.After(d
 // often it is asked.
 type script struct {
 	Coordinator
-	lists   chan listing // each Range takes one
-	watches chan any     // a watch takes told or error
+	lists   chan listing    // each Range of all takes one
+	watches chan any        // a watch takes told or error
+	now     func() Revision // what it says when it is only asked for its revision
 	asked   int
 }
 
@@ -40,6 +41,13 @@ type told struct {
 
 func (s *script) Range(ctx context.Context, prefix string) ([]KV, Revision, error) {
 	s.asked++
+	if prefix == keyParams {
+		if s.now == nil {
+			<-ctx.Done()
+			return nil, 0, ctx.Err()
+		}
+		return nil, s.now(), nil
+	}
 	select {
 	case l := <-s.lists:
 		return l.kvs, l.at, l.err
@@ -279,6 +287,37 @@ func TestViewTooLarge(t *testing.T) {
 		}
 		s.lists <- listing{at: 4}
 		wantMap(t, v, 4, "")
+	})
+}
+
+// A watch that says nothing is not believed for long.
+func TestViewSilence(t *testing.T) {
+	runScript(t, func(t *testing.T, v *View, s *script, log *bytes.Buffer) {
+		s.lists <- listing{at: 9}
+		s.now = func() Revision { return 9 }
+		time.Sleep(time.Hour)
+		if c := v.Contact(); c.Away != nil || c.Heard > quietTime {
+			t.Errorf("%+v", c)
+		}
+		began := time.Now()
+		restarted := func(what string, least, most time.Duration) {
+			t.Helper()
+			s.lists <- listing{at: 9}
+			if took := time.Since(began); took < least || took > most {
+				t.Errorf("%s: after %v", what, took)
+			}
+			synctest.Wait()
+			s.now = func() Revision { return 9 }
+			began = time.Now()
+		}
+		s.now = func() Revision { return 20 }
+		restarted("stuck", stuckAfter, stuckAfter+10*time.Second)
+		s.now = func() Revision { return 8 }
+		restarted("went back", quietTime, 2*quietTime)
+		s.watches <- told{nil, 8}
+		restarted("went back by itself", 0, time.Second)
+		s.now = nil
+		restarted("no answer", quietTime+askLimit, 2*quietTime+askLimit)
 	})
 }
 

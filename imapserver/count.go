@@ -11,6 +11,8 @@ import (
 
 // Counts is what a Server has counted since it was made.
 type Counts struct {
+	Closing bool // Shutdown was called
+
 	Sessions map[string]int64 // now, by what they are at: login, authenticated, selected, idle, proxied
 	Parked   int64            // of them, those that hold next to no memory
 
@@ -159,6 +161,7 @@ func (t *took) count(err error, d time.Duration) {
 // goroutine.
 func (s *Server) Counts() Counts {
 	c := Counts{
+		Closing:  s.isClosing(),
 		Sessions: map[string]int64{}, Logins: map[string]metric.Snapshot{}, Commands: map[CommandResult]metric.Snapshot{},
 		Parked: s.counters.parked.Load(), BytesIn: s.counters.traffic.in.Load(), BytesOut: s.counters.traffic.out.Load(),
 	}

@@ -48,6 +48,24 @@ func version() string {
 	return info.Main.Version
 }
 
+// commit is the revision that it was built from, with a + if files were changed.
+func commit() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	revision, changed := "unknown", ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision" && len(s.Value) >= 12:
+			revision = s.Value[:12]
+		case s.Key == "vcs.modified" && s.Value == "true":
+			changed = "+"
+		}
+	}
+	return revision + changed
+}
+
 func exitCode(err error) int {
 	if _, ok := errors.AsType[usageError](err); ok {
 		return 64
@@ -72,7 +90,7 @@ although they live on different backends. It reads Dovecot 2.3's configuration.
   roost demo                     try it: a director, two backends, a shared mailbox
   roost serve -c roost.conf      run what the file configures
   roost config check roost.conf  what is wrong with a file, with line numbers`,
-		Version:       version(),
+		Version:       version() + " (commit " + commit() + ")",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}

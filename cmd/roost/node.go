@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"strconv"
@@ -26,6 +27,7 @@ import (
 	"github.com/roost-mail/roost/director"
 	"github.com/roost-mail/roost/health"
 	"github.com/roost-mail/roost/idle"
+	"github.com/roost-mail/roost/imapclient"
 	"github.com/roost-mail/roost/imapserver"
 	"github.com/roost-mail/roost/sasl"
 	"github.com/roost-mail/roost/share"
@@ -63,6 +65,12 @@ type parts struct {
 	listeners []net.Listener // with TLS where the file says so
 	running   sync.WaitGroup
 	stop      context.CancelFunc // of what runs beside the listeners; nil before start
+
+	pulse      *pulse
+	metrics    *http.Server // nil without metrics_listen
+	metricsAt  net.Listener
+	aclRefused atomic.Int64
+	hops       imapclient.Counters // of connections for shared mail
 
 	conns   connCounts
 	rawLogs rawLogs
@@ -112,6 +120,8 @@ func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (n *no
 		return nil, err
 	}
 	n.imap = imapserver.New(cfg)
+	n.pulse = newPulse(cluster.BootTime{})
+	n.pulse.addNode(n.parts)
 	return n, nil
 }
 
@@ -286,7 +296,7 @@ func (n *node) listen(ctx context.Context, given map[string]net.Listener) error 
 		}
 		n.listeners = append(n.listeners, ln)
 	}
-	return nil
+	return n.listenMetrics(ctx)
 }
 
 // keepAlive has a connection that says nothing be probed after five minutes, given
@@ -338,7 +348,9 @@ func network(address string) string {
 func (n *node) start(ctx context.Context) {
 	beside, stop := context.WithCancel(ctx)
 	n.stop = stop
-	n.running.Go(func() { n.monitor.Run(beside) })
+	for _, run := range []func(context.Context){n.monitor.Run, n.pulse.run, n.serveMetrics} {
+		n.running.Go(func() { run(beside) })
+	}
 	for _, ln := range n.listeners {
 		n.log.Info("listening", "addr", ln.Addr().String())
 		n.running.Go(func() {

@@ -75,12 +75,14 @@ func serve(ctx context.Context, file string) error {
 	if err = n.listen(ctx, nil); err == nil {
 		n.start(ctx)
 		log.Info("serving", "config", file, "pid", os.Getpid())
-		handleSignals(ctx, signals, func() { n.logReload(file) }, func() {
+		n.tell("READY=1")
+		n.handleSignals(ctx, signals, func() { n.tellReload(file) }, func() {
 			if err := out.reopen(); err != nil {
 				log.Error("SIGUSR1: the log can't be opened anew", "error", err)
 			}
 		})
 		log.Info("shutting down")
+		n.tell("STOPPING=1", "STATUS=Ending sessions")
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 	defer cancel()
@@ -90,12 +92,23 @@ func serve(ctx context.Context, file string) error {
 	return err
 }
 
-// handleSignals returns when ctx is done.
-func handleSignals(ctx context.Context, signals <-chan os.Signal, reload, reopen func()) {
+// handleSignals is the main loop of a process. It returns when ctx is done.
+func (n *node) handleSignals(ctx context.Context, signals <-chan os.Signal, reload, reopen func()) {
+	beats := make(chan struct{})
+	n.pulse.add("main loop", true, func(ctx context.Context) {
+		select {
+		case beats <- struct{}{}:
+		case <-ctx.Done():
+		}
+	})
+	watchdog := watchdogTicks()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-beats:
+		case <-watchdog:
+			n.tellWatchdog()
 		case sig := <-signals:
 			if sig == syscall.SIGHUP {
 				reload()

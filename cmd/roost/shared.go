@@ -122,7 +122,7 @@ func (u *user) backSession(set *config.Imapc, owner, master string) mailbox.Acco
 		IdleTime: set.MaxIdleTime,
 		Dial: func(ctx context.Context) (*imapclient.Conn, error) {
 			addr := net.JoinHostPort(set.Host, strconv.Itoa(set.Port))
-			cfg := imapclient.Config{Timeout: timeout, RawLog: u.imapcRawLog(set), Security: imapcSecurity(set.SSL)}
+			cfg := imapclient.Config{Timeout: timeout, RawLog: u.imapcRawLog(set), Security: imapcSecurity(set.SSL), Counters: &u.node.hops}
 			if cfg.Security != imapclient.Plain {
 				anyCert := !set.SSLVerify || !u.set.TLS.VerifyServers
 				cfg.TLS = tlsconn.Named(u.node.latest().clientTLS, set.Host, anyCert)

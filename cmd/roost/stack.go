@@ -249,6 +249,7 @@ func (u *user) openGuarded(ctx context.Context) (*acl.Guard, error) {
 	}
 	return acl.NewGuard(home, who, acl.Options{
 		DefaultsFromInbox: u.set.ACL.DefaultsFromInbox, AllowAnyone: u.set.ACL.Anyone, Normalize: u.node.normalize,
+		Refused: &u.node.aclRefused,
 	}), nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,10 +23,11 @@ func (bubbleClock) After(d time.Duration) <-chan time.Time { return time.After(d
 // often it is asked.
 type script struct {
 	Coordinator
-	lists   chan listing    // each Range of all takes one
-	watches chan any        // a watch takes told or error
-	now     func() Revision // what it says when it is only asked for its revision
-	asked   int
+	lists   chan listing // each Range of all takes one
+	watches chan any     // a watch takes told or error
+
+	now   atomic.Int64 // what it says when it is only asked for its revision; 0: nothing
+	asked atomic.Int64
 }
 
 type listing struct {
@@ -40,13 +42,13 @@ type told struct {
 }
 
 func (s *script) Range(ctx context.Context, prefix string) ([]KV, Revision, error) {
-	s.asked++
+	s.asked.Add(1)
 	if prefix == keyParams {
-		if s.now == nil {
-			<-ctx.Done()
-			return nil, 0, ctx.Err()
+		if now := s.now.Load(); now != 0 {
+			return nil, Revision(now), nil
 		}
-		return nil, s.now(), nil
+		<-ctx.Done()
+		return nil, 0, ctx.Err()
 	}
 	select {
 	case l := <-s.lists:
@@ -57,7 +59,7 @@ func (s *script) Range(ctx context.Context, prefix string) ([]KV, Revision, erro
 }
 
 func (s *script) Watch(ctx context.Context, prefix string, after Revision, deliver func([]Event, Revision)) error {
-	s.asked++
+	s.asked.Add(1)
 	for {
 		select {
 		case what := <-s.watches:
@@ -181,8 +183,8 @@ func TestViewLosesCoordinator(t *testing.T) {
 		if n := strings.Count(log.String(), "no route"); n != 1 {
 			t.Errorf("%d lines\n%s", n, log)
 		}
-		if s.asked > 40 {
-			t.Errorf("asked %d times in a minute", s.asked)
+		if n := s.asked.Load(); n > 40 {
+			t.Errorf("asked %d times in a minute", n)
 		}
 		s.lists <- listing{at: 8}
 		wantMap(t, v, 8, ``)
@@ -294,7 +296,7 @@ func TestViewTooLarge(t *testing.T) {
 func TestViewSilence(t *testing.T) {
 	runScript(t, func(t *testing.T, v *View, s *script, log *bytes.Buffer) {
 		s.lists <- listing{at: 9}
-		s.now = func() Revision { return 9 }
+		s.now.Store(9)
 		time.Sleep(time.Hour)
 		if c := v.Contact(); c.Away != nil || c.Heard > quietTime {
 			t.Errorf("%+v", c)
@@ -307,16 +309,16 @@ func TestViewSilence(t *testing.T) {
 				t.Errorf("%s: after %v", what, took)
 			}
 			synctest.Wait()
-			s.now = func() Revision { return 9 }
+			s.now.Store(9)
 			began = time.Now()
 		}
-		s.now = func() Revision { return 20 }
+		s.now.Store(20)
 		restarted("stuck", stuckAfter, stuckAfter+10*time.Second)
-		s.now = func() Revision { return 8 }
+		s.now.Store(8)
 		restarted("went back", quietTime, 2*quietTime)
 		s.watches <- told{nil, 8}
 		restarted("went back by itself", 0, time.Second)
-		s.now = nil
+		s.now.Store(0)
 		restarted("no answer", quietTime+askLimit, 2*quietTime+askLimit)
 	})
 }
@@ -374,4 +376,57 @@ func BenchmarkViewList(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// Since when a unit is free survives a list; what became free in between counts from
+// then on.
+func TestFreeSince(t *testing.T) {
+	runScript(t, func(t *testing.T, v *View, s *script, log *bytes.Buffer) {
+		check := func(u Unit, want time.Duration, wantFree bool) {
+			t.Helper()
+			synctest.Wait()
+			v.Read(func(m *Map) {
+				since, free := m.FreeSince(u)
+				if got := v.cfg.Clock.Now() - since; free != wantFree || free && got != want {
+					t.Errorf("%s: for %v, %v; want for %v, %v", u, got, free, want, wantFree)
+				}
+			})
+		}
+		s.now.Store(1)
+		alive := KV{"alive/a", []byte(`{}`), 1, 7}
+		held := func(slot int, lease int) KV {
+			return kv(fmt.Sprintf("held//%05d", slot), fmt.Sprintf(`{"backend":"a","lease":%d}`, lease), 1)
+		}
+		pin := kv("pins/ann", `{"backend":"a"}`, 1)
+		known := kv("backends/a", `{"host":"h"}`, 1)
+		before := []KV{known, alive, held(1, 7), held(2, 7), held(3, 6), kv("held//00004", `?`, 1), pin, kv("heldu/ann", `{"backend":"a","lease":7}`, 1)}
+		s.lists <- listing{kvs: before, at: 1}
+		time.Sleep(time.Second)
+		for _, slot := range []Slot{1, 2, 4} {
+			check(Unit{Slot: slot}, 0, false)
+		}
+		check(Unit{Slot: 3}, time.Second, true)           // of an old lease
+		check(Unit{Slot: 9}, time.Second, true)           // never held
+		check(Unit{Tag: "x", Slot: 9}, time.Second, true) // of no tag
+		check(Unit{User: "ann"}, 0, false)
+		s.watches <- told{[]Event{del("held//00001", 2), del("heldu/ann", 2)}, 2}
+		time.Sleep(time.Second)
+		check(Unit{Slot: 1}, time.Second, true)
+		check(Unit{User: "ann"}, time.Second, true)
+		s.watches <- ErrCompacted
+		time.Sleep(time.Second)
+		s.lists <- listing{kvs: []KV{known, alive, held(3, 6), pin}, at: 3}
+		check(Unit{Slot: 1}, 2*time.Second, true)
+		check(Unit{Slot: 2}, 0, true)
+		check(Unit{Slot: 3}, 3*time.Second, true)
+		check(Unit{User: "ann"}, 2*time.Second, true)
+		s.watches <- told{[]Event{del("alive/a", 4)}, 4}
+		time.Sleep(time.Second)
+		check(Unit{Slot: 3}, time.Second, true)
+		s.watches <- ErrCompacted
+		time.Sleep(time.Second)
+		s.lists <- listing{at: 5}
+		check(Unit{Slot: 3}, 0, true)
+		check(Unit{Slot: 1}, 4*time.Second, true)
+	})
 }

@@ -52,6 +52,7 @@ type Backend struct {
 	Host string     // the host name whose address it is, for TLS; empty if there is none
 	IP   netip.Addr // where it is
 	Port uint16     // 0 means the usual port of the protocol at hand
+	TLS  string     // "", "starttls" or "imaps": what it has registered with
 
 	// Revision is that of the answer, which the backend is told; 0 without a coordinator.
 	Revision Revision

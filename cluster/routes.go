@@ -171,7 +171,7 @@ func (m *Map) hasTag(tag string) bool {
 // backend makes the answer, for which it may have to find an address.
 func (r *Routes) backend(ctx context.Context, to route) (Backend, error) {
 	reg := to.node.Registration
-	b := Backend{Name: to.node.Name, Port: reg.Port, Revision: to.revision}
+	b := Backend{Name: to.node.Name, Port: reg.Port, TLS: reg.TLS, Revision: to.revision}
 	ip, err := netip.ParseAddr(reg.Host)
 	if err != nil {
 		b.Host = reg.Host

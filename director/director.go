@@ -6,32 +6,24 @@
 // no buffer while nothing is said. It decides no rights and opens no mail; who
 // the user is, the caller has found out before.
 //
-// A backend that can't be reached is UNAVAILABLE within Config.Timeout. Its
-// words are never passed on: what the backend's refusals mean to the client is
-// decided in refused.
+// A backend that can't be reached is UNAVAILABLE within Config.Timeout, and not
+// before another one that may have the user by now was asked. Its words are never
+// passed on: what the backend's refusals mean to the client is decided in refused.
 package director
 
 import (
 	"context"
 	"crypto/tls"
-	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
-	"strconv"
 	"sync/atomic"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/roost-mail/roost/cluster"
 	"github.com/roost-mail/roost/idle"
-	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/imapclient"
 	"github.com/roost-mail/roost/imapserver"
-	"github.com/roost-mail/roost/tlsconn"
 )
 
 // Config says where backends are and how to reach them.
@@ -51,6 +43,11 @@ type Config struct {
 	// together. 0 means 5 seconds.
 	Timeout time.Duration
 
+	// Reconnects is how often a backend that can't be reached, or is UNAVAILABLE, is
+	// tried again, a second later (login_proxy_max_reconnects). While a cluster's map
+	// may name another backend, trying goes on until Timeout.
+	Reconnects int
+
 	// TLS gives the configuration for connections to backends, which is Named
 	// for each. nil without routes that ask for it.
 	TLS func() *tls.Config
@@ -63,17 +60,12 @@ type Config struct {
 	WriteTimeout time.Duration
 }
 
-// Where backends listen unless their entry names a port.
-const (
-	imapPort  = 143
-	imapsPort = 993
-)
-
 // Director sends logins on. It is safe for concurrent use.
 type Director struct {
 	cfg   Config
 	pool  *pool
 	dials atomic.Uint64
+	pause time.Duration // before a backend is tried again
 }
 
 // New makes a Director. It connects to nobody.
@@ -84,7 +76,7 @@ func New(cfg Config) *Director {
 	if cfg.WriteTimeout <= 0 {
 		cfg.WriteTimeout = 2 * time.Minute
 	}
-	return &Director{cfg: cfg, pool: newPool(cfg.Poller)}
+	return &Director{cfg: cfg, pool: newPool(cfg.Poller), pause: time.Second}
 }
 
 // Counts is what a Director has counted since it was made.
@@ -96,196 +88,6 @@ type Counts struct {
 // Counts reads what was counted, while counting goes on.
 func (d *Director) Counts() Counts {
 	return Counts{d.pool.pairs.Load(), d.pool.toBackend.Load(), d.pool.toClient.Load()}
-}
-
-// Route is one login to send on. User decides the backend, so that a master
-// login lands where the mail is.
-type Route struct {
-	User     string // whose mail is opened
-	AuthID   string // who logs in: User, or the master user
-	Password string
-
-	// Host, if set, is the backend (the passdb field `host`); Port and Tag are
-	// its fields `port` and `director_tag`. 0 leaves the port to the backend's entry.
-	Host string
-	Port uint16
-	Tag  string
-
-	// Security is that of the connection to the backend (the fields `ssl` and
-	// `starttls`). The backend's certificate must be for Host, or the name or
-	// address of the backend's entry, unless AnyCert is set.
-	Security imapclient.Security
-	AnyCert  bool
-}
-
-func (r *Route) usualPort() uint16 {
-	if r.Security == imapclient.ImplicitTLS {
-		return imapsPort
-	}
-	return imapPort
-}
-
-// Connect logs in at the user's backend as the route says. The connection that
-// comes back waits for Run.
-func (d *Director) Connect(ctx context.Context, c *imapserver.Client, r Route) (imapserver.Proxy, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
-	defer cancel()
-	addr, host, err := d.locate(ctx, r)
-	if err != nil {
-		return nil, unavailable(fmt.Errorf("locate %s: %w", r.User, err))
-	}
-	if addr == c.Local.String() {
-		return nil, unavailable(fmt.Errorf("proxying %s loops to itself: %s is this director", r.User, addr))
-	}
-	if d.cfg.Refuses != nil {
-		if reason, yes := d.cfg.Refuses(addr); yes {
-			return nil, unavailable(fmt.Errorf("backend %s of %s does not answer health checks: %s", addr, r.User, reason))
-		}
-	}
-	conn, err := d.dial(ctx, addr, host, r)
-	if err != nil {
-		return nil, unavailable(fmt.Errorf("backend %s of %s: %w", addr, r.User, err))
-	}
-	p, err := d.login(ctx, conn, c, r)
-	if err != nil {
-		_ = conn.Close()
-		return nil, refused(fmt.Errorf("backend %s of %s: %w", addr, r.User, err))
-	}
-	p.log = d.cfg.Log.With("session", c.SessionID, "user", r.User, "backend", addr)
-	p.log.Info("proxying", "acting", r.AuthID, "client", c.Remote.String())
-	return p, nil
-}
-
-// locate gives the address to connect to, and the name that it has by its certificate.
-func (d *Director) locate(ctx context.Context, r Route) (addr, host string, err error) {
-	if r.Host != "" {
-		port := r.Port
-		if port == 0 {
-			port = r.usualPort()
-		}
-		return net.JoinHostPort(r.Host, strconv.Itoa(int(port))), r.Host, nil
-	}
-	backend, err := d.cfg.Locator.Locate(ctx, cluster.Query{User: r.User, Tag: r.Tag})
-	if err != nil {
-		return "", "", err
-	}
-	if r.Port != 0 {
-		backend.Port = r.Port
-	}
-	if host = backend.Host; host == "" {
-		host = backend.IP.String()
-	}
-	return backend.Addr(r.usualPort()).String(), host, nil
-}
-
-func (d *Director) dial(ctx context.Context, addr, host string, r Route) (*imapclient.Conn, error) {
-	dialer := net.Dialer{KeepAlive: 5 * time.Minute}
-	if n := uint64(len(d.cfg.Sources)); n > 0 {
-		source := d.cfg.Sources[d.dials.Add(1)%n]
-		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(source, 0))
-		dialer.Control = portAtConnect
-	}
-	nc, err := dialer.DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return nil, err
-	}
-	cfg := imapclient.Config{Timeout: d.cfg.Timeout, Security: r.Security}
-	if r.Security != imapclient.Plain {
-		cfg.TLS = tlsconn.Named(d.cfg.TLS(), host, r.AnyCert)
-	}
-	return imapclient.New(ctx, nc, cfg)
-}
-
-// portAtConnect leaves the local port to connect(2), which can use one again that
-// leads elsewhere; bind(2) would run out of them.
-func portAtConnect(_, _ string, c syscall.RawConn) error {
-	var err error
-	if cerr := c.Control(func(fd uintptr) {
-		err = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
-	}); cerr != nil {
-		return cerr
-	}
-	return err
-}
-
-// login tells the backend who the client really is, then logs in.
-func (d *Director) login(ctx context.Context, conn *imapclient.Conn, c *imapserver.Client, r Route) (*proxied, error) {
-	if err := conn.Capability(ctx); err != nil {
-		return nil, err
-	}
-	var id *imapclient.Command
-	var err error
-	if conn.Has("ID") {
-		if id, err = conn.ID(ctx, forward(c)); err != nil {
-			return nil, err
-		}
-	}
-	switch {
-	case conn.Has("AUTH=PLAIN"):
-		authzid := ""
-		if r.AuthID != r.User {
-			authzid = r.User
-		}
-		_, err = conn.Authenticate(ctx, authzid, r.AuthID, r.Password)
-	case r.AuthID != r.User:
-		return nil, errors.New("no AUTH=PLAIN there, which a master login needs")
-	default:
-		_, err = conn.Login(ctx, r.User, r.Password)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if id != nil {
-		_, err = conn.Wait(ctx, id)
-	}
-	if err == nil {
-		err = conn.Capability(ctx)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &proxied{director: d, backend: conn.RemoteAddr().String(), conn: conn, capabilities: conn.Capabilities()}, nil
-}
-
-// forward is what a backend that trusts us learns of the client.
-func forward(c *imapserver.Client) map[string]string {
-	fields := map[string]string{
-		"name":               "Roost",
-		"x-session-id":       c.SessionID,
-		"x-originating-ip":   c.Remote.Addr().String(),
-		"x-originating-port": strconv.Itoa(int(c.Remote.Port())),
-		"x-connected-ip":     c.Connected.Addr().String(),
-		"x-connected-port":   strconv.Itoa(int(c.Connected.Port())),
-		"x-proxy-ttl":        strconv.Itoa(c.ProxyTTL - 1),
-	}
-	if c.ExternalSessionID != "" {
-		fields["x-session-ext-id"] = c.ExternalSessionID
-	}
-	for name, value := range c.Forwarded {
-		fields["x-forward-"+name] = value
-	}
-	return fields
-}
-
-func unavailable(cause error) error {
-	return imap.Wrap(imap.CodeUnavailable, "Account is temporarily unavailable.", cause)
-}
-
-// refused is what the client hears when the backend did not let us in: a wrong
-// password looks as it does here, limits and other codes pass, and all else is
-// trouble of ours.
-func refused(cause error) error {
-	e, ok := errors.AsType[*imap.Error](cause)
-	if !ok {
-		return unavailable(cause)
-	}
-	switch e.Code {
-	case imap.CodeAuthenticationFailed:
-		return imap.Wrap(e.Code, "Authentication failed.", cause)
-	case imap.CodeAuthorizationFailed, imap.CodeExpired, imap.CodeContactAdmin, imap.CodeLimit, imap.CodeInUse:
-		return imap.Wrap(e.Code, "Login is not possible now.", cause)
-	}
-	return unavailable(cause)
 }
 
 // proxied is a connection that is logged in at the backend. It belongs to the

@@ -74,12 +74,7 @@ func (f fixed) Locate(context.Context, cluster.Query) (cluster.Backend, error) {
 func connect(t *testing.T, addr netip.AddrPort, r Route, timeout time.Duration) (imapserver.Proxy, error) {
 	t.Helper()
 	d := New(Config{Locator: fixed{addr}, Log: slog.New(slog.DiscardHandler), Timeout: timeout})
-	client := &imapserver.Client{
-		SessionID: "S1", ProxyTTL: 5,
-		Remote:    netip.MustParseAddrPort("192.0.2.7:4000"),
-		Connected: netip.MustParseAddrPort("192.0.2.1:143"),
-	}
-	return d.Connect(t.Context(), client, r)
+	return d.Connect(t.Context(), someClient(), r)
 }
 
 const greeting = "* OK [CAPABILITY IMAP4rev1 SASL-IR ID AUTH=PLAIN] ready\n"

@@ -35,6 +35,10 @@ const (
 	CodeUnknownCTE           Code = "UNKNOWN-CTE" // RFC 3516 section 4.3
 	CodeUseAttr              Code = "USEATTR"     // RFC 6154 section 3
 
+	// CodeMoved is Roost's own, between a backend and the director that sent it a
+	// login: the user is not here. The map's revision and the holder's name follow.
+	CodeMoved Code = "X-ROOST-MOVED"
+
 	// RFC 5464 section 4.3: a code and its first argument.
 	CodeMetadataMaxSize   Code = "METADATA MAXSIZE" // the number is MaxMetadataValue
 	CodeMetadataTooMany   Code = "METADATA TOOMANY"

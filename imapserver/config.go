@@ -3,6 +3,7 @@ package imapserver
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -119,11 +120,40 @@ func setDefault[T ~int | ~int64](v *T, def T) {
 // Authenticator decides who may log in, and gives what the session works on.
 type Authenticator interface {
 	// Login checks cred and returns the session's Account or Proxy. A refusal is
-	// an *imap.Error whose code and text the client sees; it takes as long as
-	// the Authenticator wants it to. The server calls it from the connection's
+	// an *imap.Error whose code and text the client sees, or a *Moved; it takes as
+	// long as the Authenticator wants it to. The server calls it from the connection's
 	// goroutine, and closes what it returns.
 	Login(ctx context.Context, c *Client, cred Credentials) (*Login, error)
 }
+
+// Moved is an Authenticator's error for a user whose mail is not held here. A trusted
+// director that sent a RouteRevision is told, and asks elsewhere; to all others it
+// is UNAVAILABLE. Nothing was done yet for the login.
+type Moved struct {
+	Revision int64  // of the map by which we know; above 0
+	Holder   string // who has the user by that map; empty if nobody has
+	Err      error  // for the log; may be nil
+}
+
+func (m *Moved) Error() string {
+	text := fmt.Sprintf("the user is not held here at revision %d, but by %s", m.Revision, m.holder())
+	if m.Err != nil {
+		text += ": " + m.Err.Error()
+	}
+	return text
+}
+
+func (m *Moved) Unwrap() error { return m.Err }
+
+// holder is a word for the wire.
+func (m *Moved) holder() string {
+	if m.Holder == "" {
+		return "-"
+	}
+	return sanitize(m.Holder, maxHolder)
+}
+
+const maxHolder = 255
 
 // KeyHolder is an Authenticator that knows what SCRAM needs. Without it no
 // mechanism of that kind is offered.
@@ -160,6 +190,10 @@ type Client struct {
 	// ProxyTTL is how many more times the connection may be handed on; a login
 	// is refused where it has come down to 1.
 	ProxyTTL int
+
+	// RouteRevision is that of the cluster's map by which a trusted director chose us
+	// for the user; 0 if it did not say.
+	RouteRevision int64
 
 	// Forwarded holds the x-forward-* fields of a trusted peer, by their names
 	// without that prefix. Their values are data, never settings.

@@ -115,7 +115,7 @@ func (s *session) countLogin(login *Login, err error, took time.Duration) {
 	switch code := imap.CodeOf(err); {
 	case err == nil:
 		result = loginOK
-	case strings.HasPrefix(string(code), "X-ROOST-MOVED"):
+	case strings.HasPrefix(string(code), string(imap.CodeMoved)):
 		result = loginMoved
 	case code == imap.CodeUnavailable, code == imap.CodeServerBug:
 		result = loginUnavailable

@@ -112,6 +112,9 @@ func (c *Client) takeForwarded(fields map[string]string) {
 	if id := fields["x-session-id"]; id != "" {
 		c.SessionID = sanitize(id, maxSessionID)
 	}
+	if revision, err := strconv.ParseInt(fields["x-roost-revision"], 10, 64); err == nil && revision > 0 {
+		c.RouteRevision = revision
+	}
 	forwardAddr(&c.Remote, fields["x-originating-ip"], fields["x-originating-port"])
 	forwardAddr(&c.Connected, fields["x-connected-ip"], fields["x-connected-port"])
 	for key, value := range fields {

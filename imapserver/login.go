@@ -3,6 +3,7 @@ package imapserver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -105,6 +106,9 @@ func (s *session) askAuthenticator(ctx context.Context, cred *Credentials) (*Log
 		return nil, imap.Errorf(imap.CodeContactAdmin, "TTL reached zero - proxies appear to be looping?")
 	}
 	login, err := s.cfg.Authenticator.Login(ctx, s.client, *cred)
+	if moved, ok := errors.AsType[*Moved](err); ok {
+		return nil, s.elsewhere(moved)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -112,6 +116,15 @@ func (s *session) askAuthenticator(ctx context.Context, cred *Credentials) (*Log
 		return nil, errors.New("authenticator gave neither an account nor a proxy")
 	}
 	return login, nil
+}
+
+// elsewhere is the answer for a user who is not held here.
+func (s *session) elsewhere(moved *Moved) *imap.Error {
+	if !s.client.Trusted || s.client.RouteRevision == 0 {
+		return imap.Wrap(imap.CodeUnavailable, "Account is temporarily unavailable.", moved)
+	}
+	code := fmt.Sprintf("%s %d %s", imap.CodeMoved, moved.Revision, moved.holder())
+	return imap.Wrap(imap.Code(code), "Another server has the user.", moved)
 }
 
 // welcome makes the tagged OK of a login tell the capabilities, as they differ

@@ -436,22 +436,13 @@ func TestRoutesMillionUsers(t *testing.T) {
 	runtime.KeepAlive(s)
 }
 
-// fullSite has four backends that hold all slots, in real time.
+// fullSite has four backends, of which b0 holds all slots, in real time.
 func fullSite(t testing.TB) *site {
 	s := newSite(t, cluster.BootTime{})
 	for i := range 4 {
 		s.start(fmt.Sprintf("b%d", i), shared)
 	}
-	var ops []cluster.Op
-	for i := range cluster.Slots {
-		name := fmt.Sprintf("b%d", i%4)
-		value := fmt.Sprintf(`{"backend":%q,"incarnation":"i1","lease":%d}`, name, s.leases[name])
-		ops = append(ops, cluster.Op{Key: fmt.Sprintf("held//%05d", i), Value: []byte(value)})
-		if len(ops) == cluster.MaxOps {
-			s.commit(ops...)
-			ops = nil
-		}
-	}
+	s.takeAll("b0")
 	ctx, stop := context.WithCancel(t.Context())
 	ran := make(chan struct{})
 	go func() {
@@ -536,5 +527,50 @@ func golden(t *testing.T, file string, all []any) {
 			}
 		}
 		t.Errorf("%s has %d lines, now there are %d", file, len(want), len(got))
+	}
+}
+
+// BenchmarkRoutesTakeover has 10,000 logins wait for the slots of a dead backend, which
+// another takes over, 128 at once.
+func BenchmarkRoutesTakeover(b *testing.B) {
+	const logins = 10_000
+	s := fullSite(b)
+	for n := 0; b.Loop(); n++ {
+		dead, next := fmt.Sprintf("b%d", n%2), fmt.Sprintf("b%d", 1-n%2)
+		if err := s.admin.Revoke(b.Context(), s.leases[dead]); err != nil {
+			b.Fatal(err)
+		}
+		at := s.put("other", "")
+		if err := s.view.AwaitRevision(b.Context(), at); err != nil {
+			b.Fatal(err)
+		}
+		answers := make(chan error, logins)
+		for i := range logins {
+			go func() {
+				_, err := s.routes.Locate(b.Context(), cluster.Query{User: fmt.Sprintf("user%d", i)})
+				answers <- err
+			}()
+		}
+		s.takeAll(next)
+		for range logins {
+			if err := <-answers; err != nil {
+				b.Fatal(err)
+			}
+		}
+		s.start(dead, shared)
+	}
+}
+
+// takeAll has a backend hold all slots.
+func (s *site) takeAll(name string) {
+	s.t.Helper()
+	value := []byte(fmt.Sprintf(`{"backend":%q,"incarnation":"i1","lease":%d}`, name, s.leases[name]))
+	var ops []cluster.Op
+	for i := range cluster.Slots {
+		ops = append(ops, cluster.Op{Key: fmt.Sprintf("held//%05d", i), Value: value})
+		if len(ops) == cluster.MaxOps {
+			s.commit(ops...)
+			ops = nil
+		}
 	}
 }

@@ -36,7 +36,10 @@ type account struct {
 
 	incarnation uint64
 	log         *slog.Logger
-	lock        io.Closer
+	lock        io.Closer // nil if another process had it, which lost its right
+	locked      bool      // since open: it had
+	fence       *fence
+	slot        *slot
 
 	queueMu sync.Mutex
 	queue   []*txn

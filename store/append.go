@@ -35,6 +35,9 @@ func (s *Session) Append(ctx context.Context, name string, next mailbox.NextMess
 	if to == nil {
 		return imap.AppendData{}, imap.NoMailboxTryCreate()
 	}
+	if err := s.writable(); err != nil {
+		return imap.AppendData{}, err
+	}
 	// A client may be slow to send: bodies are read and scanned before
 	// anything is locked.
 	spooler := newSpooler(&s.disk)

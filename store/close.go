@@ -8,8 +8,9 @@ import (
 )
 
 // close ends the account. With everything synced it leaves a manifest that
-// names no holder, so that any backend may open it.
-func (a *account) close() error {
+// names no holder, so that any backend may open it. Without the right to the mail
+// nothing is changed on disk. sweep is false for haste.
+func (a *account) close(sweep bool) error {
 	a.cancel()
 	a.queueMu.Lock()
 	if a.timer != nil && a.timer.Stop() {
@@ -19,10 +20,10 @@ func (a *account) close() error {
 	err := a.submit(context.Background(), &txn{alone: true, run: a.closeClean})
 	a.background.Wait()
 	a.forget()
-	if err == nil {
+	if err == nil && sweep && a.fence.check() == nil {
 		a.sweep()
 	}
-	return errors.Join(err, a.lock.Close())
+	return errors.Join(err, a.unlock())
 }
 
 var errEnded = errors.New("account is closed")
@@ -32,8 +33,12 @@ func (a *account) closeClean() error {
 	a.queueMu.Lock()
 	a.ended = unavailable(errEnded)
 	a.queueMu.Unlock()
-	if a.broken != nil {
-		return errors.Join(a.broken, a.writer.close())
+	if err := a.fence.check(); err != nil {
+		a.giveUp(err)
+		return a.writer.close()
+	}
+	if broken := a.brokenNow(); broken != nil {
+		return errors.Join(broken, a.writer.close())
 	}
 	a.writer.begin = nil // the last manifest tells
 	err := a.saveRecent()

@@ -179,8 +179,11 @@ func (a *account) step() {
 
 // build makes t's records.
 func (a *account) build(t *txn) error {
-	if a.broken != nil {
-		return unavailable(a.broken)
+	if broken := a.brokenNow(); broken != nil {
+		return unavailable(broken)
+	}
+	if err := a.writable(); err != nil {
+		return err
 	}
 	b := &builder{account: a, st: a.st, txn: t, now: a.store.now()}
 	err := t.build(b)
@@ -203,7 +206,9 @@ func (a *account) commit(group []*txn) {
 	began, before := time.Now(), a.writer.written
 	err := a.writer.flush()
 	if err == nil && (durable || a.writer.unsyncedBytes > maxUnsynced) {
-		err = a.writer.sync()
+		if err = a.writer.sync(); err == nil && !a.confirmed(group) {
+			return
+		}
 	} else if err == nil {
 		for _, t := range group {
 			a.writer.keep(t.entries, a.writer.written-before)
@@ -221,6 +226,20 @@ func (a *account) commit(group []*txn) {
 	for _, t := range group {
 		a.finish(t, nil)
 	}
+}
+
+// confirmed says whether what was synced stands. If not, another backend may have
+// the mail, with or without the group: nobody is told anything of it.
+func (a *account) confirmed(group []*txn) bool {
+	err := a.fence.confirm()
+	if err == nil {
+		return true
+	}
+	a.giveUp(err)
+	for _, t := range group {
+		a.finish(t, unknownOutcome(err))
+	}
+	return false
 }
 
 // applyAll changes the state and calls the watchers and observers.
@@ -284,6 +303,9 @@ func (a *account) failed(cause error, group []*txn) {
 		a.breakDown(errors.Join(cause, err))
 	}
 	if again && err == nil {
+		if !a.confirmed(group) {
+			return
+		}
 		a.applyAll(group)
 	}
 	for _, t := range group {
@@ -310,11 +332,41 @@ func carryMail(group []*txn) bool {
 	return false
 }
 
-// breakDown makes the account unavailable until all have closed it.
+// breakDown makes the account unavailable until all have closed it, or, with a
+// coordinator, until someone opens it anew.
 func (a *account) breakDown(cause error) {
 	a.log.Error("account is unavailable", "user", a.user, "dir", a.disk.dir, "error", cause)
+	if a.fence.claimed() {
+		a.fence.end()
+		a.store.detach(a.slot)
+	}
+	a.disable(cause)
+}
+
+// giveUp ends an account of which another backend may be the holder: it
+// touches the disk no more, and who uses it is told that it is unavailable.
+func (a *account) giveUp(cause error) {
+	if a.fence.ended.Swap(true) {
+		return
+	}
+	a.log.Warn("mail is given up without closing it", "user", a.user, "dir", a.disk.dir, "epoch", a.epoch, "error", cause)
+	a.store.detach(a.slot)
+	a.disable(cause)
+}
+
+// brokenNow is why the account is unavailable, for who does not hold a.mu.
+func (a *account) brokenNow() error {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.broken
+}
+
+// disable has all who use the account hear that it is unavailable.
+func (a *account) disable(cause error) {
 	a.mu.Lock()
-	a.broken = cause
+	if a.broken == nil {
+		a.broken = cause
+	}
 	for _, b := range a.st.boxes {
 		a.st.note(b, event{kind: eventBroken})
 	}
@@ -340,7 +392,7 @@ func (a *account) syncSoon() {
 	a.timer = time.AfterFunc(syncDelay, func() {
 		defer a.background.Done()
 		err := a.submit(context.Background(), &txn{alone: true, run: a.syncNow})
-		if err != nil && a.ctxErr() == nil {
+		if err != nil && a.ctxErr() == nil && !errors.Is(err, errLapsed) {
 			a.log.Error("sync of flag changes failed", "user", a.user, "error", err)
 		}
 	})
@@ -358,12 +410,20 @@ func (a *account) ctxErr() error {
 // syncNow is run by the leader.
 func (a *account) syncNow() error {
 	a.timerSet = false
-	if a.broken != nil {
-		return unavailable(a.broken)
+	if broken := a.brokenNow(); broken != nil {
+		return unavailable(broken)
 	}
+	if err := a.writable(); err != nil {
+		a.syncSoon()
+		return err
+	}
+	dirty := a.writer.synced != a.writer.end
 	if err := a.writer.sync(); err != nil {
 		a.failed(err, nil)
-		return a.broken
+		return a.brokenNow()
 	}
-	return nil
+	if dirty {
+		a.confirmed(nil)
+	}
+	return a.brokenNow()
 }

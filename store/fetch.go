@@ -83,9 +83,10 @@ func (f *fetcher) structure(d *message.Digest) {
 }
 
 // markSeen sets \Seen on the messages of the batch that lack it, and returns which.
+// While nothing may be changed reading goes on, as by BODY.PEEK.
 func (f *fetcher) markSeen(ctx context.Context) (imap.UIDSet, error) {
 	h := f.cursor.h
-	if !f.items.MarkSeen || h.info.ReadOnly {
+	if !f.items.MarkSeen || h.info.ReadOnly || h.session.writable() != nil {
 		return nil, nil
 	}
 	var unseen []imap.UID
@@ -99,6 +100,9 @@ func (f *fetcher) markSeen(ctx context.Context) (imap.UIDSet, error) {
 	}
 	set := imap.UIDSetOf(unseen...)
 	_, err := h.change(ctx, set, mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{imap.FlagSeen}})
+	if errors.Is(err, errLapsed) && !errors.Is(err, imap.ErrUnknownOutcome) {
+		return nil, nil
+	}
 	return set, err
 }
 

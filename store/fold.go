@@ -20,7 +20,7 @@ const (
 // upkeep starts what the log's growth asks for. It is called by the leader
 // between transactions.
 func (a *account) upkeep() {
-	if a.broken != nil {
+	if a.brokenNow() != nil || a.fence.check() != nil {
 		return
 	}
 	a.mu.Lock()
@@ -44,7 +44,7 @@ func (a *account) upkeep() {
 func (a *account) startMaintenance() bool {
 	a.queueMu.Lock()
 	defer a.queueMu.Unlock()
-	if a.folding || a.ended != nil || a.broken != nil {
+	if a.folding || a.ended != nil || a.brokenNow() != nil {
 		return a.folding
 	}
 	a.folding = true
@@ -104,6 +104,9 @@ func (a *account) fold(ctx context.Context) error {
 	}})
 	if err == nil {
 		err = a.disk.fail("fold.snapshot")
+	}
+	if err == nil {
+		err = a.fence.check()
 	}
 	if err == nil {
 		err = a.disk.withRoom(func() error { return a.disk.writeNew(a.disk.path(s.name.String()), s.content) })
@@ -210,8 +213,12 @@ func (s *snapshot) add(salt uint32, kind recordType, head []byte) tableRef {
 
 // installFold makes a written snapshot the state that an open starts from.
 func (a *account) installFold(s *snapshot) error {
-	if a.broken != nil {
-		return unavailable(a.broken)
+	if broken := a.brokenNow(); broken != nil {
+		return unavailable(broken)
+	}
+	if err := a.writable(); err != nil {
+		a.unfold(s)
+		return err
 	}
 	m := *a.man
 	m.State, m.Replay = &s.state, s.replay

@@ -266,7 +266,7 @@ func TestNewerFormat(t *testing.T) {
 	} {
 		newer := fs.copyFiles()
 		newer.names[file].data = change(newer.names[file].data)
-		_, err := openAccount(New(Options{FS: newer}), "alice", "/mail")
+		_, err := openAccount(New(Options{FS: newer}), &slot{dir: "/mail"}, "alice", &fence{})
 		if err == nil || !strings.Contains(err.Error(), "format version 2, this program knows up to 1: it was written by a newer Roost") {
 			t.Errorf("%s: %v", file, err)
 		}

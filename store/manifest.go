@@ -18,6 +18,7 @@ type manifest struct {
 	Account     string `json:"account"`
 	User        string `json:"user"`
 	Epoch       uint64 `json:"epoch"`
+	Claimed     uint64 `json:"claimed,omitempty"` // the last epoch that a coordinator gave; without one epochs go on from there
 	Incarnation string `json:"incarnation"`
 	Holder      string `json:"holder"`             // "" after a clean close or a takeover
 	Clean       bool   `json:"clean"`              // closed: every segment is sealed and synced
@@ -145,6 +146,10 @@ var errFenced = errors.New("another process has taken over the account")
 
 // installManifest makes m the newest manifest, as one more than its number was.
 func (d *disk) installManifest(m *manifest) error {
+	if err := d.fence.check(); err != nil {
+		return err
+	}
+	defer d.pending.begin()()
 	m.Number++
 	b, err := m.encode()
 	if err != nil {
@@ -157,7 +162,9 @@ func (d *disk) installManifest(m *manifest) error {
 	if err := d.fail("manifest.written"); err != nil {
 		return err
 	}
-	err = d.withRoom(func() error { return d.fs.Link(temp, d.path(manifestName(m.Number))) })
+	if err = d.fence.check(); err == nil {
+		err = d.withRoom(func() error { return d.fs.Link(temp, d.path(manifestName(m.Number))) })
+	}
 	if errors.Is(err, fs.ErrExist) && d.isOurs(m.Number, b) {
 		err = nil // a repeated request of a network file system
 	}
@@ -256,6 +263,8 @@ type disk struct {
 	pins      *pins
 	ballast   *ballast
 	codec     *codec
+	fence     *fence   // asked before anything is changed; nil for tools
+	pending   *pending // nil likewise
 
 	volume *syncVolume // nil: each file is synced on its own
 }
@@ -272,6 +281,7 @@ func (d *disk) fail(step string) error {
 
 // sync makes a file durable, together with those of other accounts if many wait.
 func (d *disk) sync(f syncable) error {
+	defer d.pending.begin()()
 	if d.volume == nil {
 		return f.Sync()
 	}

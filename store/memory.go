@@ -40,12 +40,12 @@ func (a *account) use(b *box) {
 }
 
 // opened notes what the account takes, once it is open.
-func (a *account) opened(p *slot) {
+func (a *account) opened() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	s := a.store
-	a.share.release = func(context.Context) bool { return p.releaseIdle(s, a.disk.dir) }
-	a.files.release = func(ctx context.Context) bool { return p.releaseIdle(s, a.disk.dir) || a.park(ctx) }
+	s, p := a.store, a.slot
+	a.share.release = func(context.Context) bool { return p.releaseIdle(s) }
+	a.files.release = func(ctx context.Context) bool { return p.releaseIdle(s) || a.park(ctx) }
 	a.st.freed = func(b *box) { s.memory.free(&b.share) }
 	for _, b := range a.st.boxes {
 		if b.loaded {
@@ -107,7 +107,7 @@ func (a *account) park(ctx context.Context) (later bool) {
 	ctx, cancel := context.WithTimeout(ctx, dropWait)
 	defer cancel()
 	err := a.submit(ctx, &txn{alone: true, run: func() error {
-		if a.broken != nil || a.writer.file == nil {
+		if a.brokenNow() != nil || a.writer.file == nil {
 			return nil
 		}
 		if err := a.syncNow(); err != nil {
@@ -131,12 +131,12 @@ func (b *box) unload() {
 }
 
 // releaseIdle has the account closed, beside the caller, if it only lingers.
-func (p *slot) releaseIdle(s *Store, dir string) (later bool) {
+func (p *slot) releaseIdle(s *Store) (later bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !p.idle || !p.timer.Stop() {
 		return false
 	}
-	s.closing.Go(func() { s.expire(p, dir) })
+	s.closing.Go(func() { s.expire(p) })
 	return true
 }

@@ -12,10 +12,11 @@ import (
 // openAccount opens the account in dir for writing: it takes the lock, reads
 // the newest manifest and the log behind it, and installs a manifest that names
 // this process. Nothing is served before that.
-func openAccount(s *Store, user, dir string) (*account, error) {
+func openAccount(s *Store, p *slot, user string, f *fence) (*account, error) {
+	dir := p.dir
 	a := &account{
-		store: s, user: user, log: s.options.Log,
-		disk: disk{fs: s.options.FS, dir: dir, failPoint: s.options.FailPoint, pins: &pins{}, codec: s.codec},
+		store: s, slot: p, user: user, log: s.options.Log, fence: f,
+		disk: disk{fs: s.options.FS, dir: dir, failPoint: s.options.FailPoint, pins: &pins{}, codec: s.codec, fence: f, pending: &s.pending},
 		segs: map[uint32]fileName{},
 	}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
@@ -29,15 +30,42 @@ func openAccount(s *Store, user, dir string) (*account, error) {
 	if a.disk.volume, err = s.syncer.volume(dir); err != nil {
 		return nil, err
 	}
-	lock, err := a.disk.fs.Lock(a.disk.dir)
-	if err != nil {
+	if err := a.takeLock(); err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
 	}
-	a.lock = lock
-	if err := a.disk.withRoom(a.recover); err != nil {
-		return nil, errors.Join(err, lock.Close())
+	err = a.disk.withRoom(a.recover)
+	for range recoverTries {
+		if !errors.Is(err, errFenced) || !f.claimed() || f.check() != nil {
+			break
+		}
+		err = a.disk.withRoom(a.recover)
+	}
+	if err != nil {
+		return nil, errors.Join(err, a.unlock())
 	}
 	return a, nil
+}
+
+// recoverTries is how often an open begins anew because a predecessor that has lost
+// its right, and does not know yet, installed one more manifest.
+const recoverTries = 5
+
+// takeLock takes the lock of the directory. A stopped process keeps its lock, and
+// failover must not wait for it: with a coordinator, admit decides.
+func (a *account) takeLock() (err error) {
+	a.lock, err = a.disk.fs.Lock(a.disk.dir)
+	if a.locked = errors.Is(err, ErrInUse); a.locked && a.fence.claimed() {
+		a.lock, err = nil, nil
+	}
+	return err
+}
+
+// unlock gives the lock back, if it was there to be taken.
+func (a *account) unlock() error {
+	if a.lock == nil {
+		return nil
+	}
+	return a.lock.Close()
 }
 
 // recover brings the account into memory and makes it ours. If it fails nothing
@@ -73,22 +101,11 @@ func (a *account) recover() (err error) {
 	return a.takeOver(old, l)
 }
 
-// admit checks that the account is for this user and may be opened by this backend.
-func (a *account) admit(m *manifest) error {
-	if m.User != a.user {
-		return fmt.Errorf("%s holds the mail of %q and can't be opened for %q", a.disk.dir, m.User, a.user)
-	}
-	if m.Holder != "" && m.Holder != a.store.options.Holder {
-		return fmt.Errorf("%s was last opened by backend %q and not closed: only that backend may open it, or an administrator says `roost store takeover`", a.disk.dir, m.Holder)
-	}
-	return nil
-}
-
 // takeOver seals the predecessor's open segment, copies what it holds behind the
 // seal, applies all, and installs our manifest.
 func (a *account) takeOver(old *manifest, l *loader) error {
 	m := *old
-	m.Epoch++
+	m.advance(a.fence)
 	m.Incarnation = fmt.Sprintf("%016x", a.incarnation)
 	m.Holder, m.Clean, m.TookOver = a.store.options.Holder, false, !old.Clean
 	m.Segments = slices.Clone(old.Segments)

@@ -61,8 +61,11 @@ func (a *account) maintain(ctx context.Context) error {
 // endDeadSegment begins a new segment if most of the open one is dead, so that
 // it can be rewritten. It is run by the leader.
 func (a *account) endDeadSegment() error {
-	if a.broken != nil {
-		return unavailable(a.broken)
+	if broken := a.brokenNow(); broken != nil {
+		return unavailable(broken)
+	}
+	if err := a.writable(); err != nil {
+		return err
 	}
 	a.mu.Lock()
 	a.st.freedBytes = 0

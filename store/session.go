@@ -35,7 +35,6 @@ type view struct {
 type Session struct {
 	*account
 	view     view
-	slot     *slot
 	closed   atomic.Bool
 	observer *observer // nil while nothing is observed; under account.mu
 }
@@ -57,7 +56,6 @@ func (a *Account) As(v View) *Session {
 	a.store.mu.Unlock()
 	return &Session{
 		account: a.account,
-		slot:    a.slot,
 		view:    view{acting: v.Acting, owner: owner, private: v.PrivateSeen && !owner, quota: v.Quota},
 	}
 }
@@ -65,7 +63,7 @@ func (a *Account) As(v View) *Session {
 // Close implements mailbox.Account.
 func (s *Session) Close() error {
 	if !s.closed.Swap(true) {
-		s.store.leave(s.slot, s.disk.dir)
+		s.store.leave(s.slot)
 	}
 	return nil
 }
@@ -181,6 +179,15 @@ func (s *Session) counters(b *box) imap.Status {
 		}
 	}
 	return status
+}
+
+// writable is the refusal of changes while the right to the mail has lapsed: it
+// may come back.
+func (a *account) writable() error {
+	if err := a.fence.check(); err != nil {
+		return unavailable(err)
+	}
+	return nil
 }
 
 // load brings the messages of a mailbox into memory.

@@ -18,6 +18,10 @@ type Options struct {
 	// without closing it is not opened.
 	Holder string
 
+	// Ownership says whose mail may be opened, if a coordinator decides that. Without
+	// one, whoever comes first opens it, and holds it until it is closed.
+	Ownership Ownership
+
 	Log *slog.Logger
 	Now func() time.Time
 
@@ -103,22 +107,46 @@ type Store struct {
 	files     *lru // that stay open
 	opening   gate // for accounts that are being opened
 	counters  counters
+	pending   pending
+	probes    probes
 
 	mu       sync.Mutex
-	accounts map[string]*slot // by directory
+	accounts map[string]*slot      // by directory
+	openings map[*opening]struct{} // with Ownership
 	idle     int
 	closed   bool
 
 	closing sync.WaitGroup // accounts that are closed before their time
 }
 
-// slot is the place of one account. Whoever opens or closes it holds its mutex.
+// slot is the place of one account. Whoever opens or closes it locks it.
 type slot struct {
-	mu      sync.Mutex
-	account *account
-	refs    int // guarded by Store.mu, as are the next two
-	idle    bool
-	timer   *time.Timer
+	dir      string
+	busy     chan struct{} // has one element while it is locked
+	account  *account      // changed by who holds both, read by who holds either
+	refs     int           // guarded by Store.mu, as are the next ones
+	idle     bool
+	timer    *time.Timer
+	detached bool // it is in Store.accounts no more
+}
+
+// lock waits until nobody else opens or closes the account.
+func (p *slot) lock(ctx context.Context) error {
+	select {
+	case p.busy <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (p *slot) unlock() { <-p.busy }
+
+// setAccount is called by who has locked p.
+func (s *Store) setAccount(p *slot, a *account) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.account = a
 }
 
 // New makes a Store with nothing open.
@@ -155,7 +183,7 @@ func New(o Options) *Store {
 		o.limits = limits{segment: segmentMax, foldBytes: foldBytes, foldRecords: foldRecords, digests: digestMin}
 	}
 	s := &Store{
-		options: o, codec: newCodec(o.CompressLevel), accounts: map[string]*slot{}, ballasts: map[string]*ballast{}, roomyFor: roomy,
+		options: o, codec: newCodec(o.CompressLevel), accounts: map[string]*slot{}, openings: map[*opening]struct{}{}, ballasts: map[string]*ballast{}, roomyFor: roomy,
 		memory: newLRU(o.CacheSize), files: newLRU(int64(o.MaxFiles)), opening: gate{free: maxOpening},
 		syncer:  syncer{fs: o.FS, log: o.Log, now: o.Now, volumes: map[uint64]*syncVolume{}},
 		windows: sync.Pool{New: func() any { b := make([]byte, scanWindow); return &b }},
@@ -173,7 +201,6 @@ func (s *Store) now() time.Time { return s.options.Now() }
 // Account is a reference to one user's open mail. Each Open gives one of its own.
 type Account struct {
 	*account
-	slot  *slot
 	once  sync.Once
 	owner string
 }
@@ -186,18 +213,33 @@ func (s *Store) Open(ctx context.Context, user, dir string) (*Account, error) {
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	p, err := s.enter(dir)
+	ctx, claim, done, err := s.claim(ctx, user)
 	if err != nil {
 		return nil, err
 	}
-	a, err := p.open(ctx, s, user, dir)
-	if err != nil {
-		s.leave(p, dir)
-		s.options.Log.Error("account can't be opened", "user", user, "dir", dir, "error", err)
-		return nil, unavailable(err)
+	defer done()
+	for {
+		p, err := s.enter(dir)
+		if err != nil {
+			return nil, err
+		}
+		a, err := p.open(ctx, s, user, claim)
+		switch {
+		case errors.Is(err, errStale):
+			s.detach(p)
+			s.leave(p)
+		case err != nil:
+			s.leave(p)
+			s.options.Log.Error("account can't be opened", "user", user, "dir", dir, "error", err)
+			return nil, unavailable(err)
+		default:
+			return &Account{account: a, owner: user}, nil
+		}
 	}
-	return &Account{account: a, slot: p, owner: user}, nil
 }
+
+// errStale says that an account was opened under a right that is not ours of now.
+var errStale = errors.New("opened under an earlier right")
 
 // enter takes a reference to the directory's slot.
 func (s *Store) enter(dir string) (*slot, error) {
@@ -208,7 +250,7 @@ func (s *Store) enter(dir string) (*slot, error) {
 	}
 	p := s.accounts[dir]
 	if p == nil {
-		p = &slot{}
+		p = &slot{dir: dir, busy: make(chan struct{}, 1)}
 		s.accounts[dir] = p
 	}
 	p.refs++
@@ -226,12 +268,18 @@ func (s *Store) wake(p *slot) {
 }
 
 // open opens the slot's account unless it is open.
-func (p *slot) open(ctx context.Context, s *Store, user, dir string) (*account, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (p *slot) open(ctx context.Context, s *Store, user string, claim Claim) (*account, error) {
+	if err := p.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer p.unlock()
 	if a := p.account; a != nil {
 		if a.user != user {
 			return nil, errors.New("the directory is open as the mail of " + a.user)
+		}
+		if claim != nil && (a.epoch != claim.Epoch() || a.fence.ended.Load()) {
+			a.giveUp(errStale)
+			return nil, errStale
 		}
 		return a, a.wanted(ctx)
 	}
@@ -239,18 +287,22 @@ func (p *slot) open(ctx context.Context, s *Store, user, dir string) (*account, 
 		return nil, err
 	}
 	defer s.opening.leave()
-	a, err := openAccount(s, user, dir)
+	a, err := openAccount(s, p, user, &fence{claim: claim})
 	if err != nil {
 		return nil, err
 	}
-	a.opened(p)
-	if err := a.createInbox(ctx); err != nil {
-		return nil, errors.Join(err, a.close())
+	a.opened()
+	err = a.createInbox(ctx)
+	if err == nil {
+		err = a.wanted(ctx)
 	}
-	if err := a.wanted(ctx); err != nil {
-		return nil, errors.Join(err, a.close())
+	if err == nil {
+		err = context.Cause(ctx)
 	}
-	p.account = a
+	if err != nil {
+		return nil, errors.Join(err, a.close(true))
+	}
+	s.setAccount(p, a)
 	return a, nil
 }
 
@@ -268,28 +320,28 @@ func (a *account) wanted(ctx context.Context) error {
 
 // leave gives a reference back. After the last one the account lingers, or is
 // closed at once.
-func (s *Store) leave(p *slot, dir string) {
+func (s *Store) leave(p *slot) {
 	s.mu.Lock()
 	p.refs--
 	if p.refs > 0 {
 		s.mu.Unlock()
 		return
 	}
-	if s.options.Linger > 0 && s.idle < s.options.MaxIdle && !s.closed {
+	if !p.detached && s.options.Linger > 0 && s.idle < s.options.MaxIdle && !s.closed {
 		p.idle = true
 		s.idle++
-		p.timer = time.AfterFunc(s.options.Linger, func() { s.expire(p, dir) })
+		p.timer = time.AfterFunc(s.options.Linger, func() { s.expire(p) })
 		s.mu.Unlock()
 		return
 	}
 	s.mu.Unlock()
-	s.expire(p, dir)
+	s.expire(p)
 }
 
 // expire closes an account that nobody uses.
-func (s *Store) expire(p *slot, dir string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (s *Store) expire(p *slot) {
+	_ = p.lock(context.Background())
+	defer p.unlock()
 	s.mu.Lock()
 	if p.refs > 0 {
 		s.mu.Unlock()
@@ -298,21 +350,21 @@ func (s *Store) expire(p *slot, dir string) {
 	s.wake(p)
 	s.mu.Unlock()
 	if a := p.account; a != nil {
-		p.account = nil
-		if err := a.close(); err != nil {
-			s.options.Log.Error("closing an account failed", "user", a.user, "dir", dir, "error", err)
+		s.setAccount(p, nil)
+		if err := a.close(true); err != nil {
+			s.options.Log.Error("closing an account failed", "user", a.user, "dir", p.dir, "error", err)
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p.refs == 0 && s.accounts[dir] == p {
-		delete(s.accounts, dir)
+	if p.refs == 0 && s.accounts[p.dir] == p {
+		delete(s.accounts, p.dir)
 	}
 }
 
 // Close gives the reference back; sessions keep their own.
 func (a *Account) Close() error {
-	a.once.Do(func() { a.store.leave(a.slot, a.disk.dir) })
+	a.once.Do(func() { a.store.leave(a.slot) })
 	return nil
 }
 
@@ -332,12 +384,7 @@ func (s *Store) Close() error {
 	s.closing.Wait()
 	var errs []error
 	for _, p := range all {
-		p.mu.Lock()
-		if a := p.account; a != nil {
-			p.account = nil
-			errs = append(errs, a.close())
-		}
-		p.mu.Unlock()
+		errs = append(errs, s.closeSlot(context.Background(), p, true))
 	}
 	for _, b := range s.ballasts {
 		b.wait()

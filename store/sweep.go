@@ -36,7 +36,13 @@ const (
 // All ages are by the clock of the file system: now is when the newest manifest was written.
 func (d *disk) sweep(epoch, incarnation uint64) error {
 	s := sweeper{disk: d, epoch: epoch, incarnation: incarnation, infos: map[string]fs.FileInfo{}, current: map[string]bool{}, listed: map[string]bool{}, dropped: map[string]bool{}}
+	if err := d.fence.check(); err != nil {
+		return err
+	}
 	if err := s.look(); err != nil {
+		return err
+	}
+	if err := d.fence.confirm(); err != nil { // the right was valid after the manifest was installed
 		return err
 	}
 	if s.backup() {
@@ -52,6 +58,9 @@ func (d *disk) sweep(epoch, incarnation uint64) error {
 	}
 	slices.Sort(s.remove)
 	for _, name := range s.remove {
+		if err := d.fence.check(); err != nil {
+			return err
+		}
 		if err := d.fs.Remove(d.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

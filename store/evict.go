@@ -1,0 +1,157 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/roost-mail/roost/imap"
+)
+
+var errEvicted = errors.New("the user leaves this backend")
+
+// opening is an Open on its way.
+type opening struct {
+	user string
+	end  context.CancelCauseFunc
+}
+
+// evictAtOnce bounds the accounts that one Evict closes at the same time.
+const evictAtOnce = 64
+
+// Evict closes the mail of the users that match, under the hands of those who
+// have it open: from then on they get UNAVAILABLE. What is not synced is synced first, and
+// the manifest names no holder any more, as long as the right to the mail holds;
+// without it nothing on disk is touched. Opens on their way end. When ctx
+// ends, what is still open is abandoned, whatever the disk does: it acknowledges nothing
+// any more. match is called with a lock held and returns at once.
+//
+// An error names those that were abandoned. New opens are not refused: that is
+// for Ownership to do.
+func (s *Store) Evict(ctx context.Context, match func(user string) bool) error {
+	leaving := s.takeOut(match)
+	work := make(chan *slot)
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	var errs []error
+	for range min(evictAtOnce, len(leaving)) {
+		all.Go(func() {
+			for p := range work {
+				if err := s.evict(ctx, p); err != nil {
+					mu.Lock()
+					errs = append(errs, err)
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	for _, p := range leaving {
+		work <- p
+	}
+	close(work)
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// takeOut ends opens, and takes accounts out of the table, so that the next open
+// begins anew.
+func (s *Store) takeOut(match func(user string) bool) (leaving []*slot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for o := range s.openings {
+		if match(o.user) {
+			o.end(errEvicted)
+		}
+	}
+	for _, p := range s.accounts {
+		if p.account != nil && match(p.account.user) {
+			s.detachLocked(p)
+			leaving = append(leaving, p)
+		}
+	}
+	return leaving
+}
+
+// evict closes one account, or abandons it when ctx ends.
+func (s *Store) evict(ctx context.Context, p *slot) error {
+	s.mu.Lock()
+	a := p.account
+	s.mu.Unlock()
+	if a == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		a.giveUp(context.Cause(ctx))
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- s.closeSlot(context.Background(), p, false) }()
+	select {
+	case err := <-closed:
+		a.disable(errEvicted)
+		if err != nil {
+			return fmt.Errorf("close the mail of %s: %w", a.user, err)
+		}
+		return nil
+	case <-ctx.Done():
+		a.giveUp(context.Cause(ctx))
+		return fmt.Errorf("the mail of %s was abandoned: %w", a.user, context.Cause(ctx))
+	}
+}
+
+// closeSlot closes the account of p, if there is one still.
+func (s *Store) closeSlot(ctx context.Context, p *slot, sweep bool) error {
+	if err := p.lock(ctx); err != nil {
+		return err
+	}
+	defer p.unlock()
+	a := p.account
+	if a == nil {
+		return nil
+	}
+	s.setAccount(p, nil)
+	return a.close(sweep)
+}
+
+// detach takes an account out of the table: the next open begins anew. Those who
+// use it keep it.
+func (s *Store) detach(p *slot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.detachLocked(p)
+}
+
+func (s *Store) detachLocked(p *slot) {
+	p.detached = true
+	if s.accounts[p.dir] == p {
+		delete(s.accounts, p.dir)
+	}
+}
+
+// claim asks for the right to a user's mail, and notes that it is being opened: Evict
+// ends what is done under the context returned.
+func (s *Store) claim(ctx context.Context, user string) (_ context.Context, c Claim, done func(), err error) {
+	if s.options.Ownership == nil {
+		return ctx, nil, func() {}, nil
+	}
+	ctx, end := context.WithCancelCause(ctx)
+	o := &opening{user: user, end: end}
+	s.mu.Lock()
+	s.openings[o] = struct{}{}
+	s.mu.Unlock()
+	done = func() {
+		s.mu.Lock()
+		delete(s.openings, o)
+		s.mu.Unlock()
+		end(nil)
+	}
+	if c, err = s.options.Ownership.Claim(ctx, user); err != nil {
+		done()
+		s.options.Log.Info("mail is not held here", "user", user, "error", err)
+		if imap.CodeOf(err) != imap.CodeUnavailable {
+			err = unavailable(err)
+		}
+		return nil, nil, nil, err
+	}
+	return ctx, c, done, nil
+}

@@ -127,9 +127,9 @@ func (a *account) admitClaim(m *manifest) error {
 	return nil
 }
 
-// underClaim says whether it was a process with a coordinator that wrote m, or
-// that nobody did.
-func (m *manifest) underClaim() bool { return m.Number == 0 || m.Claimed > 0 && m.Claimed == m.Epoch }
+// underClaim says whether it was a process with a coordinator that wrote m. Who makes
+// an account, or restores it, has written none yet, and is waited for as well.
+func (m *manifest) underClaim() bool { return m.Claimed > 0 && m.Claimed == m.Epoch }
 
 // advance gives the manifest the epoch of this process.
 func (m *manifest) advance(f *fence) {

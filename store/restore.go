@@ -88,6 +88,7 @@ func (s *Store) copyBack(source *disk, m *manifest, user, dir string) (err error
 		return errors.Join(err, c.undo())
 	}
 	m.Account, m.User, m.Holder = c.id.String(), user, restoreHolder
+	m.Claimed = 0 // perhaps by a coordinator of long ago
 	return target.installManifest(m)
 }
 

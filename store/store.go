@@ -135,6 +135,11 @@ func (p *slot) lock(ctx context.Context) error {
 	select {
 	case p.busy <- struct{}{}:
 		return nil
+	default:
+	}
+	select {
+	case p.busy <- struct{}{}:
+		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -296,8 +301,8 @@ func (p *slot) open(ctx context.Context, s *Store, user string, claim Claim) (*a
 	if err == nil {
 		err = a.wanted(ctx)
 	}
-	if err == nil {
-		err = context.Cause(ctx)
+	if err == nil && claim != nil {
+		err = context.Cause(ctx) // it may have been evicted
 	}
 	if err != nil {
 		return nil, errors.Join(err, a.close(true))

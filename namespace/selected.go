@@ -12,7 +12,9 @@ type selected struct {
 	mailbox.Mailbox
 	tree     *Tree
 	at       place
+	name     string // in the tree's terms
 	readOnly bool
+	watched  bool // there is a Watch
 }
 
 // Prefetch passes on to mail that is elsewhere.
@@ -36,7 +38,7 @@ func (m *selected) Copy(ctx context.Context, uids imap.UIDSet, dest string) (ima
 }
 
 // Move between two accounts copies first and removes when the copy is durable:
-// whatever fails, the message is in one of them. The rights to remove are
+// whatever fails, the message is in one of them (move.go). The rights to remove are
 // asked for before anything is copied.
 func (m *selected) Move(ctx context.Context, uids imap.UIDSet, dest string) (imap.CopyData, error) {
 	to, err := m.tree.find(dest)
@@ -46,14 +48,25 @@ func (m *selected) Move(ctx context.Context, uids imap.UIDSet, dest string) (ima
 	if to.account == m.at.account {
 		return m.Mailbox.Move(ctx, uids, to.name)
 	}
-	if err := m.canRemove(ctx); err != nil {
-		return imap.CopyData{}, err
+	return m.moveTo(ctx, uids, to, dest)
+}
+
+// Sync finishes what was interrupted, if news are asked for.
+func (m *selected) Sync(ctx context.Context, fresh bool) (mailbox.Changes, error) {
+	if fresh && !m.watched && m.tree.cfg.Moves.hasLeft(m.tree.cfg.User) {
+		m.tree.finishMoves(ctx, m.name, m)
 	}
-	data, copied, err := mailbox.Transfer(ctx, m.Mailbox, uids, to.account, to.name, imap.AllClasses)
-	if err != nil {
-		return imap.CopyData{}, err
+	return m.Mailbox.Sync(ctx, fresh)
+}
+
+// Watch passes on.
+func (m *selected) Watch(notify func()) (stop func()) {
+	m.watched = true
+	inner := m.Mailbox.Watch(notify)
+	return func() {
+		inner()
+		m.watched = false
 	}
-	return data, mailbox.Remove(ctx, m.Mailbox, copied)
 }
 
 func (m *selected) canRemove(ctx context.Context) error {

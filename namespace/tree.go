@@ -43,6 +43,10 @@ type Config struct {
 	// Closed, if set, is called when the Tree was closed.
 	Closed func()
 
+	// Moves is that of all Trees in this process; without it a MOVE between two
+	// homes that is interrupted may leave messages in both.
+	Moves *Moves
+
 	// ListTimeout bounds the wait for owners that the index does not know in
 	// detail. 0 means 2 seconds.
 	ListTimeout time.Duration
@@ -99,6 +103,7 @@ type Tree struct {
 	listed   map[string][]mailbox.ListEntry // what vague owners answered last
 	observed []observed
 	roots    map[string]quotaRoot // of other owners, by the names the session knows
+	finishAt time.Time            // when interrupted moves are tried again
 }
 
 // openOwner is another owner's Account.
@@ -336,12 +341,13 @@ func (t *Tree) Open(ctx context.Context, name string, readOnly bool) (mailbox.Ma
 	if err != nil {
 		return nil, err
 	}
+	t.finishMoves(ctx, name, nil)
 	m, err := p.account.Open(ctx, p.name, readOnly)
 	if err != nil {
 		return nil, err
 	}
 	t.selected = p.account
-	return &selected{Mailbox: m, tree: t, at: p, readOnly: readOnly}, nil
+	return &selected{Mailbox: m, tree: t, at: p, name: name, readOnly: readOnly}, nil
 }
 
 // Close closes the accounts of others, then one's own.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/imapclient"
@@ -15,11 +16,13 @@ import (
 )
 
 // Append asks the peer about the mailbox first, so that next is not called in
-// vain, and then streams. Several messages go in one APPEND where the peer has
+// vain, and then streams. If the answer is lost, it looks whether the messages are
+// there. Several messages go in one APPEND where the peer has
 // MULTIAPPEND (RFC 3502); elsewhere one by one, and those that went in before
 // one failed are removed again.
 func (a *Account) Append(ctx context.Context, name string, next mailbox.NextMessage) (imap.AppendData, error) {
-	if err := a.appendable(ctx, name); err != nil {
+	before, err := a.appendable(ctx, name)
+	if err != nil {
 		return imap.AppendData{}, err
 	}
 	first, err := next()
@@ -31,6 +34,9 @@ func (a *Account) Append(ctx context.Context, name string, next mailbox.NextMess
 	}
 	s := &sending{account: a, name: name, next: next, message: first}
 	err = a.control.do(ctx, false, func(c *imapclient.Conn) error { return s.sendAll(ctx, c) })
+	if errors.Is(err, errUnknown) && s.failed == nil && s.arrived(ctx, before) {
+		return s.data, nil
+	}
 	if err != nil {
 		s.takeBack(ctx)
 		if s.failed != nil {
@@ -44,23 +50,26 @@ func (a *Account) Append(ctx context.Context, name string, next mailbox.NextMess
 // appendable asks whether the mailbox exists and takes mail: for its rights, as
 // it may take mail from those who may not look at it, and for its status, as
 // some peers tell rights of what does not exist.
-func (a *Account) appendable(ctx context.Context, name string) error {
+//
+// The status is that before the messages, zero if it may not be known.
+func (a *Account) appendable(ctx context.Context, name string) (before imap.Status, err error) {
 	var rights imap.Rights
 	var noRights, noStatus error
-	err := a.control.do(ctx, true, func(c *imapclient.Conn) error {
+	err = a.control.do(ctx, true, func(c *imapclient.Conn) error {
 		peer, err := a.control.toPeer(name)
 		if err != nil {
 			return err
 		}
 		h := &imapclient.Handler{MyRights: func(r imap.Rights) { rights = r }}
+		status := &imapclient.Handler{MailboxStatus: func(d *imapclient.StatusData) { before = d.Status }}
 		var asking *imapclient.Command
 		if noRights = imap.NoPermission(); c.Has("ACL") {
 			if asking, err = c.Send(ctx, h, func(e *imapwire.Encoder) { e.RawString("MYRIGHTS ").Mailbox(peer) }); err != nil {
 				return err
 			}
 		}
-		_, noStatus = c.Do(ctx, nil, func(e *imapwire.Encoder) {
-			e.RawString("STATUS ").Mailbox(peer).RawString(" (UIDVALIDITY)")
+		_, noStatus = c.Do(ctx, status, func(e *imapwire.Encoder) {
+			e.RawString("STATUS ").Mailbox(peer).RawString(" (UIDVALIDITY UIDNEXT)")
 		})
 		if asking != nil {
 			_, noRights = c.Wait(ctx, asking)
@@ -69,15 +78,15 @@ func (a *Account) appendable(ctx context.Context, name string) error {
 	})
 	switch {
 	case err != nil:
-		return intoRefusal(err)
+		return before, intoRefusal(err)
 	case noRights == nil && !rights.Has(imap.RightInsert) && rights.Has(imap.RightLookup):
-		return imap.NoPermission()
+		return before, imap.NoPermission()
 	case noRights == nil && !rights.Has(imap.RightInsert):
-		return imap.NoMailboxTryCreate() // it may not be known
+		return before, imap.NoMailboxTryCreate() // it may not be known
 	case noRights == nil && rights.Has(imap.RightInsert) && !rights.Has(imap.RightRead):
-		return nil
+		return imap.Status{}, nil
 	}
-	return intoRefusal(refusal(noStatus, imap.CodeNonExistent))
+	return before, intoRefusal(refusal(noStatus, imap.CodeNonExistent))
 }
 
 // sending is an APPEND under way.
@@ -88,6 +97,7 @@ type sending struct {
 	message *mailbox.NewMessage // to be sent; nil after the last
 	failed  error               // of next or of a body
 	data    imap.AppendData
+	ids     []imap.ObjectID // of the messages that were sent, if the peer keeps them
 }
 
 func (s *sending) sendAll(ctx context.Context, c *imapclient.Conn) error {
@@ -148,8 +158,13 @@ func (s *sending) write(c *imapclient.Conn, e *imapwire.Encoder) {
 	if !m.InternalDate.IsZero() {
 		e.DateTime(m.InternalDate).SP()
 	}
-	if m.EmailID != "" && c.Has(imapwire.AppendEmailID) {
-		e.Atom(imapwire.AppendEmailID).SP().Atom(string(m.EmailID)).SP()
+	if c.Has(imapwire.AppendEmailID) { // one that is new too, by which the message is found again
+		id := m.EmailID
+		if id == "" {
+			id = imap.NewEmailID()
+		}
+		s.ids = append(s.ids, id)
+		e.Atom(imapwire.AppendEmailID).SP().Atom(string(id)).SP()
 	}
 	body := &bodyReader{r: m.Body, failed: &s.failed, left: m.Size}
 	if c.Has("BINARY") { // the message may have NUL, whoever keeps it now
@@ -198,6 +213,49 @@ func (s *sending) note(status *imapclient.Status) {
 		s.data.UIDValidity = uint32(n)
 		s.data.UIDs = s.data.UIDs.Union(uids.Resolve(0))
 	}
+}
+
+// arrived looks for messages whose answer was lost, and sets data if all are there.
+// If not, they may still come: it is not known then.
+func (s *sending) arrived(ctx context.Context, before imap.Status) bool {
+	if len(s.ids) == 0 || before.UIDNext == 0 || s.message != nil || !s.data.UIDs.Empty() {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, resumeTime)
+	defer cancel()
+	for pause := firstPause; ; pause = min(2*pause, maxPause) {
+		box, err := s.account.Open(ctx, s.name, true)
+		if err == nil {
+			defer box.Close()
+			return s.find(ctx, box, before)
+		}
+		if imap.CodeOf(err) != imap.CodeUnavailable {
+			return false
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+func (s *sending) find(ctx context.Context, box mailbox.Mailbox, before imap.Status) bool {
+	if box.Info().UIDValidity != before.UIDValidity {
+		return false
+	}
+	var uids []imap.UID
+	err := box.Fetch(ctx, imap.UIDRange(before.UIDNext, 1<<32-1), &imap.FetchItems{EmailID: true}, func(m *mailbox.Message) error {
+		if len(uids) < len(s.ids) && m.EmailID == s.ids[len(uids)] {
+			uids = append(uids, m.UID)
+		}
+		return nil
+	})
+	if err != nil || len(uids) < len(s.ids) {
+		return false
+	}
+	s.data = imap.AppendData{UIDValidity: before.UIDValidity, UIDs: imap.UIDSetOf(uids...)}
+	return true
 }
 
 // takeBack removes what went in before a later message failed.

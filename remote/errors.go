@@ -2,6 +2,7 @@ package remote
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/roost-mail/roost/imap"
 )
@@ -14,8 +15,10 @@ func unavailable(cause error) error {
 // true, but a client has other mailboxes open by the same connection, which live:
 // so it is told in words.
 func unknown(cause error) error {
-	return imap.Wrap(imap.CodeUnavailable, "The mailbox's server was lost: it is unknown whether this was done", cause)
+	return imap.Wrap(imap.CodeUnavailable, "The mailbox's server was lost: it is unknown whether this was done", fmt.Errorf("%w: %w", errUnknown, cause))
 }
+
+var errUnknown = errors.New("answer was lost")
 
 // refusal is a refused command as our client may see it. A peer that gives no
 // code means meant.

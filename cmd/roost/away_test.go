@@ -210,7 +210,7 @@ func (w awayFront) Login(context.Context, *imapserver.Client, imapserver.Credent
 		Prefix: func(owner string) string { return "shared/" + owner + "/" },
 		Open:   w.remote,
 	}
-	tree := namespace.New(namespace.Config{User: "bob", Own: w.guarded("bob", "bob"), Shared: []namespace.Shared{shared}, Log: awayLog("tree")})
+	tree := namespace.New(namespace.Config{User: "bob", Moves: namespace.NewMoves(), Own: w.guarded("bob", "bob"), Shared: []namespace.Shared{shared}, Log: awayLog("tree")})
 	return &imapserver.Login{User: "bob", Account: tree}, nil
 }
 
@@ -268,6 +268,7 @@ func (c *awayClient) do(text string, want ...string) string {
 
 // awayOutcome is what a command did where nothing happened to it.
 type awayOutcome struct {
+	command       string
 	passed        [2]int
 	tagged        string
 	answer        []string
@@ -276,7 +277,7 @@ type awayOutcome struct {
 
 func (w *awayWorld) run(command string, a accident) (o awayOutcome) {
 	w.t.Helper()
-	o.before = w.truth()
+	o.command, o.before = command, w.truth()
 	w.way.arm(a)
 	o.tagged = w.client.do(command, "OK", "NO [UNAVAILABLE]")
 	o.passed, o.answer, o.after = w.way.counted(), slices.Clone(w.client.answer), w.truth()
@@ -350,6 +351,8 @@ func (w *awayWorld) suffer(command string, a accident, quiet *awayOutcome) {
 		}
 	case a.kind == drip, a.kind == cut && repeatable(command):
 		w.t.Errorf("%q", o.answer)
+	case strings.HasPrefix(command, "APPEND") && a.kind == restart && o.after == quiet.after:
+		w.t.Errorf("it was done, and could be found out: %q", o.answer)
 	case o.after != o.before && o.after != quiet.after && !(strings.Contains(command, "MOVE") && nothingLost(&o)):
 		w.t.Errorf("%q\nleft\n%sit was\n%s", o.answer, o.after, o.before)
 	}
@@ -423,6 +426,7 @@ func (w *awayWorld) recovers(command string, o *awayOutcome) {
 	c.do("NOOP", "OK")
 	c.do("FETCH 1:* (UID FLAGS)", "OK")
 	w.mustKnow(text)
+	w.mustBeOnce(o)
 	c.do("NOOP", "OK")
 	for _, line := range c.answer {
 		if strings.HasPrefix(line, "* NO") {
@@ -431,6 +435,15 @@ func (w *awayWorld) recovers(command string, o *awayOutcome) {
 	}
 	c.do("STATUS INBOX (MESSAGES)", "OK")
 	c.do("STATUS shared/carl/Box (MESSAGES)", "OK")
+}
+
+// mustBeOnce: what a MOVE copied and could not remove, it has removed by now.
+func (w *awayWorld) mustBeOnce(o *awayOutcome) {
+	w.t.Helper()
+	if now := w.truth(); strings.Count(now, "Subject: ") > max(strings.Count(o.after, "Subject: "), strings.Count(o.before, "Subject: ")) ||
+		strings.Contains(o.command, "MOVE") && strings.Count(now, "Subject: ") != strings.Count(o.before, "Subject: ") {
+		w.t.Errorf("%q\nin the end there is\n%safter\n%s", o.answer, now, o.before)
+	}
 }
 
 // selected is the mailbox that is selected after a command, as truth names it.

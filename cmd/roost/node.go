@@ -29,6 +29,7 @@ import (
 	"github.com/roost-mail/roost/idle"
 	"github.com/roost-mail/roost/imapclient"
 	"github.com/roost-mail/roost/imapserver"
+	"github.com/roost-mail/roost/namespace"
 	"github.com/roost-mail/roost/sasl"
 	"github.com/roost-mail/roost/share"
 	"github.com/roost-mail/roost/store"
@@ -73,6 +74,7 @@ type parts struct {
 	hops       imapclient.Counters // of connections for shared mail
 
 	conns   connCounts
+	moves   *namespace.Moves // of all sessions
 	rawLogs rawLogs
 }
 
@@ -89,7 +91,7 @@ func privateSeen(set *config.Settings) bool {
 
 // newNode builds everything and opens nothing but the sharing dictionary.
 func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (n *node, err error) {
-	p := &parts{log: log, dial: &net.Dialer{}, conns: connCounts{open: map[connKey]int{}}}
+	p := &parts{log: log, dial: &net.Dialer{}, conns: connCounts{open: map[connKey]int{}}, moves: namespace.NewMoves()}
 	if n, err = p.read(set); err != nil {
 		return nil, err
 	}

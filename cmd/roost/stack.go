@@ -267,7 +267,7 @@ func (u *user) openTree(ctx context.Context, closed func()) (*namespace.Tree, er
 	u.makeMailboxes(ctx, own)
 	return namespace.New(namespace.Config{
 		User: u.name, Groups: u.groups, Own: own, Shared: shared, Closed: closed,
-		Uses: u.specialUses(), ServerMetadata: serverMetadata(&u.set.Mail),
+		Moves: u.node.moves, Uses: u.specialUses(), ServerMetadata: serverMetadata(&u.set.Mail),
 		Log: u.node.log, Session: u.client.SessionID,
 	}), nil
 }

@@ -39,10 +39,16 @@ var errSaid = errors.New("failed")
 // usageError is a wrong command line: exit code 64, as sysexits has it.
 type usageError struct{ error }
 
-// version is what the module system knows of the build.
+// Set by dist/build with -ldflags -X. Other builds know of themselves by the module system.
+var buildVersion, buildCommit string
+
+// version is that of the build.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
+	switch {
+	case buildVersion != "":
+		return buildVersion
+	case !ok || info.Main.Version == "":
 		return "unknown"
 	}
 	return info.Main.Version
@@ -51,8 +57,8 @@ func version() string {
 // commit is the revision that it was built from, with a + if files were changed.
 func commit() string {
 	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
+	if buildCommit != "" || !ok {
+		return buildCommit
 	}
 	revision, changed := "unknown", ""
 	for _, s := range info.Settings {

@@ -29,7 +29,7 @@ const (
 
 // Map is what a node knows of the cluster: everything but users, of whom only
 // the pinned ones are there. It belongs to a View, which lends it; it takes at most
-// some 60 MB, and about 500 kB with one tag and no pins.
+// some 100 MB, and about 500 kB with one tag and no pins.
 //
 // A record that can't be read counts as none, but with pins, held and alive, where
 // that would not be safe: the user is pinned to nobody, the unit is held by a nobody

@@ -1,0 +1,276 @@
+package admin
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/roost-mail/roost/cluster"
+	"github.com/roost-mail/roost/imap"
+)
+
+// Arg is an argument of an operation.
+type Arg struct {
+	Name     string // in JSON; the flag's, if it is one
+	Type     Type
+	Flag     bool   // --name on the command line, not a word
+	Short    string // one letter for the flag
+	Required bool
+	Default  string
+	Help     string
+}
+
+// Type is the form of an argument.
+type Type int
+
+// The types.
+const (
+	Text    Type = iota // at most MaxText bytes, printable
+	User                // a user's name, however it is typed
+	Users               // many, in an array, or a line each in the file that the command line names
+	Host                // a backend, by its name or address
+	Tag                 // of backends
+	Weight              // 0 to cluster.MaxWeight
+	Address             // an IP address
+	Time                // a duration: 90s, 10m; a plain number is seconds
+	Number              // not negative
+	Bool                // true or false
+)
+
+func (t Type) String() string {
+	return [...]string{"text", "user", "users", "host", "tag", "weight", "address", "time", "number", "bool"}[t]
+}
+
+// Limits of arguments.
+const (
+	MaxText  = 255
+	MaxUsers = 100_000 // in one call
+
+	maxTime = 24 * time.Hour
+)
+
+// Args are checked arguments. Those that are absent have their default.
+type Args map[string]string
+
+// word is the text of an argument, empty if it is absent.
+func (a Args) word(name string) string { return a[name] }
+
+func (a Args) is(name string) bool { return a[name] == "true" }
+
+func (a Args) number(name string) int {
+	n, _ := strconv.Atoi(a[name])
+	return n
+}
+
+func (a Args) time(name string) time.Duration {
+	d, _ := parseTime(a[name])
+	return d
+}
+
+func (a Args) users(name string) []string {
+	if a[name] == "" {
+		return nil
+	}
+	return strings.Split(a[name], "\n")
+}
+
+func (a *Arg) usage() string {
+	word := strings.ToUpper(a.Name)
+	if a.Required {
+		return word
+	}
+	return "[" + word + "]"
+}
+
+// Parse checks arguments by name. The error is that of a wrong command.
+func (op *Operation) Parse(given map[string]string) (Args, error) {
+	args := Args{}
+	for _, a := range op.Args {
+		text, is := given[a.Name]
+		if !is || text == "" && a.Type != Text && a.Type != Tag {
+			text = a.Default
+		}
+		if a.Required && text == "" {
+			return nil, imap.BadCommand("%s: %s is missing", op.Name, strings.ToUpper(a.Name))
+		}
+		if text == "" {
+			continue
+		}
+		checked, err := a.parse(text)
+		if err != nil {
+			return nil, imap.BadCommand("%s: %s: %v", op.Name, a.Name, err)
+		}
+		args[a.Name] = checked
+	}
+	for name := range given {
+		if !op.has(name) {
+			return nil, imap.BadCommand("%s: there is no argument %.40q", op.Name, name)
+		}
+	}
+	return args, nil
+}
+
+func (op *Operation) has(name string) bool {
+	for _, a := range op.Args {
+		if a.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// Words gives the words of a command line, behind the operation's name, to those
+// arguments that are no flags.
+func (op *Operation) Words(words []string) (map[string]string, error) {
+	given := map[string]string{}
+	for _, a := range op.Args {
+		if a.Flag || len(words) == 0 {
+			continue
+		}
+		given[a.Name], words = words[0], words[1:]
+	}
+	if len(words) > 0 {
+		return nil, imap.BadCommand("%.40q is one word too many; usage: %s", words[0], op.Usage())
+	}
+	return given, nil
+}
+
+// ParseJSON reads arguments from a JSON object: texts, numbers, booleans, and for
+// Users an array of texts.
+func (op *Operation) ParseJSON(body []byte) (Args, error) {
+	var object map[string]json.RawMessage
+	if len(body) > 0 {
+		if err := json.Unmarshal(body, &object); err != nil {
+			return nil, imap.BadCommand("the body is no JSON object of arguments")
+		}
+	}
+	given := map[string]string{}
+	for name, raw := range object {
+		text, err := jsonText(raw)
+		if err != nil {
+			return nil, imap.BadCommand("%s: %.40q: %v", op.Name, name, err)
+		}
+		given[name] = text
+	}
+	return op.Parse(given)
+}
+
+// jsonText is a JSON value as the command line would have it.
+func jsonText(raw json.RawMessage) (string, error) {
+	var value any
+	if err := json.Unmarshal(raw, &value); err != nil {
+		return "", err
+	}
+	switch value := value.(type) {
+	case nil:
+		return "", nil
+	case string:
+		return value, nil
+	case bool, float64:
+		return string(raw), nil
+	case []any:
+		words := make([]string, 0, len(value))
+		for _, v := range value {
+			word, ok := v.(string)
+			if !ok || strings.Contains(word, "\n") {
+				return "", fmt.Errorf("an array of texts, each a line at most")
+			}
+			words = append(words, word)
+		}
+		return strings.Join(words, "\n"), nil
+	}
+	return "", fmt.Errorf("a text, a number, true or false")
+}
+
+// parse is the argument in its one form.
+func (a *Arg) parse(text string) (string, error) {
+	if a.Type == Users {
+		return parseUsers(text)
+	}
+	if err := printable(text); err != nil {
+		return "", err
+	}
+	switch a.Type {
+	case Tag:
+		if strings.ContainsAny(text, "/@ ") {
+			return "", fmt.Errorf("%.40q has a slash, @ or space", text)
+		}
+	case Host:
+		if strings.ContainsAny(text, "/ ") {
+			return "", fmt.Errorf("%.40q is neither a backend's name nor an address", text)
+		}
+	case Weight:
+		return parseNumber(text, cluster.MaxWeight)
+	case Number:
+		return parseNumber(text, 1<<31)
+	case Address:
+		ip, err := netip.ParseAddr(text)
+		if err != nil {
+			return "", fmt.Errorf("%.40q is no IP address", text)
+		}
+		return ip.Unmap().String(), nil
+	case Time:
+		d, err := parseTime(text)
+		return d.String(), err
+	case Bool:
+		switch text {
+		case "true", "yes", "1":
+			return "true", nil
+		case "false", "no", "0":
+			return "false", nil
+		}
+		return "", fmt.Errorf("%.40q is neither true nor false", text)
+	}
+	return text, nil
+}
+
+// printable refuses what would garble a log or a terminal.
+func printable(text string) error {
+	switch {
+	case len(text) > MaxText:
+		return fmt.Errorf("longer than %d bytes", MaxText)
+	case !utf8.ValidString(text):
+		return fmt.Errorf("not UTF-8")
+	case strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return fmt.Errorf("%.40q has a character that can't be printed", text)
+	}
+	return nil
+}
+
+func parseUsers(text string) (string, error) {
+	users := strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' })
+	if len(users) > MaxUsers {
+		return "", fmt.Errorf("more than %d users", MaxUsers)
+	}
+	for i, user := range users {
+		users[i] = strings.TrimSpace(user)
+		if err := printable(users[i]); err != nil {
+			return "", fmt.Errorf("line %d: %w", i+1, err)
+		}
+	}
+	return strings.Join(users, "\n"), nil
+}
+
+func parseNumber(text string, most int) (string, error) {
+	n, err := strconv.ParseUint(text, 10, 32)
+	if err != nil || n > uint64(most) {
+		return "", fmt.Errorf("%.40q is not a number from 0 to %d", text, most)
+	}
+	return strconv.FormatUint(n, 10), nil
+}
+
+func parseTime(text string) (time.Duration, error) {
+	if _, err := strconv.ParseUint(text, 10, 32); err == nil {
+		text += "s"
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 || d > maxTime {
+		return 0, fmt.Errorf("%.40q is not a time from 0 to %v, as 90s or 10m", text, maxTime)
+	}
+	return d, nil
+}

@@ -1,0 +1,579 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/roost-mail/roost/cluster"
+	"github.com/roost-mail/roost/imap"
+)
+
+// Arguments that several operations have.
+var (
+	hostArg    = Arg{Name: "host", Type: Host, Required: true, Help: "the backend, by its name or address"}
+	userArg    = Arg{Name: "user", Type: User, Required: true, Help: "the user"}
+	tagArg     = Arg{Name: "tag", Type: Tag, Help: "the user's director_tag"}
+	weightArg  = Arg{Name: "weight", Type: Weight, Required: true, Help: "share of the users, as vhosts; 100 is usual, 0 is none"}
+	whyArg     = Arg{Name: "why", Type: Text, Flag: true, Help: "the reason, which status shows"}
+	timeoutArg = Arg{Name: "timeout", Type: Time, Flag: true, Default: "30s", Help: "how long to wait until it is done; 0 does not wait"}
+)
+
+func backendOperations() []Operation {
+	state := func(name string, s cluster.State, help, long string) Operation {
+		return Operation{
+			Name: "director " + name, Args: []Arg{hostArg, whyArg, timeoutArg}, Help: help, Long: long,
+			Changes: "what is wished of a backend", Slow: true, New: newResult[BackendChanged],
+			run: func(ctx context.Context, c *call) (Result, error) {
+				return c.wish(ctx, func(w *cluster.Wish) { w.State = s })
+			},
+		}
+	}
+	return []Operation{
+		{
+			Name: "director status", Args: []Arg{{Name: "user", Type: User, Help: "show where this user is"}, tagArg},
+			Help: "Show the backends, or where one user is",
+			Long: "Without USER: every backend, what is wished of it, whether it is alive, and how many users have sessions through this node. With USER: where the user is served (Current), where the user would be without having been moved (Hashed), and where the configuration alone would put the user (Initial config). Nothing is assigned by looking.",
+			New:  newResult[DirectorStatusResult], run: directorStatus,
+		},
+		{
+			Name: "director add", Args: []Arg{hostArg, {Name: "weight", Type: Weight, Default: "100", Help: weightArg.Help},
+				{Name: "tag", Type: Tag, Flag: true, Short: "t", Help: "the backend's tag; with --foreign only, for a Roost says its own"},
+				{Name: "foreign", Type: Bool, Flag: true, Help: "it is no Roost, and does not register itself"}, timeoutArg},
+			Help:    "Admit a backend",
+			Long:    "A Roost backend registers itself when it starts; add says that it may have users, before or after that. One that is no Roost is registered by --foreign, as HOST[:PORT].",
+			Changes: "the list of backends", Slow: true, New: newResult[BackendChanged], run: directorAdd,
+		},
+		{
+			Name: "director remove", Args: []Arg{hostArg},
+			Help:    "Forget a backend that is stopped for good",
+			Long:    "A backend that is alive can't be removed: drain it and stop it first. What users it still had go to the others.",
+			Changes: "the list of backends", New: newResult[BackendChanged], run: directorRemove,
+		},
+		{
+			Name: "director update", Args: []Arg{hostArg, weightArg, timeoutArg},
+			Help:    "Change a backend's share of the users",
+			Changes: "what is wished of a backend", Slow: true, New: newResult[BackendChanged],
+			run: func(ctx context.Context, c *call) (Result, error) {
+				return c.wish(ctx, func(w *cluster.Wish) { w.Weight = c.args.number("weight") })
+			},
+		},
+		state("up", cluster.Up, "Let a backend have users again", "It gets its share when it is alive; users come back at a bounded rate."),
+		state("down", cluster.Down, "Take all users from a backend at once", "Its sessions end with BYE [UNAVAILABLE], and others take its users over as fast as they can. Say drain if there is time."),
+		state("drain", cluster.Drain, "Take a backend's users from it, a few at a time", "Its sessions end at a bounded rate with BYE [UNAVAILABLE], so that clients come back spread over time, and others take over. Said again, it shows how far the same drain has come. When it is done the backend can be stopped; director up ends it."),
+		{
+			Name: "director flush", Args: []Arg{{Name: "host", Type: Host, Required: true, Help: "a backend, or all"}, timeoutArg},
+			Help:    "Send users that were moved to a backend back to where they belong",
+			Long:    "Ends every pin to the backend (director move), or with all every pin there is. Their sessions end as those of a move do.",
+			Changes: "where users are", Slow: true, New: newResult[Flushed], run: directorFlush,
+		},
+		{
+			Name: "director rebalance", Args: []Arg{
+				{Name: "dry-run", Type: Bool, Flag: true, Help: "only say what would move"},
+				{Name: "host", Type: Host, Flag: true, Help: "as if this backend were different"},
+				{Name: "weight", Type: Weight, Flag: true, Help: "… with this weight"},
+				{Name: "state", Type: Text, Flag: true, Help: "… up, drain or down"},
+			},
+			Help: "Show how many slots would move between which backends",
+			Long: "Slots move by themselves, at a bounded rate, when wishes change or backends come and go; --dry-run shows what is still to move. With --host it is what would move if that backend had another weight or state.",
+			New:  newResult[Rebalance], run: directorRebalance,
+		},
+		{
+			Name: "director dump", Help: "Print the commands that make the wishes as they are now",
+			New: newResult[Dump], run: directorDump,
+		},
+	}
+}
+
+// newResult is for Operation.New.
+func newResult[T any, P interface {
+	*T
+	Result
+}]() Result {
+	return P(new(T))
+}
+
+// DirectorStatusResult is the backends, or one user's place.
+type DirectorStatusResult struct {
+	Backends    []Backend `json:"backends,omitempty"`
+	Coordinated bool      `json:"coordinated"`
+	User        *Place    `json:"user,omitempty"`
+}
+
+func directorStatus(ctx context.Context, c *call) (Result, error) {
+	cl, err := c.cluster()
+	if err != nil {
+		return nil, err
+	}
+	res := &DirectorStatusResult{}
+	_, res.Coordinated = cl.(Coordinated)
+	if c.args.word("user") == "" {
+		res.Backends, err = c.backends(ctx, cl)
+		return res, err
+	}
+	user, err := c.user("user")
+	if err != nil {
+		return nil, err
+	}
+	place, err := cl.Place(ctx, user, c.args.word("tag"))
+	res.User = &place
+	return res, err
+}
+
+// backends are the Cluster's with this node's sessions counted.
+func (c *call) backends(ctx context.Context, cl Cluster) ([]Backend, error) {
+	list, err := cl.Backends(ctx)
+	if err != nil || c.Sessions == nil {
+		return list, err
+	}
+	type at struct{ host, user string }
+	sessions, users := map[string]int{}, map[at]bool{}
+	for s := range c.Sessions.List() {
+		host := s.Backend
+		if host == "" && s.User != "" {
+			host = c.Node
+		}
+		sessions[host]++
+		if key := (at{host, s.User}); !users[key] {
+			users[key] = true
+		}
+	}
+	for i := range list {
+		b := &list[i]
+		for _, name := range slices.Compact([]string{b.Host, b.Address}) {
+			b.Sessions += sessions[name]
+			for key := range users {
+				if key.host == name {
+					b.Users++
+				}
+			}
+		}
+	}
+	return list, nil
+}
+
+// Table has doveadm's columns, and with a coordinator some more.
+func (r *DirectorStatusResult) Table() Table {
+	if r.User != nil {
+		return r.User.table()
+	}
+	t := Table{Head: []string{"mail server ip", "tag", "vhosts", "state", "state changed", "users"}}
+	if r.Coordinated {
+		t.Head = append(t.Head, "alive", "slots", "wanted", "pinned", "remarks")
+	}
+	for _, b := range r.Backends {
+		row := []string{b.Host, dash(b.Tag), strconv.Itoa(b.Weight), string(b.State), dash(when(b.Since)), strconv.Itoa(b.Users)}
+		if r.Coordinated {
+			row = append(row, b.Alive, strconv.Itoa(b.Slots), strconv.Itoa(b.Wanted), strconv.Itoa(b.Pinned), b.remarks())
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t
+}
+
+func (b *Backend) remarks() string {
+	var words []string
+	if b.Why != "" {
+		words = append(words, b.Why)
+	}
+	if b.Trouble != "" {
+		words = append(words, b.Trouble)
+	}
+	if b.Local {
+		words = append(words, "own disk")
+	}
+	if b.Foreign {
+		words = append(words, "no Roost")
+	}
+	return strings.Join(words, "; ")
+}
+
+func (p *Place) table() Table {
+	current := p.Current
+	if current == "" {
+		current = "n/a"
+	}
+	switch {
+	case p.Pinned != "" && p.Pinned == p.Current:
+		current += " (moved there by an administrator)"
+	case p.Pinned != "":
+		current += " (moving to " + p.Pinned + ")"
+	case p.State == "moving":
+		current += " (moving to " + p.Hashed + ")"
+	}
+	t := Table{Foot: []string{"Current: " + current}}
+	t.Foot = append(t.Foot, "Hashed: "+orNone(p.Hashed))
+	if p.Initial != "" {
+		t.Foot = append(t.Foot, "Initial config: "+p.Initial)
+	}
+	return t
+}
+
+func orNone(host string) string {
+	if host == "" {
+		return "n/a"
+	}
+	return host
+}
+
+// BackendChanged is a backend after a change.
+type BackendChanged struct {
+	Backend Backend `json:"backend"`
+	Done    bool    `json:"done"` // false: it goes on, and was not waited for
+	Removed bool    `json:"removed,omitempty"`
+}
+
+// Table is the line that doveadm prints with -v.
+func (r *BackendChanged) Table() Table {
+	b := r.Backend
+	switch {
+	case r.Removed:
+		return Table{Foot: []string{b.Host + ": removed"}}
+	case !r.Done:
+		return Table{Foot: []string{fmt.Sprintf("%s: %s, vhosts %d; it goes on, director status shows how far it is", b.Host, b.State, b.Weight)}}
+	case b.State == cluster.Drain:
+		return Table{Foot: []string{b.Host + ": drained"}}
+	}
+	return Table{Foot: []string{fmt.Sprintf("%s: %s, vhosts %d", b.Host, b.State, b.Weight)}}
+}
+
+// wish changes what is wished of the backend, and waits until it is so.
+func (c *call) wish(ctx context.Context, change func(*cluster.Wish)) (Result, error) {
+	cl, err := c.cluster()
+	if err != nil {
+		return nil, err
+	}
+	host := c.args.word("host")
+	if err := cl.Wish(ctx, host, c.signed(change)); err != nil {
+		return nil, err
+	}
+	return c.await(ctx, cl, host)
+}
+
+// signed has a changed wish say who changed it, and why.
+func (c *call) signed(change func(*cluster.Wish)) func(*cluster.Wish) {
+	return func(w *cluster.Wish) {
+		before := *w
+		change(w)
+		if why := c.args.word("why"); why != "" || w.State != before.State {
+			w.Why = why
+		}
+		if *w != before {
+			w.By, w.Since = c.who.Name, time.Now().UTC().Truncate(time.Second)
+		}
+	}
+}
+
+// await waits until what is wished of a backend is so, and shows the backend.
+func (c *call) await(ctx context.Context, cl Cluster, host string) (Result, error) {
+	res := &BackendChanged{}
+	if limit := c.args.time("timeout"); limit > 0 {
+		res.Done = true
+		err := c.within(ctx, limit, func(ctx context.Context, tell func(Progress)) error { return cl.Await(ctx, host, tell) })
+		if err != nil {
+			return nil, err
+		}
+	}
+	b, err := findBackend(ctx, cl, host)
+	res.Backend = b
+	return res, err
+}
+
+// within waits for something that goes on by itself. When the time is over the error
+// tells how far it has come.
+func (c *call) within(ctx context.Context, limit time.Duration, wait func(context.Context, func(Progress)) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	began := time.Now()
+	var last Progress
+	err := wait(ctx, func(p Progress) {
+		p.Elapsed = time.Since(began).Seconds()
+		last = p
+		c.tell(p)
+	})
+	if ctx.Err() == nil || !errors.Is(err, ctx.Err()) && err != nil {
+		return err
+	}
+	if err == nil {
+		return nil
+	}
+	return imap.Wrap(imap.CodeUnavailable, fmt.Sprintf("%s: not done within %v: %s. It goes on; call it again to see how far it is", c.op.Name, limit, last), err)
+}
+
+// String is the progress for people.
+func (p Progress) String() string {
+	parts := []string{p.Doing}
+	if p.Sessions != nil {
+		parts = append(parts, count(*p.Sessions, "session")+" left")
+	}
+	if p.Left > 0 {
+		parts = append(parts, "about "+time.Duration(p.Left*float64(time.Second)).Round(time.Second).String()+" to go")
+	}
+	if p.Trouble != "" {
+		parts = append(parts, p.Trouble)
+	}
+	return strings.Join(parts, ", ")
+}
+
+func findBackend(ctx context.Context, cl Cluster, host string) (Backend, error) {
+	list, err := cl.Backends(ctx)
+	if err != nil {
+		return Backend{}, err
+	}
+	i, err := Resolve(host, list)
+	if err != nil {
+		return Backend{}, err
+	}
+	return list[i], nil
+}
+
+// Resolve finds a backend by its name, else by its address, with or without the
+// port, if that is only one backend's.
+func Resolve(host string, list []Backend) (int, error) {
+	found := -1
+	for i, b := range list {
+		if b.Host == host {
+			return i, nil
+		}
+		address, _, _ := strings.Cut(b.Address, ":")
+		if b.Address != host && address != host {
+			continue
+		}
+		if found >= 0 {
+			return 0, imap.BadCommand("%s is the address of %s and %s: say which", host, list[found].Host, b.Host)
+		}
+		found = i
+	}
+	if found < 0 {
+		return 0, NoHost(host)
+	}
+	return found, nil
+}
+
+func directorAdd(ctx context.Context, c *call) (Result, error) {
+	cl, err := c.coordinated()
+	if err != nil {
+		return nil, err
+	}
+	host := c.args.word("host")
+	var foreign *cluster.Registration
+	switch {
+	case c.args.is("foreign"):
+		if foreign, err = registration(host, c.args.word("tag")); err != nil {
+			return nil, err
+		}
+	case c.args.word("tag") != "":
+		return nil, imap.BadCommand("director add: a Roost backend says its tag itself: cluster_tag in its configuration")
+	}
+	wish := cluster.Wish{State: cluster.Up, Weight: c.args.number("weight"), By: c.who.Name, Since: time.Now().UTC().Truncate(time.Second)}
+	if err := cl.Add(ctx, host, wish, foreign); err != nil {
+		return nil, err
+	}
+	if _, err := findBackend(ctx, cl, host); err != nil {
+		return &BackendChanged{Backend: Backend{Host: host, State: wish.State, Weight: wish.Weight, Alive: "no"}}, nil
+	}
+	return c.await(ctx, cl, host)
+}
+
+// registration is that of a backend which does not register itself.
+func registration(host, tag string) (*cluster.Registration, error) {
+	r := &cluster.Registration{Host: host, Port: 143, Tag: tag, Foreign: true}
+	if name, port, ok := strings.Cut(host, ":"); ok {
+		n, err := strconv.ParseUint(port, 10, 16)
+		if err != nil || n == 0 || name == "" {
+			return nil, imap.BadCommand("%q is not HOST or HOST:PORT", host)
+		}
+		r.Host, r.Port = name, uint16(n)
+	}
+	return r, nil
+}
+
+func directorRemove(ctx context.Context, c *call) (Result, error) {
+	cl, err := c.coordinated()
+	if err != nil {
+		return nil, err
+	}
+	host := c.args.word("host")
+	b, err := findBackend(ctx, cl, host)
+	if err != nil {
+		return nil, err
+	}
+	return &BackendChanged{Backend: b, Done: true, Removed: true}, cl.Remove(ctx, b.Host)
+}
+
+// Flushed is the users whose pins were ended.
+type Flushed struct {
+	Users []string `json:"users"`
+	Done  bool     `json:"done"`
+}
+
+// Table is one line.
+func (r *Flushed) Table() Table {
+	return Table{Foot: []string{count(len(r.Users), "user") + " flushed"}}
+}
+
+func directorFlush(ctx context.Context, c *call) (Result, error) {
+	cl, err := c.cluster()
+	if err != nil {
+		return nil, err
+	}
+	host := c.args.word("host")
+	if host != "all" {
+		b, err := findBackend(ctx, cl, host)
+		if err != nil {
+			return nil, err
+		}
+		host = b.Host
+	}
+	pins, err := cl.Pins(ctx)
+	if err != nil {
+		return nil, err
+	}
+	res := &Flushed{Users: []string{}}
+	for user, pin := range pins {
+		if host == "all" || pin.Backend == host {
+			res.Users = append(res.Users, user)
+		}
+	}
+	slices.Sort(res.Users)
+	for i, user := range res.Users {
+		if err := cl.Unpin(ctx, user); err != nil {
+			return nil, fmt.Errorf("%s of %s are flushed: %w", count(i, "user"), count(len(res.Users), "user"), err)
+		}
+	}
+	limit := c.args.time("timeout")
+	if limit == 0 {
+		return res, nil
+	}
+	res.Done = true
+	return res, c.within(ctx, limit, func(ctx context.Context, tell func(Progress)) error {
+		for i, user := range res.Users {
+			tell(Progress{Doing: count(len(res.Users)-i, "user") + " not yet moved back", Units: len(res.Users) - i})
+			if err := cl.AwaitUser(ctx, user, func(Progress) {}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Rebalance is what would move.
+type Rebalance struct {
+	Moves []Move `json:"moves"`
+}
+
+// Table is a row a pair of backends.
+func (r *Rebalance) Table() Table {
+	t := Table{Head: []string{"from", "to", "slots"}}
+	total := 0
+	for _, m := range r.Moves {
+		t.Rows = append(t.Rows, []string{orNobody(m.From), orNobody(m.To), strconv.Itoa(m.Units)})
+		total += m.Units
+	}
+	if total == 0 {
+		return Table{Foot: []string{"nothing would move"}}
+	}
+	t.Foot = []string{fmt.Sprintf("%s of %d would move", count(total, "slot"), cluster.Slots)}
+	return t
+}
+
+func orNobody(host string) string {
+	if host == "" {
+		return "(nobody)"
+	}
+	return host
+}
+
+func directorRebalance(ctx context.Context, c *call) (Result, error) {
+	cl, err := c.coordinated()
+	if err != nil {
+		return nil, err
+	}
+	if !c.args.is("dry-run") {
+		return nil, imap.BadCommand("director rebalance: slots move by themselves; --dry-run shows which")
+	}
+	wishes := map[string]cluster.Wish{}
+	if host := c.args.word("host"); host != "" {
+		b, err := findBackend(ctx, cl, host)
+		if err != nil {
+			return nil, err
+		}
+		w := cluster.Wish{State: b.State, Weight: b.Weight}
+		if text := c.args.word("weight"); text != "" {
+			w.Weight = c.args.number("weight")
+		}
+		if s := cluster.State(c.args.word("state")); s != "" {
+			if s != cluster.Up && s != cluster.Drain && s != cluster.Down {
+				return nil, imap.BadCommand("director rebalance: state: up, drain or down")
+			}
+			w.State = s
+		}
+		wishes[b.Host] = w
+	}
+	moves, err := cl.Moves(ctx, wishes)
+	return &Rebalance{Moves: moves}, err
+}
+
+// Dump is commands.
+type Dump struct {
+	Commands []string `json:"commands"`
+}
+
+// Table is a command a line.
+func (r *Dump) Table() Table { return Table{Foot: r.Commands} }
+
+func directorDump(ctx context.Context, c *call) (Result, error) {
+	cl, err := c.cluster()
+	if err != nil {
+		return nil, err
+	}
+	list, err := cl.Backends(ctx)
+	if err != nil {
+		return nil, err
+	}
+	pins, err := cl.Pins(ctx)
+	if err != nil {
+		return nil, err
+	}
+	res := &Dump{Commands: []string{}}
+	for _, b := range list {
+		add := "add"
+		if _, coordinated := cl.(Coordinated); !coordinated {
+			add = "update"
+		}
+		line := fmt.Sprintf("roost director %s %s %d", add, b.Host, b.Weight)
+		if b.Foreign {
+			line = fmt.Sprintf("roost director add --foreign %s %d", b.Address, b.Weight)
+			if b.Tag != "" {
+				line += " -t " + b.Tag
+			}
+		}
+		res.Commands = append(res.Commands, line)
+		if b.State != cluster.Up {
+			res.Commands = append(res.Commands, fmt.Sprintf("roost director %s %s", b.State, b.Host))
+		}
+	}
+	var users []string
+	for user := range pins {
+		users = append(users, user)
+	}
+	slices.Sort(users)
+	for _, user := range users {
+		res.Commands = append(res.Commands, fmt.Sprintf("roost director move %s %s", quoted(user), pins[user].Backend))
+	}
+	return res, nil
+}
+
+// quoted is a word for a shell.
+func quoted(word string) string {
+	if strings.ContainsFunc(word, func(r rune) bool {
+		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%+=:,./-_", r)
+	}) {
+		return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	}
+	return word
+}

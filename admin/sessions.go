@@ -1,0 +1,400 @@
+package admin
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"net/netip"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/roost-mail/roost/imap"
+)
+
+// Sessions are the connections of this node.
+type Sessions interface {
+	// List gives those that are there; one may have ended when it is looked at.
+	List() iter.Seq[Session]
+
+	// End has those that match told BYE with why, and closed within a bound, and
+	// says how many they are. It does not wait for them.
+	End(match func(*Session) bool, why *imap.Error) int
+}
+
+// Session is one connection.
+type Session struct {
+	ID       string         `json:"id"`
+	Node     string         `json:"node"`
+	User     string         `json:"user"`             // whose mail it is
+	Acting   string         `json:"acting,omitempty"` // whose rights apply, if others'
+	Proto    string         `json:"proto"`
+	Remote   netip.AddrPort `json:"remote"` // the client
+	Peer     netip.AddrPort `json:"peer"`   // who is connected: the client, or a proxy or backend of ours
+	TLS      bool           `json:"tls"`
+	Since    time.Time      `json:"since"`
+	State    string         `json:"state"`
+	Command  string         `json:"command,omitempty"` // that runs, or ran last
+	Busy     bool           `json:"busy,omitempty"`
+	At       time.Time      `json:"at"`                // since when Command runs, or nothing has run
+	Backend  string         `json:"backend,omitempty"` // where a proxied session's mail is
+	BytesIn  int64          `json:"bytesIn,omitempty"`
+	BytesOut int64          `json:"bytesOut,omitempty"`
+}
+
+// Peers are the other nodes of the cluster.
+type Peers interface {
+	// Ask calls an operation that does not change anything, or kicks, at a node's API.
+	Ask(ctx context.Context, address string, op *Operation, args Args) (Result, error)
+}
+
+// Silent is a node that did not answer.
+type Silent struct {
+	Node string `json:"node"`
+	Why  string `json:"why"`
+}
+
+// Partial is a Result that may lack what some nodes would have said.
+type Partial interface {
+	Missing() []Silent
+}
+
+// How the other nodes are asked.
+const (
+	peerTime  = 5 * time.Second // for the answers of all of them
+	peerCalls = 16              // at a time
+)
+
+var (
+	maskArg = Arg{Name: "user", Type: User, Help: "only this user; * and ? stand for any characters"}
+	allArg  = Arg{Name: "all", Type: Bool, Flag: true, Help: "at all nodes of the cluster, not only at this one"}
+	fromArg = Arg{Name: "ip", Type: Address, Help: "only sessions from this address"}
+)
+
+func sessionOperations() []Operation {
+	mask := maskArg
+	mask.Required = true
+	return []Operation{
+		{
+			Name: "who", Args: []Arg{maskArg, fromArg, allArg, {Name: "each", Type: Bool, Flag: true, Short: "1", Help: "a line for each session"}},
+			Help: "Show who is logged in",
+			Long: "Shows the sessions of this node; with --all those of every node of the cluster that answers, a proxied one at its director and at its backend.",
+			New:  newResult[Who], run: who,
+		},
+		{
+			Name: "kick", Args: []Arg{mask, fromArg, allArg},
+			Help:    "End a user's sessions",
+			Long:    "They are told BYE and closed; the client may come back at once. Mail that is being read there by other users is not concerned.",
+			Changes: "sessions", New: newResult[Kicked], run: kick("kick"),
+		},
+		{
+			Name: "proxy list", Args: []Arg{maskArg, allArg},
+			Help: "Show connections that this director has handed on to backends",
+			New:  newResult[ProxyList], run: proxyList,
+		},
+		{
+			Name: "proxy kick", Args: []Arg{mask, {Name: "host", Type: Host, Flag: true, Short: "h", Help: "only those to this backend"}, allArg},
+			Help:    "End connections that this director has handed on",
+			Changes: "sessions", New: newResult[Kicked], run: proxyKick,
+		},
+		{
+			Name: "director kick", Args: []Arg{mask},
+			Help:    "End a user's sessions at every node",
+			Long:    "The user stays with the backend.",
+			Changes: "sessions", New: newResult[Kicked],
+			run: func(ctx context.Context, c *call) (Result, error) {
+				if _, ok := c.Cluster.(Coordinated); ok {
+					c.args["all"] = "true"
+				}
+				return kick("kick")(ctx, c)
+			},
+		},
+	}
+}
+
+// sessions is Sessions, if this node has any.
+func (c *call) sessions() (Sessions, error) {
+	if c.Sessions == nil {
+		return nil, imap.Errorf(imap.CodeCannot, "%s: this node has no sessions", c.op.Name)
+	}
+	return c.Sessions, nil
+}
+
+// filter says which sessions the arguments mean: of the user, whose name may have
+// wildcards, and from the address.
+func (c *call) filter() (func(*Session) bool, error) {
+	mask := c.args.word("user")
+	if mask != "" && !strings.ContainsAny(mask, "*?") {
+		var err error
+		if mask, err = c.user("user"); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := path.Match(wildcards(mask), ""); err != nil {
+		return nil, imap.BadCommand("user: %q is no name", mask)
+	}
+	from, _ := netip.ParseAddr(c.args.word("ip")) // Args are checked; the zero address is any
+	return func(s *Session) bool {
+		matches, _ := path.Match(wildcards(mask), strings.ReplaceAll(s.User, "/", "\x00"))
+		return s.User != "" && (mask == "" || matches) &&
+			(!from.IsValid() || s.Remote.Addr() == from || s.Peer.Addr() == from)
+	}, nil
+}
+
+// wildcards is a mask for path.Match, in which only * and ? are special. No user's
+// name has a NUL, which stands for the slash that path.Match keeps apart.
+func wildcards(mask string) string {
+	return strings.NewReplacer("/", "\x00", `\`, `\\`, "[", `\[`).Replace(mask)
+}
+
+// Who is who is logged in.
+type Who struct {
+	Sessions []Session `json:"sessions"`
+	Silent   []Silent  `json:"silent,omitempty"`
+	Each     bool      `json:"-"`
+}
+
+// Missing implements Partial.
+func (r *Who) Missing() []Silent { return r.Silent }
+
+func who(ctx context.Context, c *call) (Result, error) {
+	sessions, err := c.sessions()
+	if err != nil {
+		return nil, err
+	}
+	match, err := c.filter()
+	if err != nil {
+		return nil, err
+	}
+	res := &Who{Sessions: []Session{}}
+	for s := range sessions.List() {
+		if match(&s) {
+			s.Node = c.Node
+			res.Sessions = append(res.Sessions, s)
+		}
+	}
+	res.Silent, err = c.others(ctx, func(r Result) {
+		if r, ok := r.(*Who); ok {
+			res.Sessions = append(res.Sessions, r.Sessions...)
+		}
+	})
+	slices.SortFunc(res.Sessions, func(a, b Session) int {
+		return cmp.Or(strings.Compare(a.User, b.User), a.Since.Compare(b.Since), strings.Compare(a.ID, b.ID))
+	})
+	return res, err
+}
+
+// Table has a row a user, as doveadm who; with Each one a session.
+func (r *Who) Table() Table {
+	t := Table{Foot: silentLines(r.Silent, "its sessions are not shown")}
+	if r.Each {
+		t.Head = []string{"username", "proto", "session", "ip", "node", "since", "state", "dest"}
+		for _, s := range r.Sessions {
+			user := s.User
+			if s.Acting != "" && s.Acting != s.User {
+				user += " (by " + s.Acting + ")"
+			}
+			t.Rows = append(t.Rows, []string{user, s.Proto, s.ID, s.Remote.Addr().String(), s.Node, when(s.Since), s.state(), s.Backend})
+		}
+		return t
+	}
+	t.Head = []string{"username", "#", "proto", "(ips)"}
+	for i := 0; i < len(r.Sessions); {
+		user, n := r.Sessions[i].User, 0
+		var protos, ips []string
+		for ; i < len(r.Sessions) && r.Sessions[i].User == user; i++ {
+			n++
+			protos = append(protos, r.Sessions[i].Proto)
+			ips = append(ips, r.Sessions[i].Remote.Addr().String())
+		}
+		t.Rows = append(t.Rows, []string{user, strconv.Itoa(n), words(protos), "(" + words(ips) + ")"})
+	}
+	return t
+}
+
+func (s *Session) state() string {
+	switch {
+	case s.Command == "":
+		return s.State
+	case s.Busy:
+		return s.State + ", in " + s.Command
+	}
+	return s.State + ", last " + s.Command
+}
+
+// words are the different ones, in order.
+func words(list []string) string {
+	slices.Sort(list)
+	return strings.Join(slices.Compact(list), " ")
+}
+
+func silentLines(silent []Silent, lost string) []string {
+	var lines []string
+	for _, s := range silent {
+		lines = append(lines, fmt.Sprintf("%s did not answer, %s: %s", s.Node, lost, s.Why))
+	}
+	return lines
+}
+
+// others calls the operation at all other nodes if --all asks for it, and take with
+// each answer. Nodes that don't answer in time cost only what they would have said.
+func (c *call) others(ctx context.Context, take func(Result)) ([]Silent, error) {
+	if !c.args.is("all") {
+		return nil, nil
+	}
+	cl, err := c.coordinated()
+	if err != nil {
+		return nil, err
+	}
+	nodes, err := cl.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	nodes = slices.DeleteFunc(nodes, func(n Node) bool { return n.Name == c.Node })
+	op := c.op
+	if op.Name == "director kick" {
+		op, _ = Find("kick")
+	}
+	args := Args{}
+	for name, text := range c.args {
+		if name != "all" { // the others answer for themselves alone
+			args[name] = text
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, peerTime)
+	defer cancel()
+	var mu sync.Mutex // guards silent, and take's callers
+	var silent []Silent
+	var running sync.WaitGroup
+	slots := make(chan struct{}, peerCalls)
+	for _, n := range nodes {
+		running.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			res, err := c.ask(ctx, n, op, args)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				silent = append(silent, Silent{n.Name, err.Error()})
+				return
+			}
+			take(res)
+		})
+	}
+	running.Wait()
+	slices.SortFunc(silent, func(a, b Silent) int { return strings.Compare(a.Node, b.Node) })
+	return silent, nil
+}
+
+func (c *call) ask(ctx context.Context, n Node, op *Operation, args Args) (Result, error) {
+	switch {
+	case n.Admin == "":
+		return nil, fmt.Errorf("it has no admin_listen")
+	case c.Peers == nil:
+		return nil, fmt.Errorf("admin_peer_token_file is not set here")
+	}
+	return c.Peers.Ask(ctx, n.Admin, op, args)
+}
+
+// Kicked is how many sessions were ended.
+type Kicked struct {
+	Kicked int      `json:"kicked"`
+	Silent []Silent `json:"silent,omitempty"`
+}
+
+// Missing implements Partial.
+func (r *Kicked) Missing() []Silent { return r.Silent }
+
+// Table is one line, and one for each node that may still have sessions.
+func (r *Kicked) Table() Table {
+	return Table{Foot: append([]string{count(r.Kicked, "connection") + " kicked"}, silentLines(r.Silent, "its sessions go on")...)}
+}
+
+// byeKicked is what a client hears. It may come back at once.
+var byeKicked = imap.Errorf(imap.CodeUnavailable, "Kicked by admin")
+
+// kick is an operation that ends sessions; alone, it fails if there were none.
+func kick(string) func(context.Context, *call) (Result, error) {
+	return func(ctx context.Context, c *call) (Result, error) {
+		match, err := c.filter()
+		if err != nil {
+			return nil, err
+		}
+		return c.end(ctx, match)
+	}
+}
+
+// end ends the sessions of this node that match, and with --all those of others. It
+// fails if there were none anywhere.
+func (c *call) end(ctx context.Context, match func(*Session) bool) (Result, error) {
+	sessions, err := c.sessions()
+	if err != nil {
+		return nil, err
+	}
+	res := &Kicked{Kicked: sessions.End(match, byeKicked)}
+	res.Silent, err = c.others(ctx, func(r Result) {
+		if r, ok := r.(*Kicked); ok {
+			res.Kicked += r.Kicked
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return res, nil
+}
+
+// ProxyList is the connections of directors to backends.
+type ProxyList struct {
+	Sessions []Session `json:"sessions"`
+	Silent   []Silent  `json:"silent,omitempty"`
+}
+
+// Missing implements Partial.
+func (r *ProxyList) Missing() []Silent { return r.Silent }
+
+// Table has doveadm's columns.
+func (r *ProxyList) Table() Table {
+	t := Table{Head: []string{"username", "proto", "src ip", "dest", "since", "node"}, Foot: silentLines(r.Silent, "its connections are not shown")}
+	for _, s := range r.Sessions {
+		t.Rows = append(t.Rows, []string{s.User, s.Proto, s.Remote.Addr().String(), s.Backend, when(s.Since), s.Node})
+	}
+	return t
+}
+
+func proxyList(ctx context.Context, c *call) (Result, error) {
+	res, err := who(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	all := res.(*Who)
+	list := &ProxyList{Sessions: []Session{}, Silent: all.Silent}
+	for _, s := range all.Sessions {
+		if s.Backend != "" {
+			list.Sessions = append(list.Sessions, s)
+		}
+	}
+	return list, nil
+}
+
+func proxyKick(ctx context.Context, c *call) (Result, error) {
+	match, err := c.filter()
+	if err != nil {
+		return nil, err
+	}
+	to := map[string]bool{}
+	if host := c.args.word("host"); host != "" {
+		to[host] = true
+		if cl, err := c.cluster(); err == nil {
+			b, err := findBackend(ctx, cl, host)
+			if err != nil {
+				return nil, err
+			}
+			to[b.Host], to[b.Address] = true, true
+		}
+	}
+	return c.end(ctx, func(s *Session) bool { return s.Backend != "" && match(s) && (len(to) == 0 || to[s.Backend]) })
+}

@@ -49,6 +49,8 @@ type call struct {
 	args Args
 	who  Caller
 	tell func(Progress)
+
+	everywhere bool // as if --all were given
 }
 
 // Call runs an operation. tell, which may be nil, is called with Progress from the

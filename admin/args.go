@@ -49,7 +49,7 @@ func (t Type) String() string {
 // Limits of arguments.
 const (
 	MaxText  = 255
-	MaxUsers = 100_000 // in one call
+	MaxUsers = 10_000 // in one call
 
 	maxTime = 24 * time.Hour
 )

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -130,27 +131,24 @@ func (c *call) backends(ctx context.Context, cl Cluster) ([]Backend, error) {
 	if err != nil || c.Sessions == nil {
 		return list, err
 	}
-	type at struct{ host, user string }
-	sessions, users := map[string]int{}, map[at]bool{}
+	sessions, users := map[string]int{}, map[string]map[string]bool{}
 	for s := range c.Sessions.List() {
 		host := s.Backend
-		if host == "" && s.User != "" {
+		if host == "" {
 			host = c.Node
 		}
-		sessions[host]++
-		if key := (at{host, s.User}); !users[key] {
-			users[key] = true
+		if s.User == "" {
+			continue
 		}
+		if sessions[host]++; users[host] == nil {
+			users[host] = map[string]bool{}
+		}
+		users[host][s.User] = true
 	}
 	for i := range list {
-		b := &list[i]
-		for _, name := range slices.Compact([]string{b.Host, b.Address}) {
-			b.Sessions += sessions[name]
-			for key := range users {
-				if key.host == name {
-					b.Users++
-				}
-			}
+		for _, name := range slices.Compact([]string{list[i].Host, list[i].Address}) {
+			list[i].Sessions += sessions[name]
+			list[i].Users += len(users[name])
 		}
 	}
 	return list, nil
@@ -339,8 +337,7 @@ func Resolve(host string, list []Backend) (int, error) {
 		if b.Host == host {
 			return i, nil
 		}
-		address, _, _ := strings.Cut(b.Address, ":")
-		if b.Address != host && address != host {
+		if b.Address != host && withoutPort(b.Address) != host {
 			continue
 		}
 		if found >= 0 {
@@ -352,6 +349,13 @@ func Resolve(host string, list []Backend) (int, error) {
 		return 0, NoHost(host)
 	}
 	return found, nil
+}
+
+func withoutPort(address string) string {
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		return host
+	}
+	return address
 }
 
 func directorAdd(ctx context.Context, c *call) (Result, error) {
@@ -440,10 +444,8 @@ func directorFlush(ctx context.Context, c *call) (Result, error) {
 		}
 	}
 	slices.Sort(res.Users)
-	for i, user := range res.Users {
-		if err := cl.Unpin(ctx, user); err != nil {
-			return nil, fmt.Errorf("%s of %s are flushed: %w", count(i, "user"), count(len(res.Users), "user"), err)
-		}
+	if err := cl.Unpin(ctx, res.Users...); err != nil {
+		return nil, err
 	}
 	limit := c.args.time("timeout")
 	if limit == 0 {

@@ -24,9 +24,10 @@ type Cluster interface {
 	// what follows goes on by itself. A wish that is so already stays as it is.
 	Wish(ctx context.Context, host string, change func(*cluster.Wish)) error
 
-	// Pin and Unpin change where one user should be. They return as Wish does.
+	// Pin says where one user should be; Unpin sends users back to where they are
+	// without that. They return as Wish does.
 	Pin(ctx context.Context, user, host, by string) error
-	Unpin(ctx context.Context, user string) error
+	Unpin(ctx context.Context, users ...string) error
 
 	// Await returns when what is wished of a backend is so. tell is called with how
 	// far that has come, once in a while.
@@ -56,8 +57,8 @@ type Coordinated interface {
 	// Nodes are those with an API that live.
 	Nodes(ctx context.Context) ([]Node, error)
 
-	// NewGeneration raises the generation: to the next, or to one that is higher.
-	NewGeneration(ctx context.Context, atLeast uint64) (uint64, error)
+	// NewGeneration raises the generation above what it is, and above a given one.
+	NewGeneration(ctx context.Context, above uint64) (uint64, error)
 
 	// Moves says what would move if wishes were different, by backend's name. With
 	// no wishes it is what is to move as things are.

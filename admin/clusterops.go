@@ -47,7 +47,7 @@ func clusterOperations() []Operation {
 		},
 		{
 			Name: "cluster new-generation", Args: []Arg{
-				{Name: "generation", Type: Number, Help: "the new generation, which must be higher than any that a log names"},
+				{Name: "above", Type: Number, Help: "a generation that a backend's log names: the new one is higher"},
 				{Name: "yes", Type: Bool, Flag: true, Help: "the coordinator was made anew, or restored from a copy, and no backend of before is running"},
 			},
 			Help:    "Begin a new generation, after the coordinator was wiped or restored",
@@ -129,7 +129,7 @@ func newGeneration(ctx context.Context, c *call) (Result, error) {
 	if !c.args.is("yes") {
 		return nil, imap.BadCommand("cluster new-generation: stop all backends first, and say --yes: one that still runs could write mail that another has opened since")
 	}
-	g, err := cl.NewGeneration(ctx, uint64(c.args.number("generation")))
+	g, err := cl.NewGeneration(ctx, uint64(c.args.number("above")))
 	return &Generation{g}, err
 }
 

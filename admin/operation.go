@@ -42,12 +42,12 @@ type Result interface {
 
 // Progress is how far an operation has come that takes time.
 type Progress struct {
-	Doing    string  `json:"doing"`                     // in words
-	Units    int     `json:"units,omitempty"`           // slots and pinned users that have not moved yet
-	Sessions *int    `json:"sessions,omitempty"`        // that have not ended yet; absent: nobody could say
-	Left     float64 `json:"secondsLeft,omitempty"`     // by the rate so far; 0: it can't be told yet
-	Elapsed  float64 `json:"secondsElapsed,omitempty"`  // since this call
-	Trouble  string  `json:"trouble,omitempty"`         // why it may take longer
+	Doing    string  `json:"doing"`                    // in words
+	Units    int     `json:"units,omitempty"`          // slots and pinned users that have not moved yet
+	Sessions *int    `json:"sessions,omitempty"`       // that have not ended yet; absent: nobody could say
+	Left     float64 `json:"secondsLeft,omitempty"`    // by the rate so far; 0: it can't be told yet
+	Elapsed  float64 `json:"secondsElapsed,omitempty"` // since this call
+	Trouble  string  `json:"trouble,omitempty"`        // why it may take longer
 }
 
 // Operations is the table.

@@ -80,7 +80,9 @@ func sessionOperations() []Operation {
 	mask.Required = true
 	return []Operation{
 		{
-			Name: "who", Args: []Arg{maskArg, fromArg, allArg, {Name: "each", Type: Bool, Flag: true, Short: "1", Help: "a line for each session"}},
+			Name: "who", Args: []Arg{maskArg, fromArg, allArg,
+				{Name: "each", Type: Bool, Flag: true, Short: "1", Help: "a line for each session"},
+				{Name: "count", Type: Bool, Flag: true, Help: "only how many sessions there are"}},
 			Help: "Show who is logged in",
 			Long: "Shows the sessions of this node; with --all those of every node of the cluster that answers, a proxied one at its director and at its backend.",
 			New:  newResult[Who], run: who,
@@ -89,7 +91,7 @@ func sessionOperations() []Operation {
 			Name: "kick", Args: []Arg{mask, fromArg, allArg},
 			Help:    "End a user's sessions",
 			Long:    "They are told BYE and closed; the client may come back at once. Mail that is being read there by other users is not concerned.",
-			Changes: "sessions", New: newResult[Kicked], run: kick("kick"),
+			Changes: "sessions", New: newResult[Kicked], run: kick,
 		},
 		{
 			Name: "proxy list", Args: []Arg{maskArg, allArg},
@@ -97,7 +99,7 @@ func sessionOperations() []Operation {
 			New:  newResult[ProxyList], run: proxyList,
 		},
 		{
-			Name: "proxy kick", Args: []Arg{mask, {Name: "host", Type: Host, Flag: true, Short: "h", Help: "only those to this backend"}, allArg},
+			Name: "proxy kick", Args: []Arg{mask, {Name: "host", Type: Host, Flag: true, Help: "only those to this backend"}, allArg},
 			Help:    "End connections that this director has handed on",
 			Changes: "sessions", New: newResult[Kicked], run: proxyKick,
 		},
@@ -107,10 +109,8 @@ func sessionOperations() []Operation {
 			Long:    "The user stays with the backend.",
 			Changes: "sessions", New: newResult[Kicked],
 			run: func(ctx context.Context, c *call) (Result, error) {
-				if _, ok := c.Cluster.(Coordinated); ok {
-					c.args["all"] = "true"
-				}
-				return kick("kick")(ctx, c)
+				_, c.everywhere = c.Cluster.(Coordinated)
+				return kick(ctx, c)
 			},
 		},
 	}
@@ -153,9 +153,10 @@ func wildcards(mask string) string {
 
 // Who is who is logged in.
 type Who struct {
-	Sessions []Session `json:"sessions"`
+	Count    int       `json:"count"`
+	Sessions []Session `json:"sessions,omitempty"` // not with --count
 	Silent   []Silent  `json:"silent,omitempty"`
-	Each     bool      `json:"-"`
+	Form     string    `json:"-"` // each or count: the table's
 }
 
 // Missing implements Partial.
@@ -170,15 +171,20 @@ func who(ctx context.Context, c *call) (Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	res := &Who{Sessions: []Session{}}
+	res := &Who{Form: c.args.form()}
 	for s := range sessions.List() {
-		if match(&s) {
+		if !match(&s) {
+			continue
+		}
+		res.Count++
+		if !c.args.is("count") {
 			s.Node = c.Node
 			res.Sessions = append(res.Sessions, s)
 		}
 	}
 	res.Silent, err = c.others(ctx, func(r Result) {
 		if r, ok := r.(*Who); ok {
+			res.Count += r.Count
 			res.Sessions = append(res.Sessions, r.Sessions...)
 		}
 	})
@@ -188,10 +194,31 @@ func who(ctx context.Context, c *call) (Result, error) {
 	return res, err
 }
 
-// Table has a row a user, as doveadm who; with Each one a session.
+// form is how the sessions are to be shown, which Formed is told.
+func (a Args) form() string {
+	switch {
+	case a.is("count"):
+		return "count"
+	case a.is("each"):
+		return "each"
+	}
+	return ""
+}
+
+// Formed is a Result whose table depends on the arguments.
+type Formed interface{ SetForm(args Args) }
+
+// SetForm implements Formed.
+func (r *Who) SetForm(args Args) { r.Form = args.form() }
+
+// Table has a row a user, as doveadm who.
 func (r *Who) Table() Table {
 	t := Table{Foot: silentLines(r.Silent, "its sessions are not shown")}
-	if r.Each {
+	if r.Form == "count" {
+		t.Rows = [][]string{{count(r.Count, "session")}}
+		return t
+	}
+	if r.Form == "each" {
 		t.Head = []string{"username", "proto", "session", "ip", "node", "since", "state", "dest"}
 		for _, s := range r.Sessions {
 			user := s.User
@@ -243,7 +270,7 @@ func silentLines(silent []Silent, lost string) []string {
 // others calls the operation at all other nodes if --all asks for it, and take with
 // each answer. Nodes that don't answer in time cost only what they would have said.
 func (c *call) others(ctx context.Context, take func(Result)) ([]Silent, error) {
-	if !c.args.is("all") {
+	if !c.args.is("all") && !c.everywhere {
 		return nil, nil
 	}
 	cl, err := c.coordinated()
@@ -317,19 +344,15 @@ func (r *Kicked) Table() Table {
 // byeKicked is what a client hears. It may come back at once.
 var byeKicked = imap.Errorf(imap.CodeUnavailable, "Kicked by admin")
 
-// kick is an operation that ends sessions; alone, it fails if there were none.
-func kick(string) func(context.Context, *call) (Result, error) {
-	return func(ctx context.Context, c *call) (Result, error) {
-		match, err := c.filter()
-		if err != nil {
-			return nil, err
-		}
-		return c.end(ctx, match)
+func kick(ctx context.Context, c *call) (Result, error) {
+	match, err := c.filter()
+	if err != nil {
+		return nil, err
 	}
+	return c.end(ctx, match)
 }
 
-// end ends the sessions of this node that match, and with --all those of others. It
-// fails if there were none anywhere.
+// end ends the sessions of this node that match, and with --all those of others.
 func (c *call) end(ctx context.Context, match func(*Session) bool) (Result, error) {
 	sessions, err := c.sessions()
 	if err != nil {

@@ -15,7 +15,7 @@ func userOperations() []Operation {
 				{Name: "host", Type: Host, Help: "only users of this backend"},
 				{Name: "user", Type: User, Flag: true, Short: "u", Help: "this user"},
 				{Name: "users", Type: Users, Flag: true, Short: "f", Help: "the users of this file, a name a line"},
-				tagArg2,
+				tagFlag,
 			},
 			Help: "Show which users belong to which backend",
 			Long: "Without -u and -f the users are those that the userdb lists, and if it lists none, those that have sessions here.",
@@ -35,7 +35,7 @@ func userOperations() []Operation {
 	}
 }
 
-var tagArg2 = Arg{Name: "tag", Type: Tag, Flag: true, Short: "t", Help: "the users' director_tag"}
+var tagFlag = Arg{Name: "tag", Type: Tag, Flag: true, Short: "t", Help: "the users' director_tag"}
 
 // UserMap is users and their backends.
 type UserMap struct {

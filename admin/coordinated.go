@@ -1,0 +1,465 @@
+package admin
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/roost-mail/roost/cluster"
+	"github.com/roost-mail/roost/imap"
+)
+
+// Shared is the cluster of a node with a coordinator: what is known comes from the
+// node's View, and changes are conditioned on the revision that was read there. It
+// keeps nothing itself.
+type Shared struct {
+	View        *cluster.View
+	Coordinator cluster.Coordinator
+	Template    cluster.Template // director_username_hash
+}
+
+var _ Coordinated = (*Shared)(nil)
+
+const (
+	commitTime = 10 * time.Second       // for one change
+	attempts   = 5                      // of a change, when others change the same
+	lookEvery  = 250 * time.Millisecond // while waiting
+)
+
+// Backends implements Cluster.
+func (s *Shared) Backends(context.Context) ([]Backend, error) {
+	m := s.look()
+	list := make([]Backend, 0, len(m.nodes))
+	for _, n := range m.nodes {
+		r := n.Registration
+		b := Backend{
+			Host: n.Name, Address: net.JoinHostPort(r.Host, strconv.Itoa(int(r.Port))), Tag: r.Tag,
+			Weight: n.Wish.Weight, State: n.Wish.State, Since: n.Wish.Since, By: n.Wish.By, Why: n.Wish.Why,
+			Alive: "no", Trouble: n.Alive.Trouble, Version: r.Version, Volumes: r.Volumes, Local: r.Local, Foreign: r.Foreign,
+			Slots: m.slots[n.Name], Pinned: m.pinned[n.Name],
+		}
+		if n.AliveAt != 0 {
+			b.AliveSince, b.Alive = n.Alive.Since, "yes"
+			if !n.Alive.Candidate {
+				b.Alive = "unstable"
+			}
+		}
+		for _, c := range m.placements[r.Tag].Candidates() {
+			if c.Name == n.Name {
+				b.Wanted = c.Slots
+			}
+		}
+		list = append(list, b)
+	}
+	return list, nil
+}
+
+// look is what is known of the backends now.
+func (s *Shared) look() *glance {
+	g := &glance{slots: map[string]int{}, pinned: map[string]int{}, stale: map[string]int{}, tags: map[string]*TagStatus{}, placements: map[string]*cluster.Placement{}}
+	type holder struct {
+		cluster.Held
+		cluster.Slot
+		tag string
+	}
+	var held []holder
+	s.View.Read(func(m *cluster.Map) {
+		g.nodes = m.Nodes()
+		g.revision = m.Revision
+		alive := map[cluster.Held]bool{}
+		for u, h := range m.Units() {
+			lives, seen := alive[h]
+			if !seen {
+				lives = m.Holds(h)
+				alive[h] = lives
+			}
+			switch {
+			case !lives && u.User == "":
+				g.stale[h.Backend]++
+				held = append(held, holder{cluster.Held{}, u.Slot, u.Tag})
+			case !lives:
+				g.stale[h.Backend]++
+			case u.User != "":
+				g.pinned[h.Backend]++
+			default:
+				g.slots[h.Backend]++
+				held = append(held, holder{h, u.Slot, u.Tag})
+			}
+		}
+	})
+	for _, n := range g.nodes {
+		g.tag(n.Registration.Tag)
+	}
+	local := map[string]bool{}
+	for _, n := range g.nodes {
+		local[n.Name] = n.Registration.Local
+	}
+	for _, h := range held {
+		t := g.tag(h.tag)
+		t.Free--
+		if h.Backend == "" {
+			t.Stale++
+			continue
+		}
+		t.Served++
+		if to := g.placements[h.tag].Wanted(h.Slot); to != "" && to != h.Backend && !local[h.Backend] {
+			t.Moving++
+		}
+	}
+	return g
+}
+
+// glance is what look found: units by who holds them, and left by whom.
+type glance struct {
+	revision             cluster.Revision
+	nodes                []cluster.Node
+	slots, pinned, stale map[string]int
+	tags                 map[string]*TagStatus
+	placements           map[string]*cluster.Placement
+}
+
+func (g *glance) tag(name string) *TagStatus {
+	t := g.tags[name]
+	if t == nil {
+		t = &TagStatus{Tag: name, Free: cluster.Slots}
+		g.tags[name] = t
+		g.placements[name] = cluster.Place(name, g.nodes)
+	}
+	return t
+}
+
+// node finds a backend as operations name it.
+func (s *Shared) node(ctx context.Context, host string) (cluster.Node, error) {
+	var n cluster.Node
+	var known bool
+	s.View.Read(func(m *cluster.Map) { n, known = m.Node(host) })
+	if known {
+		return n, nil
+	}
+	b, err := findBackend(ctx, s, host)
+	if err != nil {
+		return n, err
+	}
+	s.View.Read(func(m *cluster.Map) { n, _ = m.Node(b.Host) })
+	return n, nil
+}
+
+// change commits what build makes of the Map, again if somebody else was faster.
+// Without a Txn nothing has to be done.
+func (s *Shared) change(ctx context.Context, what string, build func() (*cluster.Txn, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, commitTime)
+	defer cancel()
+	for range attempts {
+		t, err := build()
+		if err != nil || t == nil {
+			return err
+		}
+		revision, ok, err := s.Coordinator.Commit(ctx, *t)
+		if err != nil {
+			return imap.Wrap(imap.CodeUnavailable, fmt.Sprintf("the coordinator did not answer, so that %s may be changed or not; call it again", what), err)
+		}
+		if ok {
+			s.View.Note(*t, revision)
+			return nil
+		}
+		if err := s.View.AwaitRevision(ctx, revision); err != nil {
+			return imap.Wrap(imap.CodeUnavailable, "this node does not hear from the coordinator what others have changed; try another node", err)
+		}
+	}
+	return imap.Errorf(imap.CodeInUse, "%s is already being updated - try again later", what)
+}
+
+// Wish implements Cluster.
+func (s *Shared) Wish(ctx context.Context, host string, change func(*cluster.Wish)) error {
+	return s.change(ctx, "backend "+host, func() (*cluster.Txn, error) {
+		n, err := s.node(ctx, host)
+		if err != nil {
+			return nil, err
+		}
+		w := n.Wish
+		if change(&w); w == n.Wish {
+			return nil, nil
+		}
+		t, err := cluster.SetWish(n.Name, w, n.WishAt)
+		return &t, err
+	})
+}
+
+// Add implements Coordinated.
+func (s *Shared) Add(ctx context.Context, host string, wish cluster.Wish, foreign *cluster.Registration) error {
+	return s.change(ctx, "backend "+host, func() (*cluster.Txn, error) {
+		n, err := s.node(ctx, host)
+		if errors.Is(err, errNoHost) {
+			n, err = cluster.Node{Name: host}, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if same := n.Wish.State == wish.State && n.Wish.Weight == wish.Weight; n.WishAt != 0 && same {
+			wish = n.Wish
+		}
+		if foreign == nil {
+			t, err := cluster.SetWish(n.Name, wish, n.WishAt)
+			return &t, err
+		}
+		if r := n.Registration; n.RegisteredAt != 0 && (!r.Foreign || r.Tag != foreign.Tag) {
+			return nil, imap.Errorf(imap.CodeAlreadyExists, "backend %s is there already, with another tag or as a Roost; remove it first", n.Name)
+		}
+		t, err := cluster.Register(n, *foreign, wish)
+		if err != nil {
+			return nil, imap.BadCommand("%v", err)
+		}
+		return &t, nil
+	})
+}
+
+// Remove implements Coordinated.
+func (s *Shared) Remove(ctx context.Context, host string) error {
+	return s.change(ctx, "backend "+host, func() (*cluster.Txn, error) {
+		n, err := s.node(ctx, host)
+		switch {
+		case errors.Is(err, errNoHost): // somebody was faster
+			return nil, nil
+		case err != nil:
+			return nil, err
+		case n.AliveAt != 0:
+			return nil, imap.Errorf(imap.CodeInUse, "backend %s is alive: say director drain %s, stop it, and remove it then", n.Name, n.Name)
+		case n.Registration.Local && s.look().stale[n.Name] > 0:
+			return nil, imap.Errorf(imap.CodeInUse, "backend %s has users whose mail is on its own disk: nobody else can serve them", n.Name)
+		}
+		t := cluster.Forget(n)
+		return &t, nil
+	})
+}
+
+// Pins implements Cluster.
+func (s *Shared) Pins(context.Context) (map[string]cluster.Pin, error) {
+	var pins map[string]cluster.Pin
+	s.View.Read(func(m *cluster.Map) { pins = maps.Collect(m.Pins()) })
+	return pins, nil
+}
+
+// Pin implements Cluster.
+func (s *Shared) Pin(ctx context.Context, user, host, by string) error {
+	return s.change(ctx, "user "+user, func() (*cluster.Txn, error) {
+		n, err := s.node(ctx, host)
+		if err != nil {
+			return nil, err
+		}
+		pin, at := s.pin(user)
+		if at != 0 && pin.Backend == n.Name {
+			return nil, nil
+		}
+		t, err := cluster.SetPin(user, cluster.Pin{Backend: n.Name, By: by, Since: time.Now().UTC().Truncate(time.Second)}, at)
+		return &t, err
+	})
+}
+
+// Unpin implements Cluster.
+func (s *Shared) Unpin(ctx context.Context, users ...string) error {
+	for i, user := range users {
+		if err := s.unpin(ctx, user); err != nil {
+			return fmt.Errorf("%d of %s are done: %w", i, count(len(users), "user"), err)
+		}
+	}
+	return nil
+}
+
+func (s *Shared) unpin(ctx context.Context, user string) error {
+	return s.change(ctx, "user "+user, func() (*cluster.Txn, error) {
+		_, at := s.pin(user)
+		if at == 0 {
+			return nil, nil
+		}
+		t := cluster.EndPin(user, at)
+		return &t, nil
+	})
+}
+
+func (s *Shared) pin(user string) (pin cluster.Pin, at cluster.Revision) {
+	s.View.Read(func(m *cluster.Map) { pin, at = m.Pin(user) })
+	return pin, at
+}
+
+// wait looks every lookEvery what is left, until nothing is, and tells.
+func (s *Shared) wait(ctx context.Context, tell func(Progress), left func() Progress, done func(Progress) bool) error {
+	began, first := time.Now(), 0
+	for {
+		p := left()
+		if done(p) {
+			return nil
+		}
+		if first = max(first, p.Units); first > p.Units {
+			p.Left = time.Since(began).Seconds() * float64(p.Units) / float64(first-p.Units)
+		}
+		if away := s.View.Contact().Away; away != nil {
+			p.Trouble = "this node does not hear from the coordinator: " + away.Error()
+		}
+		tell(p)
+		select {
+		case <-time.After(lookEvery):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Await implements Cluster. A backend that should have nothing has nothing then; with
+// another one, no slot of its tag is on its way.
+func (s *Shared) Await(ctx context.Context, host string, tell func(Progress)) error {
+	n, err := s.node(ctx, host)
+	if err != nil {
+		return err
+	}
+	return s.wait(ctx, tell, func() Progress {
+		s.View.Read(func(m *cluster.Map) { n, _ = m.Node(n.Name) })
+		g := s.look()
+		if n.Wish.State != cluster.Up {
+			units := g.slots[n.Name] + g.pinned[n.Name]
+			return Progress{Doing: fmt.Sprintf("%s still at %s", count(units, "slot"), n.Name), Units: units}
+		}
+		t := g.tag(n.Registration.Tag)
+		units := t.Moving
+		if g.hasCandidates(t.Tag) {
+			units += t.Free + t.Stale
+		}
+		return Progress{Doing: count(units, "slot") + " not yet where they belong", Units: units}
+	}, func(p Progress) bool { return p.Units == 0 || n.Wish.State == cluster.Up && n.AliveAt == 0 })
+}
+
+func (g *glance) hasCandidates(tag string) bool {
+	g.tag(tag)
+	return len(g.placements[tag].Rank(0)) > 0
+}
+
+// AwaitUser implements Cluster.
+func (s *Shared) AwaitUser(ctx context.Context, user string, tell func(Progress)) error {
+	return s.wait(ctx, tell, func() (p Progress) {
+		s.View.Read(func(m *cluster.Map) {
+			pin, at := m.Pin(user)
+			held, heldAt := m.Held(cluster.Unit{User: user})
+			switch {
+			case at == 0 && heldAt == 0:
+			case at == 0:
+				p = Progress{Doing: fmt.Sprintf("user %s still at %s", user, held.Backend), Units: 1}
+			case held.Backend == pin.Backend && m.Holds(held):
+			default:
+				p = Progress{Doing: fmt.Sprintf("user %s not yet at %s", user, pin.Backend), Units: 1}
+				if n, _ := m.Node(pin.Backend); n.AliveAt == 0 {
+					p.Trouble = pin.Backend + " is not alive"
+				}
+			}
+		})
+		return p
+	}, func(p Progress) bool { return p.Units == 0 })
+}
+
+// Place implements Cluster.
+func (s *Shared) Place(_ context.Context, user, tag string) (Place, error) {
+	slot := cluster.SlotOf(s.Template, user)
+	p := Place{User: user, State: "waiting"}
+	var nodes []cluster.Node
+	s.View.Read(func(m *cluster.Map) {
+		u := m.UnitOf(user, tag, slot)
+		p.Unit, p.Revision = u.String(), int64(m.Revision)
+		if pin, at := m.Pin(user); at != 0 {
+			p.Pinned = cmp.Or(pin.Backend, "(a record that can't be read)")
+		}
+		if held, _ := m.Held(u); m.Holds(held) {
+			p.Current, p.State = held.Backend, "served"
+		}
+		nodes = m.Nodes()
+	})
+	p.Hashed = cluster.Place(tag, nodes).Wanted(slot)
+	if should := cmp.Or(p.Pinned, p.Hashed); p.Current != "" && should != "" && should != p.Current {
+		p.State = "moving"
+	}
+	return p, nil
+}
+
+// Nodes implements Coordinated. A director that is a backend too is there once.
+func (s *Shared) Nodes(context.Context) ([]Node, error) {
+	byName := map[string]string{}
+	s.View.Read(func(m *cluster.Map) {
+		for _, n := range m.Nodes() {
+			if n.AliveAt != 0 && !n.Registration.Foreign {
+				byName[n.Name] = n.Registration.Admin
+			}
+		}
+		for name, d := range m.Directors() {
+			byName[name] = cmp.Or(d.Admin, byName[name])
+		}
+	})
+	var nodes []Node
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		nodes = append(nodes, Node{name, byName[name]})
+	}
+	return nodes, nil
+}
+
+// NewGeneration implements Coordinated.
+func (s *Shared) NewGeneration(ctx context.Context, above uint64) (uint64, error) {
+	var alive []string
+	s.View.Read(func(m *cluster.Map) {
+		for _, n := range m.Nodes() {
+			if n.AliveAt != 0 && !n.Registration.Foreign {
+				alive = append(alive, n.Name)
+			}
+		}
+	})
+	if len(alive) > 0 {
+		return 0, imap.Errorf(imap.CodeInUse, "backends are alive: stop them first: %s", strings.Join(alive, ", "))
+	}
+	ctx, cancel := context.WithTimeout(ctx, commitTime)
+	defer cancel()
+	p, err := cluster.NewGeneration(ctx, s.Coordinator, above)
+	if err != nil {
+		return 0, imap.Wrap(imap.CodeUnavailable, "the generation was not changed: "+err.Error(), err)
+	}
+	return p.Generation, nil
+}
+
+// Moves implements Coordinated.
+func (s *Shared) Moves(_ context.Context, wishes map[string]cluster.Wish) ([]Move, error) {
+	var nodes []cluster.Node
+	holders := map[cluster.Unit]string{}
+	tags := map[string]bool{}
+	s.View.Read(func(m *cluster.Map) {
+		nodes = m.Nodes()
+		for u, h := range m.Units() {
+			if u.User == "" && m.Holds(h) {
+				holders[u], tags[u.Tag] = h.Backend, true
+			}
+		}
+	})
+	for i, n := range nodes {
+		tags[n.Registration.Tag] = true
+		if w, is := wishes[n.Name]; is {
+			nodes[i].Wish = w
+		}
+	}
+	type way struct{ from, to string }
+	units := map[way]int{}
+	for tag := range tags {
+		p := cluster.Place(tag, nodes)
+		for slot := range cluster.Slot(cluster.Slots) {
+			from, to := holders[cluster.Unit{Tag: tag, Slot: slot}], p.Wanted(slot)
+			if to != "" && from != to { // without candidates everybody stays
+				units[way{from, to}]++
+			}
+		}
+	}
+	moves := []Move{}
+	for w, n := range units {
+		moves = append(moves, Move{w.from, w.to, n})
+	}
+	slices.SortFunc(moves, func(a, b Move) int { return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To)) })
+	return moves, nil
+}

@@ -48,8 +48,8 @@ type Coordinated interface {
 	// Remove forgets a backend that is not alive.
 	Remove(ctx context.Context, host string) error
 
-	// Explain is why a user is where they are, a line a step.
-	Explain(ctx context.Context, user, tag string) ([]string, error)
+	// Explain is why a user is where they are.
+	Explain(ctx context.Context, user, tag string) (*Explanation, error)
 
 	// Status is how the cluster is.
 	Status(ctx context.Context) (*ClusterStatus, error)
@@ -86,9 +86,11 @@ type Backend struct {
 	Alive      string    `json:"alive,omitempty"` // yes, no, or unstable: alive and given nothing yet; without a coordinator nobody knows
 	AliveSince time.Time `json:"aliveSince,omitzero"`
 	Trouble    string    `json:"trouble,omitempty"`
-	Slots      int       `json:"slots"`  // that it holds
-	Wanted     int       `json:"wanted"` // that it should hold, as things are
-	Pinned     int       `json:"pinned"` // users that it holds by themselves
+	Slots      int       `json:"slots"`          // that it holds
+	Wanted     int       `json:"wanted"`         // that it should hold, as things are
+	Lost       int       `json:"lost,omitempty"` // slots that it held when it died, and nobody has taken
+	Pinned     int       `json:"pinned"`         // users that it holds by themselves
+	Not        []string  `json:"not,omitempty"`  // why it may not take slots
 	Version    string    `json:"version,omitempty"`
 	Volumes    []string  `json:"volumes,omitempty"`
 	Local      bool      `json:"local,omitempty"`
@@ -123,27 +125,12 @@ type Node struct {
 	Admin string // the API's address; empty: it has none
 }
 
-// ClusterStatus is how the cluster is.
+// ClusterStatus is how the cluster is, as a node knows it.
 type ClusterStatus struct {
-	Node      string           `json:"node"`
-	Revision  int64            `json:"revision"`
-	Heard     float64          `json:"secondsSinceHeard"`
-	Away      string           `json:"away,omitempty"` // why the coordinator can't be followed
-	Params    cluster.Params   `json:"params"`
-	Tags      []TagStatus      `json:"tags"`
-	Pins      int              `json:"pins"`
-	Backends  []Backend        `json:"backends"`
-	Directors []DirectorStatus `json:"directors"`
-	Problems  []string         `json:"problems,omitempty"` // each a line that says what is wrong, and what to do
-}
-
-// TagStatus is how the slots of a tag are.
-type TagStatus struct {
-	Tag    string `json:"tag"`
-	Served int    `json:"served"` // slots that live backends hold
-	Free   int    `json:"free"`   // that nobody holds
-	Stale  int    `json:"stale"`  // that a dead backend held last
-	Moving int    `json:"moving"` // that are held by another backend than the one that should
+	Node string `json:"node"`
+	cluster.Status
+	Moving   int      `json:"moving"`             // slots that are not where they belong
+	Problems []string `json:"problems,omitempty"` // each a line that says what is wrong, and what to do
 }
 
 // DirectorStatus is a director that lives.

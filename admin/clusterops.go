@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/roost-mail/roost/cluster"
 	"github.com/roost-mail/roost/imap"
 )
 
@@ -41,8 +42,7 @@ func clusterOperations() []Operation {
 				if err != nil {
 					return nil, err
 				}
-				lines, err := cl.Explain(ctx, user, c.args.word("tag"))
-				return &Explanation{user, lines}, err
+				return cl.Explain(ctx, user, c.args.word("tag"))
 			},
 		},
 		{
@@ -71,22 +71,20 @@ func (s *ClusterStatus) Table() Table {
 		[]string{"node", s.Node},
 		[]string{"coordinator", contact},
 		[]string{"generation", strconv.FormatUint(s.Params.Generation, 10)},
-		[]string{"pins", strconv.Itoa(s.Pins)})
+		[]string{"moved users", strconv.Itoa(s.Pins)},
+		[]string{"slots to move", strconv.Itoa(s.Moving)})
 	for _, tag := range s.Tags {
-		name := "slots"
-		if tag.Tag != "" {
-			name += " of tag " + tag.Tag
-		}
-		t.Rows = append(t.Rows, []string{name, fmt.Sprintf("%d served, %d free, %d left by dead backends, %d to move", tag.Served, tag.Free, tag.Stale, tag.Moving)})
+		t.Rows = append(t.Rows, []string{"slots" + ofTag(tag.Tag), fmt.Sprintf("%d served, %d served by nobody", tag.Held, tag.Free)})
 	}
-	for _, b := range s.Backends {
-		text := fmt.Sprintf("%s, vhosts %d, alive %s, %s, %s", b.State, b.Weight, b.Alive, count(b.Slots, "slot"), count(b.Pinned, "moved user"))
+	for _, of := range s.Backends {
+		b := shown(of)
+		text := fmt.Sprintf("%s, vhosts %d, alive %s, %s of %d wanted, %s", b.State, b.Weight, b.Alive, count(b.Slots, "slot"), b.Wanted, count(b.Pinned, "moved user"))
 		if r := b.remarks(); r != "" {
 			text += "; " + r
 		}
 		t.Rows = append(t.Rows, []string{"backend " + b.Host, text})
 	}
-	for _, d := range s.Directors {
+	for _, d := range directors(s.Status) {
 		t.Rows = append(t.Rows, []string{"director " + d.Name, "since " + when(d.Since)})
 	}
 	return t
@@ -98,8 +96,8 @@ func seconds(s float64) time.Duration {
 
 // Explanation is why a user is where they are.
 type Explanation struct {
-	User  string   `json:"user"`
-	Steps []string `json:"steps"`
+	cluster.Explanation
+	Steps []string `json:"steps"` // all of it in words
 }
 
 // Table is a step a line.
@@ -189,7 +187,7 @@ func ringStatus(ctx context.Context, c *call) (Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	res := &RingStatus{Directors: st.Directors}
+	res := &RingStatus{Directors: directors(st.Status)}
 	if c.Ring != nil {
 		res.Members, err = c.Ring.Members(ctx)
 	}

@@ -20,9 +20,16 @@ import (
 // node's View, and changes are conditioned on the revision that was read there. It
 // keeps nothing itself.
 type Shared struct {
-	View        *cluster.View
-	Coordinator cluster.Coordinator
-	Template    cluster.Template // director_username_hash
+	view        *cluster.View
+	coordinator cluster.Coordinator
+	template    cluster.Template
+	routes      *cluster.Routes // for what it can explain
+}
+
+// NewShared makes a Shared; the template is that of the cluster's Params.
+func NewShared(view *cluster.View, coordinator cluster.Coordinator, template cluster.Template, clock cluster.Clock) *Shared {
+	routes := cluster.NewRoutes(cluster.RoutesConfig{View: view, Clock: clock, Template: template})
+	return &Shared{view, coordinator, template, routes}
 }
 
 var _ Coordinated = (*Shared)(nil)
@@ -35,111 +42,48 @@ const (
 
 // Backends implements Cluster.
 func (s *Shared) Backends(context.Context) ([]Backend, error) {
-	m := s.look()
-	list := make([]Backend, 0, len(m.nodes))
-	for _, n := range m.nodes {
-		r := n.Registration
-		b := Backend{
-			Host: n.Name, Address: net.JoinHostPort(r.Host, strconv.Itoa(int(r.Port))), Tag: r.Tag,
-			Weight: n.Wish.Weight, State: n.Wish.State, Since: n.Wish.Since, By: n.Wish.By, Why: n.Wish.Why,
-			Alive: "no", Trouble: n.Alive.Trouble, Version: r.Version, Volumes: r.Volumes, Local: r.Local, Foreign: r.Foreign,
-			Slots: m.slots[n.Name], Pinned: m.pinned[n.Name],
-		}
-		if n.AliveAt != 0 {
-			b.AliveSince, b.Alive = n.Alive.Since, "yes"
-			if !n.Alive.Candidate {
-				b.Alive = "unstable"
-			}
-		}
-		for _, c := range m.placements[r.Tag].Candidates() {
-			if c.Name == n.Name {
-				b.Wanted = c.Slots
-			}
-		}
-		list = append(list, b)
+	list := []Backend{}
+	for _, b := range s.view.Status().Backends {
+		list = append(list, shown(b))
 	}
+	slices.SortFunc(list, func(a, b Backend) int { return strings.Compare(a.Host, b.Host) })
 	return list, nil
 }
 
-// look is what is known of the backends now.
-func (s *Shared) look() *glance {
-	g := &glance{slots: map[string]int{}, pinned: map[string]int{}, stale: map[string]int{}, tags: map[string]*TagStatus{}, placements: map[string]*cluster.Placement{}}
-	type holder struct {
-		cluster.Held
-		cluster.Slot
-		tag string
+func shown(of cluster.BackendStatus) Backend {
+	b := Backend{
+		Host: of.Name, Address: net.JoinHostPort(of.Host, strconv.Itoa(int(of.Port))), Tag: of.Tag,
+		Weight: of.Wish.Weight, State: of.Wish.State, Since: of.Wish.Since, By: of.Wish.By, Why: of.Wish.Why,
+		Alive: "no", Version: of.Version, Volumes: of.Volumes, Local: of.Local, Foreign: of.Foreign,
+		Slots: of.Held, Wanted: of.Wanted, Lost: of.Lost, Pinned: of.Users, Not: of.Not,
 	}
-	var held []holder
-	s.View.Read(func(m *cluster.Map) {
-		g.nodes = m.Nodes()
-		g.revision = m.Revision
-		alive := map[cluster.Held]bool{}
-		for u, h := range m.Units() {
-			lives, seen := alive[h]
-			if !seen {
-				lives = m.Holds(h)
-				alive[h] = lives
-			}
-			switch {
-			case !lives && u.User == "":
-				g.stale[h.Backend]++
-				held = append(held, holder{cluster.Held{}, u.Slot, u.Tag})
-			case !lives:
-				g.stale[h.Backend]++
-			case u.User != "":
-				g.pinned[h.Backend]++
-			default:
-				g.slots[h.Backend]++
-				held = append(held, holder{h, u.Slot, u.Tag})
-			}
-		}
-	})
-	for _, n := range g.nodes {
-		g.tag(n.Registration.Tag)
-	}
-	local := map[string]bool{}
-	for _, n := range g.nodes {
-		local[n.Name] = n.Registration.Local
-	}
-	for _, h := range held {
-		t := g.tag(h.tag)
-		t.Free--
-		if h.Backend == "" {
-			t.Stale++
-			continue
-		}
-		t.Served++
-		if to := g.placements[h.tag].Wanted(h.Slot); to != "" && to != h.Backend && !local[h.Backend] {
-			t.Moving++
+	if of.State != nil {
+		b.Alive, b.AliveSince, b.Trouble = "yes", of.State.Since, of.State.Trouble
+		if !of.State.Candidate {
+			b.Alive = "unstable"
 		}
 	}
-	return g
+	return b
 }
 
-// glance is what look found: units by who holds them, and left by whom.
-type glance struct {
-	revision             cluster.Revision
-	nodes                []cluster.Node
-	slots, pinned, stale map[string]int
-	tags                 map[string]*TagStatus
-	placements           map[string]*cluster.Placement
-}
-
-func (g *glance) tag(name string) *TagStatus {
-	t := g.tags[name]
-	if t == nil {
-		t = &TagStatus{Tag: name, Free: cluster.Slots}
-		g.tags[name] = t
-		g.placements[name] = cluster.Place(name, g.nodes)
+// moving is how many slots of a tag are with a backend that should not have them,
+// and how many nobody serves although somebody could.
+func moving(m *cluster.Map, tag string) (n int) {
+	for slot := range cluster.Slot(cluster.Slots) {
+		u := cluster.Unit{Tag: tag, Slot: slot}
+		held, _ := m.Held(u)
+		if wanted := m.Wanted(u); wanted != "" && (wanted != held.Backend || !m.Holds(held)) {
+			n++
+		}
 	}
-	return t
+	return n
 }
 
 // node finds a backend as operations name it.
 func (s *Shared) node(ctx context.Context, host string) (cluster.Node, error) {
 	var n cluster.Node
 	var known bool
-	s.View.Read(func(m *cluster.Map) { n, known = m.Node(host) })
+	s.view.Read(func(m *cluster.Map) { n, known = m.Node(host) })
 	if known {
 		return n, nil
 	}
@@ -147,7 +91,7 @@ func (s *Shared) node(ctx context.Context, host string) (cluster.Node, error) {
 	if err != nil {
 		return n, err
 	}
-	s.View.Read(func(m *cluster.Map) { n, _ = m.Node(b.Host) })
+	s.view.Read(func(m *cluster.Map) { n, _ = m.Node(b.Host) })
 	return n, nil
 }
 
@@ -161,15 +105,15 @@ func (s *Shared) change(ctx context.Context, what string, build func() (*cluster
 		if err != nil || t == nil {
 			return err
 		}
-		revision, ok, err := s.Coordinator.Commit(ctx, *t)
+		revision, ok, err := s.coordinator.Commit(ctx, *t)
 		if err != nil {
 			return imap.Wrap(imap.CodeUnavailable, fmt.Sprintf("the coordinator did not answer, so that %s may be changed or not; call it again", what), err)
 		}
 		if ok {
-			s.View.Note(*t, revision)
+			s.view.Note(*t, revision)
 			return nil
 		}
-		if err := s.View.AwaitRevision(ctx, revision); err != nil {
+		if err := s.view.AwaitRevision(ctx, revision); err != nil {
 			return imap.Wrap(imap.CodeUnavailable, "this node does not hear from the coordinator what others have changed; try another node", err)
 		}
 	}
@@ -231,7 +175,7 @@ func (s *Shared) Remove(ctx context.Context, host string) error {
 			return nil, err
 		case n.AliveAt != 0:
 			return nil, imap.Errorf(imap.CodeInUse, "backend %s is alive: say director drain %s, stop it, and remove it then", n.Name, n.Name)
-		case n.Registration.Local && s.look().stale[n.Name] > 0:
+		case n.Registration.Local && s.lost(n.Name) > 0:
 			return nil, imap.Errorf(imap.CodeInUse, "backend %s has users whose mail is on its own disk: nobody else can serve them", n.Name)
 		}
 		t := cluster.Forget(n)
@@ -239,10 +183,20 @@ func (s *Shared) Remove(ctx context.Context, host string) error {
 	})
 }
 
+// lost is how many slots a dead backend had, which nobody has taken.
+func (s *Shared) lost(backend string) int {
+	for _, b := range s.view.Status().Backends {
+		if b.Name == backend {
+			return b.Lost
+		}
+	}
+	return 0
+}
+
 // Pins implements Cluster.
 func (s *Shared) Pins(context.Context) (map[string]cluster.Pin, error) {
 	var pins map[string]cluster.Pin
-	s.View.Read(func(m *cluster.Map) { pins = maps.Collect(m.Pins()) })
+	s.view.Read(func(m *cluster.Map) { pins = maps.Collect(m.Pins()) })
 	return pins, nil
 }
 
@@ -284,7 +238,7 @@ func (s *Shared) unpin(ctx context.Context, user string) error {
 }
 
 func (s *Shared) pin(user string) (pin cluster.Pin, at cluster.Revision) {
-	s.View.Read(func(m *cluster.Map) { pin, at = m.Pin(user) })
+	s.view.Read(func(m *cluster.Map) { pin, at = m.Pin(user) })
 	return pin, at
 }
 
@@ -299,7 +253,7 @@ func (s *Shared) wait(ctx context.Context, tell func(Progress), left func() Prog
 		if first = max(first, p.Units); first > p.Units {
 			p.Left = time.Since(began).Seconds() * float64(p.Units) / float64(first-p.Units)
 		}
-		if away := s.View.Contact().Away; away != nil {
+		if away := s.view.Contact().Away; away != nil {
 			p.Trouble = "this node does not hear from the coordinator: " + away.Error()
 		}
 		tell(p)
@@ -318,31 +272,38 @@ func (s *Shared) Await(ctx context.Context, host string, tell func(Progress)) er
 	if err != nil {
 		return err
 	}
-	return s.wait(ctx, tell, func() Progress {
-		s.View.Read(func(m *cluster.Map) { n, _ = m.Node(n.Name) })
-		g := s.look()
-		if n.Wish.State != cluster.Up {
-			units := g.slots[n.Name] + g.pinned[n.Name]
-			return Progress{Doing: fmt.Sprintf("%s still at %s", count(units, "slot"), n.Name), Units: units}
-		}
-		t := g.tag(n.Registration.Tag)
-		units := t.Moving
-		if g.hasCandidates(t.Tag) {
-			units += t.Free + t.Stale
-		}
-		return Progress{Doing: count(units, "slot") + " not yet where they belong", Units: units}
+	return s.wait(ctx, tell, func() (p Progress) {
+		s.view.Read(func(m *cluster.Map) {
+			n, _ = m.Node(n.Name)
+			if n.Wish.State == cluster.Up {
+				p.Units = moving(m, n.Registration.Tag)
+				p.Doing = count(p.Units, "slot") + " not yet where they belong"
+				return
+			}
+			p.Units = heldBy(m, n.Name)
+			p.Doing = fmt.Sprintf("%s still at %s", count(p.Units, "slot"), n.Name)
+			if place := m.Placement(n.Registration.Tag); place.Rank(0) == nil {
+				p.Trouble = "no other backend may take them: " + refusals(place)
+			}
+		})
+		return p
 	}, func(p Progress) bool { return p.Units == 0 || n.Wish.State == cluster.Up && n.AliveAt == 0 })
 }
 
-func (g *glance) hasCandidates(tag string) bool {
-	g.tag(tag)
-	return len(g.placements[tag].Rank(0)) > 0
+// heldBy is how many units a backend holds.
+func heldBy(m *cluster.Map, backend string) (n int) {
+	for _, h := range m.Units() {
+		if h.Backend == backend && m.Holds(h) {
+			n++
+		}
+	}
+	return n
 }
 
 // AwaitUser implements Cluster.
 func (s *Shared) AwaitUser(ctx context.Context, user string, tell func(Progress)) error {
 	return s.wait(ctx, tell, func() (p Progress) {
-		s.View.Read(func(m *cluster.Map) {
+		s.view.Read(func(m *cluster.Map) {
 			pin, at := m.Pin(user)
 			held, heldAt := m.Held(cluster.Unit{User: user})
 			switch {
@@ -363,11 +324,10 @@ func (s *Shared) AwaitUser(ctx context.Context, user string, tell func(Progress)
 
 // Place implements Cluster.
 func (s *Shared) Place(_ context.Context, user, tag string) (Place, error) {
-	slot := cluster.SlotOf(s.Template, user)
+	slot := cluster.Unit{Tag: tag, Slot: cluster.SlotOf(s.template, user)}
 	p := Place{User: user, State: "waiting"}
-	var nodes []cluster.Node
-	s.View.Read(func(m *cluster.Map) {
-		u := m.UnitOf(user, tag, slot)
+	s.view.Read(func(m *cluster.Map) {
+		u := m.UnitOf(user, tag, slot.Slot)
 		p.Unit, p.Revision = u.String(), int64(m.Revision)
 		if pin, at := m.Pin(user); at != 0 {
 			p.Pinned = cmp.Or(pin.Backend, "(a record that can't be read)")
@@ -375,9 +335,8 @@ func (s *Shared) Place(_ context.Context, user, tag string) (Place, error) {
 		if held, _ := m.Held(u); m.Holds(held) {
 			p.Current, p.State = held.Backend, "served"
 		}
-		nodes = m.Nodes()
+		p.Hashed = m.Wanted(slot)
 	})
-	p.Hashed = cluster.Place(tag, nodes).Wanted(slot)
 	if should := cmp.Or(p.Pinned, p.Hashed); p.Current != "" && should != "" && should != p.Current {
 		p.State = "moving"
 	}
@@ -387,7 +346,7 @@ func (s *Shared) Place(_ context.Context, user, tag string) (Place, error) {
 // Nodes implements Coordinated. A director that is a backend too is there once.
 func (s *Shared) Nodes(context.Context) ([]Node, error) {
 	byName := map[string]string{}
-	s.View.Read(func(m *cluster.Map) {
+	s.view.Read(func(m *cluster.Map) {
 		for _, n := range m.Nodes() {
 			if n.AliveAt != 0 && !n.Registration.Foreign {
 				byName[n.Name] = n.Registration.Admin
@@ -407,7 +366,7 @@ func (s *Shared) Nodes(context.Context) ([]Node, error) {
 // NewGeneration implements Coordinated.
 func (s *Shared) NewGeneration(ctx context.Context, above uint64) (uint64, error) {
 	var alive []string
-	s.View.Read(func(m *cluster.Map) {
+	s.view.Read(func(m *cluster.Map) {
 		for _, n := range m.Nodes() {
 			if n.AliveAt != 0 && !n.Registration.Foreign {
 				alive = append(alive, n.Name)
@@ -419,7 +378,7 @@ func (s *Shared) NewGeneration(ctx context.Context, above uint64) (uint64, error
 	}
 	ctx, cancel := context.WithTimeout(ctx, commitTime)
 	defer cancel()
-	p, err := cluster.NewGeneration(ctx, s.Coordinator, above)
+	p, err := cluster.NewGeneration(ctx, s.coordinator, above)
 	if err != nil {
 		return 0, imap.Wrap(imap.CodeUnavailable, "the generation was not changed: "+err.Error(), err)
 	}
@@ -428,34 +387,32 @@ func (s *Shared) NewGeneration(ctx context.Context, above uint64) (uint64, error
 
 // Moves implements Coordinated.
 func (s *Shared) Moves(_ context.Context, wishes map[string]cluster.Wish) ([]Move, error) {
-	var nodes []cluster.Node
-	holders := map[cluster.Unit]string{}
-	tags := map[string]bool{}
-	s.View.Read(func(m *cluster.Map) {
-		nodes = m.Nodes()
-		for u, h := range m.Units() {
-			if u.User == "" && m.Holds(h) {
-				holders[u], tags[u.Tag] = h.Backend, true
+	type way struct{ from, to string }
+	units := map[way]int{}
+	s.view.Read(func(m *cluster.Map) {
+		nodes := m.Nodes()
+		tags := map[string]bool{}
+		for i, n := range nodes {
+			tags[n.Registration.Tag] = true
+			if w, is := wishes[n.Name]; is {
+				nodes[i].Wish = w
+			}
+		}
+		for tag := range tags {
+			place := cluster.Place(tag, nodes)
+			for slot := range cluster.Slot(cluster.Slots) {
+				u := cluster.Unit{Tag: tag, Slot: slot}
+				held, _ := m.Held(u)
+				n, _ := m.Node(held.Backend)
+				if !m.Holds(held) {
+					held.Backend = ""
+				}
+				if to := place.Wanted(slot); to != "" && to != held.Backend && !n.Registration.Local {
+					units[way{held.Backend, to}]++
+				}
 			}
 		}
 	})
-	for i, n := range nodes {
-		tags[n.Registration.Tag] = true
-		if w, is := wishes[n.Name]; is {
-			nodes[i].Wish = w
-		}
-	}
-	type way struct{ from, to string }
-	units := map[way]int{}
-	for tag := range tags {
-		p := cluster.Place(tag, nodes)
-		for slot := range cluster.Slot(cluster.Slots) {
-			from, to := holders[cluster.Unit{Tag: tag, Slot: slot}], p.Wanted(slot)
-			if to != "" && from != to { // without candidates everybody stays
-				units[way{from, to}]++
-			}
-		}
-	}
 	moves := []Move{}
 	for w, n := range units {
 		moves = append(moves, Move{w.from, w.to, n})

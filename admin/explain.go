@@ -13,81 +13,67 @@ import (
 )
 
 // Status implements Coordinated.
-func (s *Shared) Status(ctx context.Context) (*ClusterStatus, error) {
-	g, contact := s.look(), s.View.Contact()
-	st := &ClusterStatus{Revision: int64(g.revision), Heard: contact.Heard.Seconds(), Directors: []DirectorStatus{}}
-	if contact.Away != nil {
-		st.Away = contact.Away.Error()
-	}
-	s.View.Read(func(m *cluster.Map) {
-		st.Params, _ = m.Params()
-		for range m.Pins() {
-			st.Pins++
+func (s *Shared) Status(context.Context) (*ClusterStatus, error) {
+	st := &ClusterStatus{Status: s.view.Status()}
+	s.view.Read(func(m *cluster.Map) {
+		for _, t := range st.Tags {
+			st.Moving += moving(m, t.Tag)
 		}
-		for name, d := range m.Directors() {
-			st.Directors = append(st.Directors, DirectorStatus{name, d.Addr, d.Admin, d.Since, d.Version})
-		}
+		st.Problems = problems(m, st)
 	})
-	slices.SortFunc(st.Directors, func(a, b DirectorStatus) int { return strings.Compare(a.Name, b.Name) })
-	for _, name := range slices.Sorted(maps.Keys(g.tags)) {
-		st.Tags = append(st.Tags, *g.tags[name])
-	}
-	var err error
-	st.Backends, err = s.Backends(ctx)
-	st.Problems = s.problems(g, st)
-	return st, err
-}
-
-// problems are what an administrator should do something about.
-func (s *Shared) problems(g *glance, st *ClusterStatus) []string {
-	var all []string
-	say := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
-	switch {
-	case st.Away != "":
-		say("this node can't follow the coordinator; what is shown is as of revision %d. Look at the coordinator's members and the network: %s", st.Revision, st.Away)
-	case st.Revision == 0:
-		say("this node has not heard from the coordinator yet")
-	}
-	if len(st.Backends) == 0 && st.Revision != 0 {
-		say("no backend has registered: start one with the same setting cluster")
-	}
-	for _, b := range st.Backends {
-		if n := g.stale[b.Host]; n > 0 && b.Local {
-			say("backend %s is not alive, and the mail of its %s is on its own disk: start it", b.Host, count(n, "slot"))
-		} else if b.Alive == "no" && b.State == cluster.Up {
-			say("backend %s is not alive: start it, or say director remove %s if it does not come back", b.Host, b.Host)
-		}
-		if b.Trouble != "" {
-			say("backend %s has trouble: %s", b.Host, b.Trouble)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(g.tags)) {
-		t, who := g.tags[name], ""
-		if name != "" {
-			who = " of tag " + name
-		}
-		if t.Free+t.Stale > 0 && len(st.Backends) > 0 {
-			if g.hasCandidates(name) {
-				say("%s%s are served by nobody; live backends are about to take them", count(t.Free+t.Stale, "slot"), who)
-			} else {
-				say("%s%s are served by nobody, and no backend may take them: %s", count(t.Free+t.Stale, "slot"), who, refusals(g.placements[name]))
-			}
-		}
-	}
-	s.View.Read(func(m *cluster.Map) {
-		for user, pin := range m.Pins() {
-			if n, _ := m.Node(pin.Backend); n.AliveAt == 0 && len(all) < maxProblems {
-				say("user %s was moved to %s, which is not alive: start it, or say director unmove %s", user, orNone(pin.Backend), user)
-			}
-		}
-	})
-	return all
+	return st, nil
 }
 
 // maxProblems bounds what Status says.
 const maxProblems = 100
 
-// refusals are why each backend is no candidate.
+// problems are what an administrator should do something about.
+func problems(m *cluster.Map, st *ClusterStatus) (all []string) {
+	say := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
+	switch {
+	case st.Away != "":
+		say("this node can't follow the coordinator, and what is shown is as of revision %d: look at the coordinator's members and the network: %s", st.Revision, st.Away)
+	case st.Revision == 0:
+		say("this node has not heard from the coordinator yet")
+	case len(st.Backends) == 0:
+		say("no backend has registered: start one with the same setting cluster")
+	}
+	for _, b := range st.Backends {
+		switch {
+		case !b.Alive && b.Local && b.Lost > 0:
+			say("backend %s is not alive, and the mail of its %s is on its own disk: start it", b.Name, count(b.Lost, "slot"))
+		case !b.Alive && b.Wish.State == cluster.Up:
+			say("backend %s is not alive: start it, or say director remove %s if it does not come back", b.Name, b.Name)
+		case b.State != nil && b.State.Trouble != "":
+			say("backend %s has trouble: %s", b.Name, b.State.Trouble)
+		}
+	}
+	for _, t := range st.Tags {
+		place := m.Placement(t.Tag)
+		switch {
+		case t.Free == 0:
+		case place.Rank(0) != nil:
+			say("%s%s served by nobody; live backends are about to take them", are(t.Free, "slot"), ofTag(t.Tag))
+		default:
+			say("%s%s served by nobody, and no backend may take them: %s", are(t.Free, "slot"), ofTag(t.Tag), refusals(place))
+		}
+	}
+	for user, pin := range m.Pins() {
+		if n, _ := m.Node(pin.Backend); n.AliveAt == 0 && len(all) < maxProblems {
+			say("user %s was moved to %s, which is not alive: start it, or say director unmove %s", user, orNone(pin.Backend), user)
+		}
+	}
+	return all
+}
+
+func are(n int, thing string) string {
+	if n == 1 {
+		return count(n, thing) + " is"
+	}
+	return count(n, thing) + " are"
+}
+
+// refusals are why each backend may take no slots.
 func refusals(p *cluster.Placement) string {
 	var parts []string
 	for _, c := range p.Candidates() {
@@ -98,41 +84,58 @@ func refusals(p *cluster.Placement) string {
 	return cmp.Or(strings.Join(parts, "; "), "there is none")
 }
 
+// directors are those that live, ordered by name.
+func directors(st cluster.Status) []DirectorStatus {
+	list := []DirectorStatus{}
+	for _, name := range slices.Sorted(maps.Keys(st.Directors)) {
+		d := st.Directors[name]
+		list = append(list, DirectorStatus{name, d.Addr, d.Admin, d.Since, d.Version})
+	}
+	return list
+}
+
 // Explain implements Coordinated.
-func (s *Shared) Explain(_ context.Context, user, tag string) ([]string, error) {
-	slot := cluster.SlotOf(s.Template, user)
-	contact := s.View.Contact()
-	var lines []string
+func (s *Shared) Explain(_ context.Context, user, tag string) (*Explanation, error) {
+	e := &Explanation{Explanation: s.routes.Explain(user, tag)}
+	e.Steps = steps(&e.Explanation)
+	return e, nil
+}
+
+// steps are an explanation in words that can be read at three in the morning.
+func steps(e *cluster.Explanation) (lines []string) {
 	say := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
-	if contact.Away != nil {
-		say("This node can't follow the coordinator (%v). What follows is as of revision %d, which it heard %v ago.", contact.Away, contact.Revision, contact.Heard.Round(time.Second))
+	if e.Away != "" {
+		say("This node can't follow the coordinator (%s), and has not heard from it for %v: what follows is as of revision %d.", e.Away, seconds(e.Heard).Round(time.Second), e.Revision)
 	} else {
-		say("This node knows the cluster as of revision %d.", contact.Revision)
+		say("This node knows the cluster up to revision %d.", e.Revision)
 	}
-	unit := cluster.Unit{Tag: tag, Slot: slot}
-	say("%s hashes to %s.", user, unit)
-	var nodes []cluster.Node
-	s.View.Read(func(m *cluster.Map) {
-		nodes = m.Nodes()
-		for _, line := range explainUnit(m, user, unit) {
-			say("%s", line)
-		}
-	})
-	p := cluster.Place(tag, nodes)
-	for _, c := range p.Candidates() {
+	say("By the name, %s is in %s.", e.User, cluster.Unit{Tag: e.Tag, Slot: e.Slot})
+	switch {
+	case e.Pin != nil && e.Pin.Backend == "":
+		say("The user is pinned by a record that can't be read (revision %d): nobody takes the user before director unmove %s.", e.PinnedAt, e.User)
+	case e.Pin != nil:
+		say("But %s has moved the user to %s at %s (revision %d), and that counts.", cmp.Or(e.Pin.By, "an administrator"), e.Pin.Backend, when(e.Pin.Since), e.PinnedAt)
+	case e.Unit == cluster.Unit{User: e.User}.String():
+		say("The user was moved by an administrator, is not any more, and is on the way back.")
+	}
+	if e.Wanted != "" {
+		say("%s should serve the user%s.", e.Wanted, then(e.Rank[1:]))
+	}
+	for _, c := range e.Candidates {
 		if len(c.Not) > 0 {
-			say("Backend %s can't take slots: %s.", c.Name, strings.Join(c.Not, "; "))
+			say("%s can't take anybody: %s.", c.Name, strings.Join(c.Not, "; "))
 		}
 	}
-	switch rank := p.Rank(slot); {
-	case len(p.Candidates()) == 0:
-		say("No backend%s has registered.", ofTag(tag))
-	case len(rank) == 0:
-		say("No backend%s may take slots, so that who holds one keeps it.", ofTag(tag))
+	switch {
+	case e.Served && e.Wanted != "" && e.Held.Backend != e.Wanted:
+		say("Now %s serves the user, by its lease, and is to give the user to %s: logins go to %s until then.", e.Held.Backend, e.Wanted, e.Held.Backend)
+	case e.Served:
+		say("%s serves the user, by its lease: logins go there.", e.Held.Backend)
 	default:
-		say("By weights the slot belongs to %s%s.", rank[0], then(rank[1:]))
+		say("Nobody serves the user: logins wait, and fail with UNAVAILABLE if that lasts.")
 	}
-	return lines, nil
+	say("In short: %s.", e.Why)
+	return lines
 }
 
 func ofTag(tag string) string {
@@ -144,45 +147,7 @@ func ofTag(tag string) string {
 
 func then(rank []string) string {
 	if len(rank) == 0 {
-		return ", the only one that may have it"
+		return "; nobody else may"
 	}
-	return ", and if that is gone to " + strings.Join(rank[:min(3, len(rank))], ", then ")
-}
-
-// explainUnit is what the coordinator has on a user.
-func explainUnit(m *cluster.Map, user string, slot cluster.Unit) (lines []string) {
-	say := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
-	unit := m.UnitOf(user, slot.Tag, slot.Slot)
-	pin, pinnedAt := m.Pin(user)
-	switch {
-	case pinnedAt != 0 && pin.Backend == "":
-		say("The user is pinned by a record that can't be read (revision %d): nobody may serve the user until director unmove %s.", pinnedAt, user)
-	case pinnedAt != 0:
-		say("An administrator (%s) has moved the user to %s at %s (revision %d), so the slot does not count.", cmp.Or(pin.By, "unknown"), pin.Backend, when(pin.Since), pinnedAt)
-	case unit.User != "":
-		say("The user was moved by an administrator, and is on the way back to the slot.")
-	}
-	held, heldAt := m.Held(unit)
-	switch {
-	case heldAt == 0:
-		say("Nobody holds %s: logins wait until a backend takes it.", unit)
-	case m.Holds(held):
-		say("Backend %s holds %s since revision %d, and is alive: logins go there.", held.Backend, unit, heldAt)
-	case held.Backend == "":
-		say("%s has a record that can't be read (revision %d): nobody takes it, and logins fail.", unit, heldAt)
-	default:
-		n, known := m.Node(held.Backend)
-		switch {
-		case !known:
-			say("Backend %s held %s (revision %d), and is not known any more: others may take it.", held.Backend, unit, heldAt)
-		case n.AliveAt == 0:
-			say("Backend %s held %s (revision %d), and its lease has ended: others may take it.", held.Backend, unit, heldAt)
-		default:
-			say("Backend %s held %s (revision %d) before it lost its lease and got another: others may take it.", held.Backend, unit, heldAt)
-		}
-		if n.Registration.Local {
-			say("But its mail is on its own disk: only %s can serve the user.", held.Backend)
-		}
-	}
-	return lines
+	return ", and if it is gone " + strings.Join(rank[:min(3, len(rank))], ", then ")
 }

@@ -33,6 +33,7 @@ func (p *parser) build(eff *section) *Settings {
 	s.Listeners = p.listeners(s, eff.child("service", "imap-login"))
 	s.Namespaces = p.namespaces(s, eff)
 	p.finishCluster(s)
+	s.finishAdmin()
 	s.finishACL()
 	if err := s.finishQuota(); err != nil {
 		p.errorf(s.Where("plugin/quota"), "plugin/%v", err)

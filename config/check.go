@@ -18,6 +18,7 @@ func (p *parser) check(s *Settings) {
 	p.checkMail(s)
 	p.checkDirector(s)
 	p.checkCluster(s)
+	p.checkAdmin(s)
 	p.checkHealth(s)
 	p.checkNamespaces(s)
 }

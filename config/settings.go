@@ -25,6 +25,7 @@ type Settings struct {
 	Imapc      Imapc // the global ones; each Namespace has its own
 	Director   Director
 	Cluster    Cluster
+	Admin      Admin
 	Health     Health
 	Namespaces []Namespace // at least one, and one with Inbox; without the disabled ones
 	ACL        ACL
@@ -47,6 +48,7 @@ type General struct {
 	LogFormat      string // "text" or "json"
 	SyslogFacility string
 	PIDFile        string // empty: none
+	BaseDir        string
 }
 
 // Listener is one port to open. It is to be opened for the family of its

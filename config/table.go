@@ -111,7 +111,7 @@ type group struct {
 
 // table is every setting there is, in the order of the documentation.
 func table() []group {
-	return slices.Concat(coreRows(), authRows(), mailRows(), imapRows(), directorRows(), clusterRows(),
+	return slices.Concat(coreRows(), authRows(), mailRows(), imapRows(), directorRows(), clusterRows(), adminRows(),
 		healthRows(), unservedRows(), tlsRows(), blockRows(), pluginRows())
 }
 

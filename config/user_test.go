@@ -57,7 +57,7 @@ func TestForUserWarnings(t *testing.T) {
 		{"namespace/shared/perfix", "x", "(did you mean prefix?)"},
 		{"namespace/shared", "x", "its form is namespace/NAME/KEY"},
 		{"plugin/unheard", "x", "there is no such setting"},
-		{"base_dir", "/run/x", "read and not used"},
+		{"state_dir", "/run/x", "read and not used"},
 	} {
 		_, warnings, err := s.ForUser(map[string]string{c.key: c.value})
 		if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0].String(), c.want) {

@@ -15,9 +15,12 @@ type Admin struct {
 	PeerTokenFile string // holds the token that this node shows to others
 }
 
+// DefaultAdminSocket is where the socket is if neither it nor base_dir is set.
+const DefaultAdminSocket = "/run/roost/admin.sock"
+
 func adminRows() []group {
 	return []group{{"", "Administration", []Row{
-		imp("admin_socket_path", String, "admin.sock", "Socket for roost's commands on this machine, which only its owner and root can use; below base_dir if it is no absolute path. Empty: none.").
+		imp("admin_socket_path", String, filepath.Base(DefaultAdminSocket), "Socket for roost's commands on this machine, which only its owner and root can use; below base_dir if it is no absolute path. Empty: none.").
 			to(func(s *Settings) any { return &s.Admin.Socket }),
 		imp("admin_listen", String, "", "HOST:PORT of the HTTP API, which shows the certificate of ssl_cert. Without ssl it can only be a loopback address. Empty: none.").
 			to(func(s *Settings) any { return &s.Admin.Listen }),

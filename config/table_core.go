@@ -1,5 +1,7 @@
 package config
 
+import "path/filepath"
+
 // Why a setting is read and not used, where many share the reason.
 const (
 	whyProcess = "Roost is one process, without process limits, users or sockets of this kind"
@@ -43,7 +45,7 @@ func coreRows() []group {
 			acc("process_shutdown_filter", String, "", "Filter of the events after which a process ends.", whyProcess),
 			imp("pid_file", String, "", "Roost's own: file that holds the process id while it runs, for roost reload. An absolute path; empty: none.").
 				to(func(s *Settings) any { return &s.General.PIDFile }),
-			imp("base_dir", String, "/run/roost", "Directory of the admin socket. One that is set is made if its parent is there. Dovecot's default is /run/dovecot.").
+			imp("base_dir", String, filepath.Dir(DefaultAdminSocket), "Directory of the admin socket. One that is set is made if its parent is there. Dovecot's default is /run/dovecot.").
 				to(func(s *Settings) any { return &s.General.BaseDir }),
 			acc("state_dir", String, "/var/lib/dovecot", "Directory of state that is not mail.", whyProcess),
 			acc("libexec_dir", String, "/usr/lib/dovecot", "Directory of Dovecot's programs.", whyProcess),

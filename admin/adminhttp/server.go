@@ -31,13 +31,12 @@ import (
 const (
 	MaxBody = 4 << 20 // bytes of a call's arguments
 
-	maxHeader   = 16 << 10
-	maxConns    = 128 // open connections of each listener; others wait
-	readTime    = 15 * time.Second
-	writeTime   = 30 * time.Second // of an answer, or of one line of it
-	idleTime    = 2 * time.Minute
-	quickTime   = time.Minute // for an operation that is not slow
-	maxProgress = 4 << 10     // bytes of a line of progress
+	maxHeader = 16 << 10
+	maxConns  = 128 // open connections of each listener; others wait
+	readTime  = 15 * time.Second
+	writeTime = 30 * time.Second // of an answer, or of one line of it
+	idleTime  = 2 * time.Minute
+	quickTime = time.Minute // for an operation that is not slow
 )
 
 // Config is what a Server needs.
@@ -169,6 +168,7 @@ func (s *Server) call(w http.ResponseWriter, r *http.Request) {
 		fail(w, imap.BadCommand("the body can't be read, or is longer than %d bytes", MaxBody))
 		return
 	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // all is read; it would end the call
 	args, err := op.ParseJSON(body)
 	if err != nil {
 		fail(w, err)

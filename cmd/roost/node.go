@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/roost-mail/roost/admin/adminhttp"
 	"github.com/roost-mail/roost/auth"
 	"github.com/roost-mail/roost/cluster"
 	"github.com/roost-mail/roost/config"
@@ -45,6 +46,8 @@ type node struct {
 	auth      *auth.Authenticator
 	serverTLS *tls.Config // nil with ssl = no
 	clientTLS *tls.Config
+	tokens    *adminhttp.Tokens // of the HTTP API; nil without admin_tokens_file
+	peerToken string            // for that of other nodes
 }
 
 // parts are what is made once, by newNode in the order of the fields, and
@@ -54,6 +57,7 @@ type parts struct {
 	current atomic.Pointer[node] // for logins to come
 
 	monitor   *health.Monitor
+	placed    *cluster.Adjusted // nil with a coordinator, and if this is no director
 	director  *director.Director
 	store     *store.Store
 	dict      dict.Dict // nil without acl_shared_dict
@@ -72,6 +76,9 @@ type parts struct {
 	metricsAt  net.Listener
 	aclRefused atomic.Int64
 	hops       imapclient.Counters // of connections for shared mail
+
+	administration administration
+	reloading      sync.Mutex // one reload at a time
 
 	conns   connCounts
 	moves   *namespace.Moves // of all sessions
@@ -122,6 +129,7 @@ func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (n *no
 		return nil, err
 	}
 	n.imap = imapserver.New(cfg)
+	n.newAdministration(nil)
 	n.pulse = newPulse(cluster.BootTime{})
 	n.pulse.addNode(n.parts)
 	return n, nil
@@ -141,7 +149,7 @@ func (p *parts) read(set *config.Settings) (*node, error) {
 	if n.clientTLS, err = set.TLS.Client.TLS(); err != nil {
 		return nil, fmt.Errorf("ssl_client_ca_file, ssl_client_ca_dir: %w", err)
 	}
-	return n, nil
+	return n, n.readTokens()
 }
 
 // latest is the node of the latest reading.
@@ -189,11 +197,11 @@ func (n *node) newDirector(ctx context.Context) (*director.Director, error) {
 	set := n.set
 	cfg := director.Config{Log: n.log, TLS: func() *tls.Config { return n.latest().clientTLS }}
 	if set.Director.Enabled {
-		locator, err := newLocator(ctx, set)
-		if err != nil {
+		var err error
+		if n.placed, err = newLocator(ctx, set); err != nil {
 			return nil, err
 		}
-		cfg.Locator = locator
+		cfg.Locator = n.placed
 	}
 	if !set.Where("login_proxy_timeout").IsZero() {
 		cfg.Timeout = set.Login.ProxyTimeout // Dovecot's default of 30 s is too long for a client to wait
@@ -203,15 +211,15 @@ func (n *node) newDirector(ctx context.Context) (*director.Director, error) {
 }
 
 // newLocator places users as Dovecot's director does.
-func newLocator(ctx context.Context, set *config.Settings) (cluster.Locator, error) {
+func newLocator(ctx context.Context, set *config.Settings) (*cluster.Adjusted, error) {
 	template, err := cluster.ParseTemplate(set.Director.UsernameHash)
 	if err != nil {
 		return nil, fmt.Errorf("%s: director_username_hash: %w", set.Where("director_username_hash"), err)
 	}
 	members, err := members(ctx, set)
 	if err == nil {
-		var locator cluster.Locator
-		if locator, err = cluster.NewStatic(template, members); err == nil {
+		var locator *cluster.Adjusted
+		if locator, err = cluster.NewAdjusted(template, members); err == nil {
 			return locator, nil
 		}
 	}
@@ -298,6 +306,9 @@ func (n *node) listen(ctx context.Context, given map[string]net.Listener) error 
 		}
 		n.listeners = append(n.listeners, ln)
 	}
+	if err := n.listenAdmin(); err != nil {
+		return err
+	}
 	return n.listenMetrics(ctx)
 }
 
@@ -353,6 +364,7 @@ func (n *node) start(ctx context.Context) {
 	for _, run := range []func(context.Context){n.monitor.Run, n.pulse.run, n.serveMetrics} {
 		n.running.Go(func() { run(beside) })
 	}
+	n.serveAdmin()
 	for _, ln := range n.listeners {
 		n.log.Info("listening", "addr", ln.Addr().String())
 		n.running.Go(func() {
@@ -369,6 +381,7 @@ func (n *node) close(ctx context.Context) error {
 	if n.imap != nil {
 		errs = append(errs, n.imap.Shutdown(ctx))
 	}
+	errs = append(errs, n.closeAdmin(ctx))
 	if n.stop != nil {
 		n.stop()
 	}

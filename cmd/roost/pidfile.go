@@ -92,8 +92,8 @@ func reloadCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reload -c FILE",
 		Short: "Have the running server read its configuration again",
-		Long: `Checks FILE, and if it has no errors tells the server that runs with its pid_file
-to read it again, as SIGHUP does. Certificates, users, namespaces and other settings
+		Long: `Checks FILE, and if it has no errors tells the server that runs with its admin
+socket, or else its pid_file, to read it again, as SIGHUP does. Certificates, users, namespaces and other settings
 hold for connections and logins from then on; no session is ended. What needs a
 restart is named by a warning in the server's log.`,
 		Args: cobra.NoArgs,
@@ -108,8 +108,11 @@ restart is named by a warning in the server's log.`,
 			if err != nil {
 				return err
 			}
+			if ok, err := reloadByAPI(cmd.Context(), set, cmd.OutOrStdout()); ok || err != nil {
+				return err
+			}
 			if set.General.PIDFile == "" {
-				return fmt.Errorf("%s: pid_file is not set: send SIGHUP to the server, as systemctl reload does", file)
+				return fmt.Errorf("%s: there is no server at its admin socket, and pid_file is not set: send SIGHUP to the server, as systemctl reload does", file)
 			}
 			pid, err := signalPIDFile(set.General.PIDFile, syscall.SIGHUP)
 			if err != nil {

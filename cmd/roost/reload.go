@@ -13,22 +13,25 @@ import (
 //
 // What is made once at the start, ports, stores, the list of backends, stays as
 // it is, and where the file says otherwise a warning names it.
-func (p *parts) reload(file string) error {
+func (p *parts) reload(file string) ([]config.Warning, error) {
+	p.reloading.Lock()
+	defer p.reloading.Unlock()
 	set, warnings, err := config.Load(file)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	old := p.latest()
 	set, kept := keepFixed(old.set, set)
 	next, err := p.read(set)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, w := range append(warnings, kept...) {
+	warnings = append(warnings, kept...)
+	for _, w := range warnings {
 		p.log.Warn(w.String())
 	}
 	p.current.Store(next)
-	return nil
+	return warnings, nil
 }
 
 // fixed are the settings that change with a restart only: their name in the
@@ -46,6 +49,8 @@ func fixed() []struct {
 		{"director_mail_servers", func(s *config.Settings) any { return &s.Director }},
 		{"cluster", func(s *config.Settings) any { return &s.Cluster }},
 		{"metrics_listen", func(s *config.Settings) any { return &s.Health.Listen }},
+		{"admin_socket_path", func(s *config.Settings) any { return &s.Admin.Socket }},
+		{"admin_listen", func(s *config.Settings) any { return &s.Admin.Listen }},
 		{"login_greeting", func(s *config.Settings) any { return &s.Login.Greeting }},
 		{"login_source_ips", func(s *config.Settings) any { return &s.Login.SourceIPs }},
 		{"login_proxy_timeout", func(s *config.Settings) any { return &s.Login.ProxyTimeout }},
@@ -94,7 +99,7 @@ func withoutPlaces(v any) any {
 
 // logReload tells how a reload went: each mistake in the file in a line of its own.
 func (p *parts) logReload(file string) {
-	err := p.reload(file)
+	_, err := p.reload(file)
 	if err == nil {
 		p.log.Info("configuration was read again", "config", file)
 		return

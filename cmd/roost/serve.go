@@ -72,6 +72,7 @@ func serve(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
+	n.administration.admin.Reload = n.reloadFrom(file)
 	if err = n.listen(ctx, nil); err == nil {
 		n.start(ctx)
 		log.Info("serving", "config", file, "pid", os.Getpid())

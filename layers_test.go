@@ -53,6 +53,7 @@ var layers = map[string][]string{
 	"director":        {"imap", "imapwire", "imapclient", "imapserver", "cluster", "tlsconn", "idle"},
 	"admin":           {"imap", "cluster"},
 	"admin/adminhttp": {"imap", "admin"},
+	"admin/admintest": {"imap", "cluster", "cluster/coordmem", "admin"},
 
 	// cmd stacks them all.
 	"cmd/roost": {"*"},

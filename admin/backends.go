@@ -42,9 +42,13 @@ func backendOperations() []Operation {
 			New:  newResult[DirectorStatusResult], run: directorStatus,
 		},
 		{
-			Name: "director add", Args: []Arg{hostArg, {Name: "weight", Type: Weight, Default: "100", Help: weightArg.Help},
+			Name: "director add", Args: []Arg{
+				hostArg,
+				{Name: "weight", Type: Weight, Default: "100", Help: weightArg.Help},
 				{Name: "tag", Type: Tag, Flag: true, Short: "t", Help: "the backend's tag; with --foreign only, for a Roost says its own"},
-				{Name: "foreign", Type: Bool, Flag: true, Help: "it is no Roost, and does not register itself"}, timeoutArg},
+				{Name: "foreign", Type: Bool, Flag: true, Help: "it is no Roost, and does not register itself"},
+				timeoutArg,
+			},
 			Help:    "Admit a backend",
 			Long:    "A Roost backend registers itself when it starts; add says that it may have users, before or after that. One that is no Roost is registered by --foreign, as HOST[:PORT].",
 			Changes: "the list of backends", Slow: true, New: newResult[BackendChanged], run: directorAdd,

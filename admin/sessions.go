@@ -80,9 +80,11 @@ func sessionOperations() []Operation {
 	mask.Required = true
 	return []Operation{
 		{
-			Name: "who", Args: []Arg{maskArg, fromArg, allArg,
+			Name: "who", Args: []Arg{
+				maskArg, fromArg, allArg,
 				{Name: "each", Type: Bool, Flag: true, Short: "1", Help: "a line for each session"},
-				{Name: "count", Type: Bool, Flag: true, Help: "only how many sessions there are"}},
+				{Name: "count", Type: Bool, Flag: true, Help: "only how many sessions there are"},
+			},
 			Help: "Show who is logged in",
 			Long: "Shows the sessions of this node; with --all those of every node of the cluster that answers, a proxied one at its director and at its backend.",
 			New:  newResult[Who], run: who,

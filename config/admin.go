@@ -3,6 +3,7 @@ package config
 import (
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 )
@@ -59,4 +60,23 @@ func (p *parser) checkAdmin(s *Settings) {
 	if a.TokensFile == "" {
 		p.errorf(pos, "admin_listen: admin_tokens_file must say who may call it")
 	}
+}
+
+// AdminAddress is where other nodes reach the HTTP API: admin_listen, with the host of
+// cluster_address, or this machine's name, for every address. Empty if there is none.
+func (s *Settings) AdminAddress() string {
+	host, port, err := net.SplitHostPort(s.Admin.Listen)
+	if err != nil {
+		return ""
+	}
+	if ip, err := netip.ParseAddr(host); host != "" && (err != nil || !ip.IsUnspecified()) {
+		return s.Admin.Listen
+	}
+	if host, _, err = net.SplitHostPort(s.Cluster.Address); err != nil {
+		host = strings.Trim(s.Cluster.Address, "[]")
+	}
+	if host == "" {
+		host, _ = os.Hostname()
+	}
+	return net.JoinHostPort(host, port)
 }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/roost-mail/roost/admin"
 	"github.com/roost-mail/roost/admin/adminhttp"
-	"github.com/roost-mail/roost/config"
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/imapserver"
 	"github.com/roost-mail/roost/tlsconn"
@@ -48,23 +47,6 @@ func (n *node) newAdministration(cl admin.Coordinated) {
 		a.admin.Cluster = a.fixed
 	}
 	a.server = adminhttp.New(adminhttp.Config{Admin: a.admin, Log: n.log, Tokens: func() *adminhttp.Tokens { return n.latest().tokens }})
-}
-
-// adminAddress is where other nodes reach the HTTP API; empty if there is none.
-func adminAddress(set *config.Settings) string {
-	host, port, err := net.SplitHostPort(set.Admin.Listen)
-	if err != nil {
-		return ""
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		if host, _, err = net.SplitHostPort(set.Cluster.Address); err != nil {
-			host = set.Cluster.Address
-		}
-		if host == "" {
-			host, _ = os.Hostname()
-		}
-	}
-	return net.JoinHostPort(host, port)
 }
 
 // listenAdmin opens the socket and the port. A socket that nobody has asked for may be

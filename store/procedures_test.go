@@ -17,10 +17,7 @@ import (
 
 // procedures are what the store does to files beside commits. None of them
 // changes what a client sees, so whatever happens on the way, the mail is the same.
-var procedures = []struct {
-	name string
-	run  func(*proc) error
-}{
+var procedures = []procedure{
 	{"open", func(p *proc) error {
 		a, err := p.open("b1")
 		if err == nil {
@@ -41,6 +38,11 @@ var procedures = []struct {
 	{"close", func(p *proc) error { return p.store.Close() }},
 }
 
+type procedure struct {
+	name string
+	run  func(*proc) error
+}
+
 // proc is an account before such a procedure: with a folded state, a tail behind
 // it, a segment to rewrite, and files to remove.
 type proc struct {
@@ -49,6 +51,8 @@ type proc struct {
 	store *Store
 	a     *Session
 	want  string
+
+	claims *referee // nil without a coordinator
 }
 
 func (p *proc) lead(run func() error) error {
@@ -59,6 +63,10 @@ func (p *proc) lead(run func() error) error {
 func (p *proc) open(holder string) (*Session, error) {
 	o := testOptions(p.t)
 	o.FS, o.Log, o.Holder = p.fs, nil, holder
+	if p.claims != nil {
+		o.Ownership = p.claims.acquire(holder)
+		o.Now = func() time.Time { return time.Unix(1.7e9, 0) }
+	}
 	o.limits = limits{segment: 1 << 40, foldBytes: 1 << 40, foldRecords: 1 << 30}
 	p.store = New(o)
 	account, err := p.store.Open(context.Background(), "alice", "/mail")
@@ -70,8 +78,13 @@ func (p *proc) open(holder string) (*Session, error) {
 
 func newProc(t *testing.T, name string) *proc {
 	t.Helper()
+	return makeProc(t, name, nil)
+}
+
+func makeProc(t *testing.T, name string, claims *referee) *proc {
+	t.Helper()
 	ctx := context.Background()
-	p := &proc{t: t, fs: newMemFS()}
+	p := &proc{t: t, fs: newMemFS(), claims: claims}
 	var err error
 	must := func(e error) {
 		t.Helper()

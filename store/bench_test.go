@@ -77,6 +77,30 @@ func BenchmarkAppendShared(b *testing.B) {
 	spread(b, 16, func(int) func() error { return func() error { return benchAppend(a) } })
 }
 
+// always is a coordinator that never takes anything back, and answers at once.
+type always struct{}
+
+func (always) Claim(context.Context, string) (Claim, error) { return always{}, nil }
+func (always) Epoch() uint64                                { return 1 << 48 }
+func (always) Check() error                                 { return nil }
+func (always) Confirm(context.Context) error                { return nil }
+func (always) Alive(string, uint64) bool                    { return false }
+
+// BenchmarkAppendClaimed is BenchmarkAppend with a coordinator.
+func BenchmarkAppendClaimed(b *testing.B) {
+	for _, n := range []int{1, 16, 64} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			s := New(Options{Linger: -1, Ownership: always{}})
+			defer s.Close() //nolint:errcheck // only measured
+			dir := b.TempDir()
+			spread(b, n, func(i int) func() error {
+				a := mustOpen(b, s, filepath.Join(dir, fmt.Sprint(i)), owner)
+				return func() error { return benchAppend(a) }
+			})
+		})
+	}
+}
+
 // spread does b.N times what n workers do.
 func spread(b *testing.B, n int, worker func(i int) func() error) {
 	b.Helper()

@@ -48,7 +48,7 @@ func killChild(dir string) error {
 	if err != nil {
 		return err
 	}
-	s := New(Options{Holder: "b1", FailPoint: func(at string) error {
+	s := New(Options{Holder: "b1", Ownership: claimsOf("b1", os.Getenv(claimFileEnv)), FailPoint: func(at string) error {
 		if at == step {
 			if count--; count == 0 {
 				return syscall.Kill(os.Getpid(), syscall.SIGKILL)
@@ -197,7 +197,12 @@ func (k *killed) verify() {
 	if _, err := os.Stat(k.dir); err != nil {
 		k.t.Fatal(err)
 	}
-	s := New(testOptions(k.t))
+	k.verifyIn(New(testOptions(k.t)))
+}
+
+// verifyIn is verify by a store, which it closes.
+func (k *killed) verifyIn(s *Store) {
+	k.t.Helper()
 	a := mustOpen(k.t, s, k.dir, owner)
 	places := map[string][]string{}
 	flagged := map[string]bool{}

@@ -24,6 +24,7 @@ var layers = map[string][]string{
 	"auth":            {"imap", "sasl"},
 	"tlsconn":         {},
 	"idle":            {},
+	"haproxy":         {},
 	"metric":          {},
 	"tlsconn/tlstest": {},
 	"config":          {"imap", "tlsconn"},

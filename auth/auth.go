@@ -39,6 +39,8 @@ type Authenticator struct {
 	penalties    *penalties
 	failureDelay time.Duration
 	expand       Expand
+	proxySelf    []netip.Addr
+	resolver     Resolver
 	log          *slog.Logger
 }
 
@@ -62,8 +64,9 @@ type Request struct {
 	SessionID  string
 	Secured    bool
 
-	// Probe is a health check of ours: it is neither delayed nor counted as a guess.
-	Probe bool
+	// Internal is a proxy or a backend of ours that logs in for itself, and Probe a health
+	// check of ours: neither is delayed or counted as a guess.
+	Internal, Probe bool
 }
 
 // Result is a user who may log in, or exists.
@@ -98,6 +101,8 @@ func New(config Config) (*Authenticator, error) {
 		penalties:    newPenalties(config.MaxPenalty),
 		failureDelay: config.FailureDelay,
 		expand:       config.Expand,
+		proxySelf:    config.ProxySelf,
+		resolver:     resolverOr(config.Resolver),
 		log:          config.Log,
 	}
 	if a.expand == nil {
@@ -155,7 +160,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, req Request) (*Result,
 
 // guarded is login after the delay that earlier failures ask for.
 func (a *Authenticator) guarded(ctx context.Context, login Login, req Request) (*Result, error) {
-	if req.Probe {
+	if req.Probe || req.Internal {
 		return a.login(ctx, login, req)
 	}
 	key := newPenaltyKey(req.RemoteAddr, login)

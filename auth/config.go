@@ -3,6 +3,7 @@ package auth
 import (
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"time"
 )
@@ -26,6 +27,11 @@ type Config struct {
 	// Secret makes the keys that Keys invents the same after a restart and on
 	// several directors. Nobody may be able to guess it; empty is a random one.
 	Secret []byte
+
+	// ProxySelf are addresses of this host, beside the one that a client has connected
+	// to (auth_proxy_self). Resolver finds those of other hosts; nil is the system's.
+	ProxySelf []netip.Addr
+	Resolver  Resolver
 
 	Expand Expand       // nil: %u, %{user}, %% and the modifiers L and U
 	Log    *slog.Logger // nil: nothing is logged

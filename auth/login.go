@@ -151,6 +151,9 @@ func (a *Authenticator) admit(ctx context.Context, s *attempt) (*Result, error) 
 	if s.fields.Flag("nologin") {
 		return nil, nologin(s)
 	}
+	if err := a.settleProxy(ctx, s); err != nil {
+		return nil, err
+	}
 	var acting Fields
 	if s.Master() {
 		var err error

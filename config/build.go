@@ -136,13 +136,16 @@ func (p *parser) listener(s *Settings, b *section) []Listener {
 		p.warnf(b.pos, "inet_listener %s: no port is opened: ssl = no, or there is no ssl_cert", b.name)
 		return nil
 	}
+	if in.haproxy && len(s.Login.HAProxyNetworks) == 0 {
+		p.warnf(b.pos, "inet_listener %s: haproxy = yes, and haproxy_trusted_networks is empty: every connection is dropped", b.name)
+	}
 	addrs := s.General.Listen
 	if in.address != "" {
 		addrs = words(in.address)
 	}
 	var ls []Listener
 	for _, a := range addrs {
-		ls = append(ls, Listener{Service: "imap-login", Name: b.name, Address: wildcard(a), Port: in.port, TLS: in.ssl, Pos: b.pos})
+		ls = append(ls, Listener{Service: "imap-login", Name: b.name, Address: wildcard(a), Port: in.port, TLS: in.ssl, HAProxy: in.haproxy, Pos: b.pos})
 	}
 	return ls
 }

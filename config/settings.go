@@ -58,7 +58,8 @@ type Listener struct {
 	Name    string // "imap", or what the block is called
 	Address string // IP address or host name; "0.0.0.0" for all of IPv4, "::" for all of IPv6
 	Port    int
-	TLS     bool // from the first byte
+	TLS     bool // from the first byte, or from behind the PROXY header
+	HAProxy bool // connections begin with a PROXY header
 	Pos     Pos
 }
 
@@ -82,6 +83,11 @@ type Login struct {
 	SourceIPs          []netip.Addr
 	ProxyTimeout       time.Duration
 	ProxyMaxReconnects int
+
+	ProxyMaxDisconnectDelay time.Duration
+	MaxIPConnections        int // 0: no limit
+	HAProxyNetworks         []netip.Prefix
+	HAProxyTimeout          time.Duration
 }
 
 // Auth says how users prove who they are.
@@ -99,6 +105,7 @@ type Auth struct {
 	CacheNegativeTTL    time.Duration
 	Passdbs             []Passdb // in the order in which they are asked
 	Userdbs             []Userdb
+	ProxySelf           []netip.Addr // this host's addresses, for proxy_maybe
 }
 
 // Field is one word of args, default_fields or override_fields. A word without

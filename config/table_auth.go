@@ -55,7 +55,8 @@ func authRows() []group {
 		acc("auth_krb5_keytab", String, "", "Kerberos keytab.", whyMech),
 		acc("auth_use_winbind", Bool, "no", "Ask winbind for NTLM.", whyMech),
 		acc("auth_winbind_helper_path", String, "/usr/bin/ntlm_auth", "Winbind's program.", whyMech),
-		acc("auth_proxy_self", List, "", "Addresses that count as this host for proxy_maybe.", "proxy_maybe is not part of this version"),
+		imp("auth_proxy_self", List, "", "Addresses that are this host, beside the one that the client has connected to: users with the passdb field proxy_maybe whose host is one of them are served here.").
+			to(func(s *Settings) any { return &s.Auth.ProxySelf }),
 		acc("auth_socket_path", String, "auth-userdb", "Socket for user lookups.", whyProcess),
 		acc("auth_stats", Bool, "no", "Event statistics of authentication.", whyStats),
 		acc("auth_worker_max_count", Uint, "30", "How many worker processes look up users.", whyProcess),

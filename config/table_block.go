@@ -176,6 +176,7 @@ type inet struct {
 	address string
 	port    int
 	ssl     bool
+	haproxy bool
 }
 
 func inetRows() []Row {
@@ -184,7 +185,8 @@ func inetRows() []Row {
 			toInet(func(l *inet) any { return &l.port }),
 		imp("address", String, "", "Addresses instead of those of listen.").toInet(func(l *inet) any { return &l.address }),
 		imp("ssl", Bool, "no", "TLS from the first byte; the listener imaps has yes. With the setting ssl = no no such port is opened.").toInet(func(l *inet) any { return &l.ssl }),
-		ref("haproxy", Bool, "no", "Connections begin with a PROXY header.", "the header is not read in this version, and clients' addresses would be wrong"),
+		imp("haproxy", Bool, "no", "Connections begin with a PROXY header, of version 1 or 2, which says who the client is; they must, and come from haproxy_trusted_networks. With ssl = yes TLS begins behind it.").
+			toInet(func(l *inet) any { return &l.haproxy }),
 		acc("reuse_port", Bool, "no", "One socket for each process.", whyProcess),
 	}
 }

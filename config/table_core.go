@@ -83,11 +83,14 @@ func coreRows() []group {
 				to(func(s *Settings) any { return &s.Login.TrustedNetworks }),
 			imp("login_source_ips", List, "", "Addresses from which the director connects to backends, in turn.").
 				to(func(s *Settings) any { return &s.Login.SourceIPs }),
-			imp("login_proxy_timeout", Time, "30 secs", "How long connecting and logging in to a backend may take. Unset, it is 5 seconds: clients do not wait longer.").
+			imp("login_max_ip_connections", Uint, "250", "Roost's own: how many connections that have not logged in one address may have; of IPv6, one network of 64 bits. login_trusted_networks may have any number. 0 is no limit.").
+				to(func(s *Settings) any { return &s.Login.MaxIPConnections }),
+			imp("login_proxy_timeout", Time, "30 secs", "How long connecting and logging in to a backend may take, all attempts together. Unset, it is 5 seconds, with a coordinator 10: clients do not wait longer.").
 				to(func(s *Settings) any { return &s.Login.ProxyTimeout }),
-			acc("login_proxy_max_reconnects", Uint, "3", "How often the director tries a backend again, a second apart.", "a backend that can't be reached is UNAVAILABLE at once").
+			imp("login_proxy_max_reconnects", Uint, "3", "How often the director tries a backend again that can't be reached or is UNAVAILABLE, a second apart, within login_proxy_timeout. With a coordinator it tries until then.").
 				to(func(s *Settings) any { return &s.Login.ProxyMaxReconnects }),
-			acc("login_proxy_max_disconnect_delay", Time, "0", "Spread disconnections over this time when a backend dies.", "clients are told at once"),
+			imp("login_proxy_max_disconnect_delay", Time, "0", "When a backend closes connections whose clients did not log out, as when it dies, the clients' are closed spread over this time, so that they do not all come back at once.").
+				to(func(s *Settings) any { return &s.Login.ProxyMaxDisconnectDelay }),
 			acc("login_proxy_notify_path", String, "proxy-notify", "Fifo to the director process.", whyProcess),
 			acc("login_proxy_rawlog_dir", String, "", "Directory for transcripts of proxied connections.", "proxied connections are not recorded"),
 			acc("login_log_format", String, "%$: %s", "Form of the log's line about a login.", whyLog),
@@ -96,8 +99,10 @@ func coreRows() []group {
 			acc("login_plugin_dir", String, "/usr/lib/dovecot/modules/login", "Directory of login plugins.", "there are no login plugins"),
 			ref("login_plugins", List, "", "Plugins of the login process.", "a login plugin may decide who gets in, and Roost has none"),
 			ref("login_access_sockets", List, "", "Sockets that are asked whether an address may connect.", "addresses that it would turn away would be let in"),
-			acc("haproxy_timeout", Time, "3 secs", "How long a PROXY header may take.", "listeners with haproxy = yes are refused"),
-			acc("haproxy_trusted_networks", List, "", "Who may send a PROXY header.", "listeners with haproxy = yes are refused"),
+			imp("haproxy_timeout", Time, "3 secs", "How long a PROXY header may take.").
+				to(func(s *Settings) any { return &s.Login.HAProxyTimeout }),
+			imp("haproxy_trusted_networks", List, "", "The proxies that may connect to listeners with haproxy = yes, and are believed who a client is. All others are dropped there.").
+				to(func(s *Settings) any { return &s.Login.HAProxyNetworks }),
 		}},
 	}
 }

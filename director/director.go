@@ -48,6 +48,10 @@ type Config struct {
 	// may name another backend, trying goes on until Timeout.
 	Reconnects int
 
+	// DisconnectDelay is the time over which the connections of clients are closed whose
+	// backend has closed without having been asked to. 0 is at once.
+	DisconnectDelay time.Duration
+
 	// TLS gives the configuration for connections to backends, which is Named
 	// for each. nil without routes that ask for it.
 	TLS func() *tls.Config
@@ -76,7 +80,9 @@ func New(cfg Config) *Director {
 	if cfg.WriteTimeout <= 0 {
 		cfg.WriteTimeout = 2 * time.Minute
 	}
-	return &Director{cfg: cfg, pool: newPool(cfg.Poller), pause: time.Second}
+	d := &Director{cfg: cfg, pool: newPool(cfg.Poller), pause: time.Second}
+	d.pool.delay = cfg.DisconnectDelay
+	return d
 }
 
 // Counts is what a Director has counted since it was made.

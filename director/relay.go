@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"os"
 	"sync"
@@ -27,6 +28,7 @@ type pool struct {
 	*tlsconn.Bursts
 	poller *idle.Poller // nil: each direction keeps its goroutine
 	quiet  time.Duration
+	delay  time.Duration // Config.DisconnectDelay
 
 	pairs               atomic.Int64 // now
 	toBackend, toClient atomic.Int64 // bytes, so far
@@ -69,11 +71,14 @@ type joint struct {
 
 	first  sync.Once // guards reason
 	reason string
+	over   atomic.Bool
+	later  atomic.Pointer[time.Timer] // ends the client's connection some time after the backend's
 }
 
 // end closes both connections, for the first reason that is given.
 func (j *joint) end(why string) {
 	j.first.Do(func() {
+		j.over.Store(true)
 		j.reason = why
 		for _, d := range []*direction{&j.toBackend, &j.toClient} {
 			_ = d.src.Close()
@@ -84,6 +89,28 @@ func (j *joint) end(why string) {
 			}
 		}
 	})
+	j.now()
+}
+
+// now has what was put off be done.
+func (j *joint) now() {
+	if t := j.later.Swap(nil); t != nil && t.Stop() {
+		j.left()
+	}
+}
+
+// endLater is end and left for a backend that is gone, after a part of
+// DisconnectDelay: as many clients that come back at once would be a storm. One that
+// says something meanwhile, or leaves, is done with at once.
+func (j *joint) endLater(why string) {
+	_ = j.toClient.src.Close()
+	j.later.Store(time.AfterFunc(rand.N(j.pool.delay), func() {
+		j.end(why)
+		j.left()
+	}))
+	if j.over.Load() {
+		j.now()
+	}
 }
 
 // left is called when a direction has ended. The last one tells.
@@ -115,7 +142,12 @@ func (d *direction) run() {
 		d.park()
 		return
 	}
-	d.joint.end(d.ending(err))
+	why := d.ending(err)
+	if why == backendGone && d.joint.pool.delay > 0 {
+		d.joint.endLater(why)
+		return
+	}
+	d.joint.end(why)
 	d.joint.left()
 }
 

@@ -62,6 +62,11 @@ type Config struct {
 	MaxLine        int           // bytes of a command without its literals; 64 KiB
 	MaxConnections int           // more are refused at once; 0: no limit
 
+	// MaxLogins is how many connections that have not logged in one address may
+	// have, or one network of 64 bits of IPv6; peers that are Trusted may have any
+	// number. 0 is no limit. No limit.
+	MaxLogins func() int
+
 	// AppendLimitVaries says that users' quotas may know a lower limit than
 	// MaxMessage: clients ask by STATUS (RFC 7889).
 	AppendLimitVaries bool
@@ -94,6 +99,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.SecuredOnly == nil {
 		c.SecuredOnly = func() bool { return false }
+	}
+	if c.MaxLogins == nil {
+		c.MaxLogins = func() int { return 0 }
 	}
 	if c.TLS == nil {
 		c.TLS = func() *tls.Config { return nil }
@@ -176,12 +184,14 @@ type Credentials struct {
 type Client struct {
 	SessionID         string // ours, or the one that a trusted peer gave
 	ExternalSessionID string // x-session-ext-id of anybody: only for logs
-	Peer, Local       netip.AddrPort
+	Peer, Local       netip.AddrPort // the ends of the connection, as a PROXY header has them if there is one
+	Carrier           netip.AddrPort // the proxy that sent that header; zero without. It is Peer if the header named nobody
 	Remote            netip.AddrPort // the originating client: Peer, or what a trusted peer forwarded
 	Connected         netip.AddrPort // where the originating client connected to: Local, or forwarded
 	Trusted           bool           // Config.Trusted of Peer
 	Secured           bool           // a plaintext password may be sent: Config.PlaintextAllowed
-	TLS               bool           // the connection from Peer is encrypted
+	TLS               bool           // the connection from Peer to here is encrypted
+	CarrierTLS        bool           // the one from Peer to Carrier is, which is on our side
 
 	// ChannelBinding gives the bytes that tie a login to the TLS connection, for
 	// the kinds tls-exporter and tls-server-end-point. nil without TLS.

@@ -17,6 +17,9 @@ func (s *session) logger() *slog.Logger {
 	if s.client.Remote.IsValid() {
 		args = append(args, "client", s.client.Remote.String())
 	}
+	if s.client.Carrier.IsValid() {
+		args = append(args, "proxy", s.client.Carrier.Addr().String())
+	}
 	if s.client.ExternalSessionID != "" {
 		args = append(args, "ext_session", s.client.ExternalSessionID)
 	}

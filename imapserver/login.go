@@ -79,6 +79,7 @@ func (s *session) logIn(ctx context.Context, cred *Credentials) (*Login, error) 
 func (s *session) adopt(login *Login, cred *Credentials) {
 	s.login = login
 	s.card.login.Store(login)
+	s.srv.loggedIn(s)
 	s.state = authenticated
 	s.setLimits()
 	s.stream.limit = 0

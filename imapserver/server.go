@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -22,6 +23,7 @@ type Server struct {
 
 	mu        sync.Mutex
 	sessions  map[*session]struct{}
+	waiting   map[netip.Prefix]int // of them, not logged in and not trusted, by where they are from
 	listeners map[net.Listener]struct{}
 	closing   bool
 	drained   chan struct{} // closed when closing and no session is left
@@ -36,6 +38,7 @@ func New(cfg Config) *Server {
 		capabilities: capabilityRows(),
 
 		sessions:  make(map[*session]struct{}),
+		waiting:   make(map[netip.Prefix]int),
 		listeners: make(map[net.Listener]struct{}),
 		drained:   make(chan struct{}),
 	}
@@ -169,11 +172,45 @@ func (s *Server) add(ss *session) *imap.Error {
 	case s.cfg.MaxConnections > 0 && len(s.sessions) >= s.cfg.MaxConnections:
 		return imap.Errorf(imap.CodeUnavailable, "Too many connections")
 	}
+	if limit := s.cfg.MaxLogins(); !ss.client.Trusted && limit > 0 && ss.client.Peer.IsValid() {
+		from := origin(ss.client)
+		if s.waiting[from] >= limit {
+			return imap.Errorf(imap.CodeLimit, "Too many connections from your address that have not logged in")
+		}
+		s.waiting[from]++
+		ss.waits = true
+	}
 	s.sessions[ss] = struct{}{}
 	return nil
 }
 
+// origin is what shares a limit: an address, or a network of IPv6 such as one client
+// is given.
+func origin(c *Client) netip.Prefix {
+	bits := 64
+	if c.Peer.Addr().Is4() {
+		bits = 32
+	}
+	p, _ := c.Peer.Addr().WithZone("").Prefix(bits) // is an error for too many bits only
+	return p
+}
+
+// loggedIn is called when a session no longer waits for a login.
+func (s *Server) loggedIn(ss *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !ss.waits {
+		return
+	}
+	ss.waits = false
+	from := origin(ss.client)
+	if s.waiting[from]--; s.waiting[from] == 0 {
+		delete(s.waiting, from)
+	}
+}
+
 func (s *Server) remove(ss *session) {
+	s.loggedIn(ss)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.sessions, ss)

@@ -50,6 +50,7 @@ type session struct {
 	state  state
 	login  *Login // nil before the login
 	idSeen bool   // an ID command was read before the login
+	waits  bool   // it is in Server.waiting; guarded by its mu
 	card   card
 
 	mbox     mailbox.Mailbox // nil unless selected
@@ -132,10 +133,19 @@ func (s *session) goOn() error {
 
 func newClient(conn net.Conn, cfg *Config) *Client {
 	c := &Client{SessionID: rand.Text()[:16], Peer: addrPort(conn.RemoteAddr()), Local: addrPort(conn.LocalAddr()), ProxyTTL: firstProxyTTL}
+	if carried, ok := socket(conn).(carried); ok {
+		c.Carrier, c.CarrierTLS = addrPort(carried.Carrier()), carried.Encrypted()
+	}
 	c.Remote, c.Connected = c.Peer, c.Local
-	c.Trusted = cfg.Trusted(c.Peer.Addr())
+	c.Trusted = c.Peer != c.Carrier && cfg.Trusted(c.Peer.Addr())
 	c.setSecurity(conn, cfg)
 	return c
+}
+
+// carried is a connection that came with a PROXY header, such as a haproxy.Conn.
+type carried interface {
+	Carrier() net.Addr
+	Encrypted() bool
 }
 
 // know is called when more is known of the client.

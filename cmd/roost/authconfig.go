@@ -30,6 +30,7 @@ func authConfig(set *config.Settings, log *slog.Logger) auth.Config {
 		Cache:        auth.CacheConfig{Size: a.CacheSize, TTL: a.CacheTTL, NegativeTTL: a.CacheNegativeTTL},
 		Expand:       expandForAuth,
 		Secret:       authSecret(set),
+		ProxySelf:    a.ProxySelf,
 		Log:          log,
 	}
 	for _, p := range a.Passdbs {

@@ -104,7 +104,7 @@ func (n *node) isProbe(c *imapserver.Client, req *auth.Request) bool {
 	if template == "" || req.AuthzID != "" || c.Remote != c.Peer {
 		return false
 	}
-	if !c.Trusted && !c.Peer.Addr().IsLoopback() && c.Peer.Addr() != c.Local.Addr() {
+	if !c.Trusted && !fromHere(c) {
 		return false
 	}
 	before, after, varies := strings.Cut(template, health.BackendVariable)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,6 +27,7 @@ import (
 	"github.com/roost-mail/roost/dict"
 	"github.com/roost-mail/roost/dict/dictfile"
 	"github.com/roost-mail/roost/director"
+	"github.com/roost-mail/roost/haproxy"
 	"github.com/roost-mail/roost/health"
 	"github.com/roost-mail/roost/idle"
 	"github.com/roost-mail/roost/imapclient"
@@ -203,9 +205,13 @@ func (n *node) newDirector(ctx context.Context) (*director.Director, error) {
 		}
 		cfg.Locator = n.placed
 	}
-	if !set.Where("login_proxy_timeout").IsZero() {
+	switch {
+	case !set.Where("login_proxy_timeout").IsZero():
 		cfg.Timeout = set.Login.ProxyTimeout // Dovecot's default of 30 s is too long for a client to wait
+	case set.Cluster.Kind != config.NoCoordinator:
+		cfg.Timeout = 10 * time.Second // within which another backend takes over
 	}
+	cfg.Reconnects, cfg.DisconnectDelay = set.Login.ProxyMaxReconnects, set.Login.ProxyMaxDisconnectDelay
 	cfg.Sources, cfg.Poller, cfg.Refuses = set.Login.SourceIPs, n.poller, n.refuses
 	return director.New(cfg), nil
 }
@@ -257,6 +263,7 @@ func (n *node) imapConfig() (imapserver.Config, error) {
 		TLS:              func() *tls.Config { return n.latest().serverTLS },
 		IdleKeepalive:    set.IMAP.IdleNotifyInterval,
 		MaxLine:          set.IMAP.MaxLineLength,
+		MaxLogins:        func() int { return n.latest().set.Login.MaxIPConnections },
 		SlowCommand:      time.Second,
 		Poller:           n.poller,
 
@@ -267,21 +274,24 @@ func (n *node) imapConfig() (imapserver.Config, error) {
 }
 
 // trusts says whether a peer is a director or proxy of ours (login_trusted_networks).
-func (n *node) trusts(a netip.Addr) bool {
-	for _, p := range n.set.Login.TrustedNetworks {
-		if p.Contains(a.Unmap()) {
-			return true
-		}
-	}
-	return false
+func (n *node) trusts(a netip.Addr) bool { return contains(n.set.Login.TrustedNetworks, a) }
+
+func contains(networks []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(a.Unmap()) })
 }
 
-// plaintextAllowed says whether a password may be sent as it is: within TLS,
-// from this machine and from our own proxies always, otherwise if both
-// disable_plaintext_auth and ssl allow it.
+// plaintextAllowed says whether a password may be sent as it is: within TLS, ours or
+// that of a proxy with a PROXY header, from this machine and from our own proxies
+// always, otherwise if both disable_plaintext_auth and ssl allow it.
 func (n *node) plaintextAllowed(c *imapserver.Client) bool {
-	local := c.Peer.Addr().IsLoopback() || c.Peer.IsValid() && c.Peer.Addr() == c.Local.Addr()
-	return c.TLS || c.Trusted || local || !n.set.Auth.DisablePlaintext && n.set.TLS.Mode != "required"
+	local := fromHere(c)
+	return c.TLS || c.CarrierTLS || c.Trusted || local || !n.set.Auth.DisablePlaintext && n.set.TLS.Mode != "required"
+}
+
+// fromHere says whether a client is on this machine. A PROXY header does not say on
+// which machine its addresses are.
+func fromHere(c *imapserver.Client) bool {
+	return !c.Carrier.IsValid() && (c.Peer.Addr().IsLoopback() || c.Peer.IsValid() && c.Peer.Addr() == c.Local.Addr())
 }
 
 // listen opens the ports, or takes those that given holds by address.
@@ -300,6 +310,12 @@ func (n *node) listen(ctx context.Context, given map[string]net.Listener) error 
 			if err != nil {
 				return fmt.Errorf("%s: %w", l.Pos, err)
 			}
+		}
+		if l.HAProxy {
+			ln = haproxy.Listen(ln, haproxy.Config{
+				Log: n.log, Trusted: func(a netip.Addr) bool { return contains(n.latest().set.Login.HAProxyNetworks, a) },
+				Timeout: func() time.Duration { return n.latest().set.Login.HAProxyTimeout },
+			})
 		}
 		if l.TLS {
 			ln = tlsconn.Listener(ln, func() *tls.Config { return n.latest().serverTLS })

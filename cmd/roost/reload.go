@@ -54,6 +54,8 @@ func fixed() []struct {
 		{"login_greeting", func(s *config.Settings) any { return &s.Login.Greeting }},
 		{"login_source_ips", func(s *config.Settings) any { return &s.Login.SourceIPs }},
 		{"login_proxy_timeout", func(s *config.Settings) any { return &s.Login.ProxyTimeout }},
+		{"login_proxy_max_reconnects", func(s *config.Settings) any { return &s.Login.ProxyMaxReconnects }},
+		{"login_proxy_max_disconnect_delay", func(s *config.Settings) any { return &s.Login.ProxyMaxDisconnectDelay }},
 		{"auth_mechanisms", func(s *config.Settings) any { return &s.Auth.Mechanisms }},
 		{"mail_location", func(s *config.Settings) any { return &s.Mail.Location }},
 		{"mail_home", func(s *config.Settings) any { return &s.Mail.Home }},

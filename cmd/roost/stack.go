@@ -50,11 +50,15 @@ func (p *parts) Keys(ctx context.Context, c *imapserver.Client, cred imapserver.
 }
 
 func authRequest(c *imapserver.Client, cred imapserver.Credentials) auth.Request {
+	connected := c.Peer.Addr()
+	if c.Carrier.IsValid() {
+		connected = c.Carrier.Addr()
+	}
 	return auth.Request{
 		Mechanism: cred.Mechanism, AuthzID: cred.AuthzID, AuthID: cred.AuthID, Password: cred.Password, Proof: cred.Proof,
-		RemoteAddr: c.Remote.Addr(), PeerAddr: c.Peer.Addr(), LocalAddr: c.Local.Addr(),
+		RemoteAddr: c.Remote.Addr(), PeerAddr: connected, LocalAddr: c.Local.Addr(),
 		RemotePort: c.Remote.Port(), LocalPort: c.Local.Port(),
-		Service: "imap", SessionID: c.SessionID, Secured: c.Secured,
+		Service: "imap", SessionID: c.SessionID, Secured: c.Secured, Internal: c.Trusted && c.Remote == c.Peer,
 	}
 }
 

@@ -79,7 +79,9 @@ type joint struct {
 func (j *joint) end(why string) {
 	j.first.Do(func() {
 		j.over.Store(true)
-		j.reason = why
+		if j.reason = why; j.later.Load() != nil {
+			j.reason = backendGone // before the client did anything
+		}
 		for _, d := range []*direction{&j.toBackend, &j.toClient} {
 			_ = d.src.Close()
 		}

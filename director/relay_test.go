@@ -150,3 +150,41 @@ func TestCounts(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 }
+
+// Clients whose backend is gone are let go one after the other; one that says
+// something, or leaves, at once.
+func TestDisconnectDelay(t *testing.T) {
+	for name, row := range map[string]struct {
+		delay time.Duration
+		do    func(client net.Conn, cancel context.CancelFunc)
+	}{
+		"silent":   {5 * time.Millisecond, func(net.Conn, context.CancelFunc) {}},
+		"speaks":   {time.Hour, func(c net.Conn, _ context.CancelFunc) { _, _ = io.WriteString(c, "a NOOP\r\n") }},
+		"leaves":   {time.Hour, func(c net.Conn, _ context.CancelFunc) { c.Close() }},
+		"is ended": {time.Hour, func(_ net.Conn, cancel context.CancelFunc) { cancel() }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			client, front := tcpPair(t)
+			back, backend := tcpPair(t)
+			p := newPool(nil)
+			p.delay = row.delay
+			j, done := p.joint(front, back, time.Minute), make(chan joined, 1)
+			j.run(ctx, func(in, out int64, reason string) { done <- joined{in, out, reason} })
+			backend.Close()
+			if name != "silent" {
+				for end := time.Now().Add(time.Minute); j.later.Load() == nil && time.Now().Before(end); {
+					time.Sleep(time.Millisecond) // nothing tells
+				}
+			}
+			row.do(client, cancel)
+			if r := <-done; r.reason != backendGone {
+				t.Errorf("ended: %s", r.reason)
+			}
+			if _, err := client.Read(make([]byte, 1)); err == nil {
+				t.Error("the client's connection is open")
+			}
+		})
+	}
+}

@@ -182,8 +182,8 @@ type Credentials struct {
 
 // Client is what is known of a connection's other end before it logs in.
 type Client struct {
-	SessionID         string // ours, or the one that a trusted peer gave
-	ExternalSessionID string // x-session-ext-id of anybody: only for logs
+	SessionID         string         // ours, or the one that a trusted peer gave
+	ExternalSessionID string         // x-session-ext-id of anybody: only for logs
 	Peer, Local       netip.AddrPort // the ends of the connection, as a PROXY header has them if there is one
 	Carrier           netip.AddrPort // the proxy that sent that header; zero without. It is Peer if the header named nobody
 	Remote            netip.AddrPort // the originating client: Peer, or what a trusted peer forwarded

@@ -1,10 +1,16 @@
 package imapserver
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/roost-mail/roost/imap"
 )
@@ -143,5 +149,73 @@ func TestLiteralsBeforeLogin(t *testing.T) {
 		wantLines(t, c.cmd(`LOGIN ann {6+}\r\nsecret`), "t OK …")
 		wantLines(t, c.cmd("STATUS "+long(60_000)+" (MESSAGES)"), "t NO …")
 		wantLines(t, c.cmd("UNAUTHENTICATE"), "t OK …")
+	}
+}
+
+// An address has so many connections that have not logged in, and no more; logins,
+// other addresses and proxies of ours are not in the way.
+func TestMaxLogins(t *testing.T) {
+	ts := newTestServer(t, func(c *Config) {
+		c.MaxLogins = func() int { return 2 }
+		c.Trusted = func(a netip.Addr) bool { return a == netip.MustParseAddr("127.0.0.3") }
+	})
+	from := func(ip string) (net.Conn, *bufio.Reader) {
+		t.Helper()
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
+		c, err := d.Dial("tcp", ts.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		return c, bufio.NewReader(c)
+	}
+	refused := func() {
+		t.Helper()
+		_, r := from("127.0.0.1")
+		wantLine(t, r, "* BYE [LIMIT] Too many connections from your address that have not logged in")
+	}
+	first, r := from("127.0.0.1")
+	wantLine(t, r, "* OK …")
+	second, r2 := from("127.0.0.1")
+	wantLine(t, r2, "* OK …")
+	refused()
+	for range 3 {
+		_, other := from("127.0.0.3")
+		wantLine(t, other, "* OK …")
+	}
+	_, other := from("127.0.0.2")
+	wantLine(t, other, "* OK …")
+	sendLine(t, first, "a LOGIN ann secret")
+	wantLine(t, r, "a OK …")
+	_, r3 := from("127.0.0.1")
+	wantLine(t, r3, "* OK …")
+	refused()
+	sendLine(t, second, "a LOGOUT")
+	wantLine(t, r2, "* BYE …")
+	wantLine(t, r2, "a OK …")
+	if _, err := r2.ReadByte(); !errors.Is(err, io.EOF) {
+		t.Error(err)
+	}
+	awaitWaiting(t, ts, 5)
+	_, r4 := from("127.0.0.1")
+	wantLine(t, r4, "* OK …")
+}
+
+// awaitWaiting waits until so many connections are counted.
+func awaitWaiting(t *testing.T, ts *testServer, want int) {
+	t.Helper()
+	for end := time.Now().Add(testTimeout); ; time.Sleep(time.Millisecond) { // nothing tells
+		n := 0
+		for i := range ts.Sessions() {
+			if i.State == "login" {
+				n++
+			}
+		}
+		switch {
+		case n == want:
+			return
+		case time.Now().After(end):
+			t.Fatalf("%d connections wait for a login", n)
+		}
 	}
 }

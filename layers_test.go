@@ -36,7 +36,7 @@ var layers = map[string][]string{
 	"dict":                       {"imap"},
 	"dict/dictfile":              {"imap", "dict"},
 	"dict/dicttest":              {"imap", "dict"},
-	"cluster":                    {"imap"},
+	"cluster":                    {"imap", "metric"},
 	"cluster/coordmem":           {"cluster"},
 	"cluster/coordetcd":          {"cluster"},
 	"cluster/coordetcd/etcdtest": {},

@@ -231,7 +231,11 @@ func (a *account) commit(group []*txn) {
 // confirmed says whether what was synced stands. If not, another backend may have
 // the mail, with or without the group: nobody is told anything of it.
 func (a *account) confirmed(group []*txn) bool {
+	began := time.Now()
 	err := a.fence.confirm()
+	if a.fence.claimed() {
+		a.store.counters.confirms.Observe(time.Since(began))
+	}
 	if err == nil {
 		return true
 	}

@@ -10,6 +10,7 @@ import (
 // counters are owned by a Store.
 type counters struct {
 	commits   metric.Histogram
+	confirms  metric.Histogram
 	rewritten atomic.Int64
 }
 
@@ -21,6 +22,7 @@ type Stats struct {
 	Files     int64 // that are open
 
 	Commits   metric.Snapshot // durable ones, each for any number of changes: from the write to the answer
+	Confirms  metric.Snapshot // of them, the waits for Claim.Confirm
 	Rewritten int64           // bytes of messages that were moved to get room back
 }
 
@@ -28,7 +30,7 @@ type Stats struct {
 func (s *Store) Stats() Stats {
 	st := Stats{
 		Memory: s.memory.inUse(), Files: s.files.inUse(),
-		Commits: s.counters.commits.Read(), Rewritten: s.counters.rewritten.Load(),
+		Commits: s.counters.commits.Read(), Confirms: s.counters.confirms.Read(), Rewritten: s.counters.rewritten.Load(),
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

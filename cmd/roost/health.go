@@ -18,25 +18,34 @@ import (
 // newMonitor makes what checks the backends of a director, and a backend itself if
 // there is a user for that.
 func (n *node) newMonitor(ctx context.Context) (*health.Monitor, error) {
-	var targets []health.Target
+	var listed []health.Target
 	if n.set.Cluster.Kind == config.NoCoordinator && n.set.Director.Enabled {
 		list, err := members(ctx, n.set)
 		if err != nil {
 			return nil, err
 		}
 		for _, m := range list {
-			targets = append(targets, backendTarget(n.set, m.Backend))
+			listed = append(listed, backendTarget(n.set, m.Backend))
 		}
 	}
 	if self, ok := selfTarget(n.set); ok {
-		targets = append(targets, self)
+		listed = append(listed, self)
 	}
 	return health.NewMonitor(health.Config{
 		Clock: cluster.BootTime{}, Log: n.log,
-		Targets:  func() []health.Target { return targets },
+		Targets:  func() []health.Target { return append(n.latest().registered(), listed...) },
 		Settings: func() health.Settings { return healthSettings(n.latest().set) },
 		TLS:      func() *tls.Config { return n.latest().clientTLS },
 	}), nil
+}
+
+// registered are the backends that a director with a coordinator checks: all that have
+// registered, but for this node itself.
+func (n *node) registered() []health.Target {
+	if n.observed.view == nil || !n.set.Director.Enabled {
+		return nil
+	}
+	return registeredTargets(n.observed.view, nodeName(n.set), !n.set.TLS.VerifyServers)
 }
 
 func healthSettings(set *config.Settings) health.Settings {

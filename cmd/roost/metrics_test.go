@@ -70,9 +70,9 @@ var metricFamilies = []struct{ prefix, help string }{
 }
 
 // TestMetrics: what a scrape of a busy node shows is what the table says, every row of it
-// has a value, and no user's name is in it.
+// that concerns a node alone has a value, and no user's name is in it.
 func TestMetrics(t *testing.T) {
-	s := startObserved(t, "health_check_user = probe\nhealth_check_password = secret\nhealth_check_interval = 1 s\n")
+	s := startWatched(t, "health_check_user = probe\nhealth_check_password = secret\nhealth_check_interval = 1 s\n")
 	c, err := imapclient.Dial(t.Context(), "tcp", s.plain, imapclient.Config{Timeout: patience})
 	if err == nil {
 		_, err = c.Login(t.Context(), "someone-secret", "secret")
@@ -85,7 +85,10 @@ func TestMetrics(t *testing.T) {
 	_, text := s.get(t, "/metrics", "")
 
 	rows := map[string]bool{}
-	for _, r := range metricRows() {
+	for _, r := range clusterMetrics() {
+		rows[r.name] = true
+	}
+	for _, r := range slices.Concat(serverMetrics(), directorMetrics(), storeMetrics()) {
 		rows[r.name] = true
 		if !regexp.MustCompile(`(?m)^# TYPE ` + r.name + ` `).MatchString(text) {
 			t.Errorf("%s has no value", r.name)
@@ -110,15 +113,15 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// observed is a single with metrics.
-type observed struct {
+// watched is a single with metrics.
+type watched struct {
 	*single
 	volume string
 }
 
-func startObserved(t *testing.T, settings string) *observed {
+func startWatched(t *testing.T, settings string) *watched {
 	t.Helper()
-	s := &observed{volume: t.TempDir()}
+	s := &watched{volume: t.TempDir()}
 	if _, err := store.InitVolume(s.volume); err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +131,7 @@ func startObserved(t *testing.T, settings string) *observed {
 	return s
 }
 
-func (s *observed) get(t *testing.T, path, accept string) (status int, body string) {
+func (s *watched) get(t *testing.T, path, accept string) (status int, body string) {
 	t.Helper()
 	req, err := http.NewRequest("GET", "http://"+s.node.metricsAt.Addr().String()+path, nil)
 	if err != nil {
@@ -149,7 +152,7 @@ func (s *observed) get(t *testing.T, path, accept string) (status int, body stri
 }
 
 // await waits until /readyz answers with a status.
-func (s *observed) await(t *testing.T, status int) (text string) {
+func (s *watched) await(t *testing.T, status int) (text string) {
 	t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		got, text := s.get(t, "/readyz", "")
@@ -165,7 +168,7 @@ func (s *observed) await(t *testing.T, status int) (text string) {
 // TestReadyz: a volume that is not mounted is told, as text and as JSON, and the process
 // lives on.
 func TestReadyz(t *testing.T) {
-	s := startObserved(t, "")
+	s := startWatched(t, "")
 	if err := os.Rename(s.volume+"/.roost-volume", s.volume+"/elsewhere"); err != nil {
 		t.Fatal(err)
 	}

@@ -73,6 +73,7 @@ type parts struct {
 	running   sync.WaitGroup
 	stop      context.CancelFunc // of what runs beside the listeners; nil before start
 
+	observed   observed
 	pulse      *pulse
 	metrics    *http.Server // nil without metrics_listen
 	metricsAt  net.Listener

@@ -30,6 +30,7 @@ func (n *node) conditions() []condition {
 		fulfilled("process", n.pulse.late()),
 		fulfilled("serving", shutdown),
 	}
+	all = append(all, n.observed.conditions()...)
 	if n.set.Cluster.Backend {
 		all = append(all, n.volumeConditions()...)
 	}

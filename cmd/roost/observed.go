@@ -1,0 +1,111 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+
+	"github.com/roost-mail/roost/cluster"
+	"github.com/roost-mail/roost/health"
+)
+
+// observed are the parts of a node with a coordinator that metrics, readiness and
+// health checks look at. What is nil this node does not have. It is set before the
+// node starts.
+type observed struct {
+	coordinator *cluster.Measured
+	view        *cluster.View
+}
+
+// conditions: the map of the cluster is known. That the coordinator is away now is no
+// reason not to serve.
+func (o *observed) conditions() []condition {
+	if o.view == nil {
+		return nil
+	}
+	reason := ""
+	switch c := o.view.Contact(); {
+	case c.Revision == 0 && c.Away != nil:
+		reason = fmt.Sprintf("it is not known yet: %v", c.Away)
+	case c.Revision == 0:
+		reason = "it is not known yet"
+	}
+	return []condition{fulfilled("map of the cluster", reason)}
+}
+
+// registeredTargets are the backends that have registered, but for this node itself.
+func registeredTargets(v *cluster.View, self string, anyCert bool) []health.Target {
+	var all []health.Target
+	v.Read(func(m *cluster.Map) {
+		for _, n := range m.Nodes() {
+			if n.Name == self {
+				continue
+			}
+			r := n.Registration
+			all = append(all, health.Target{
+				Name: n.Name, Host: r.Host, Addr: net.JoinHostPort(r.Host, strconv.Itoa(int(r.Port))), Security: imapcSecurity(r.TLS), AnyCert: anyCert,
+			})
+		}
+	})
+	return all
+}
+
+func clusterMetrics() []metricRow {
+	return []metricRow{
+		{"roost_coordinator_call_duration_seconds", 0, "How long calls of the coordinator took, by operation (range, commit, watch, grant, keepalive, revoke) and result: ok; conflict, another node was first; failed, it did not answer. A watch counts when it ends, and takes no time.", []string{"operation", "result"}, nil, func(n *scrape, give giveTimes) {
+			if n.observed.coordinator == nil {
+				return
+			}
+			for call, s := range n.observed.coordinator.Calls() {
+				give(s, call.Operation, call.Result)
+			}
+		}},
+		{"roost_coordinator_connected", gauge, "1 while this node follows what happens in the cluster, else 0.", nil, ofView(func(n *scrape, give giveValue) {
+			give(truth(n.observed.view.Contact().Away == nil))
+		}), nil},
+		{"roost_coordinator_heard_seconds", gauge, "How long ago the coordinator last said something.", nil, ofView(func(n *scrape, give giveValue) {
+			give(n.observed.view.Contact().Heard.Seconds())
+		}), nil},
+		{"roost_cluster_revision", gauge, "Up to which change of the cluster this node knows all.", nil, ofView(func(n *scrape, give giveValue) {
+			give(float64(n.observed.view.Contact().Revision))
+		}), nil},
+		{"roost_cluster_slots", gauge, "Slots by tag and state: held by a backend that lives, or free, so that nobody serves their users.", []string{"tag", "state"}, ofStatus(func(s *cluster.Status, give giveValue) {
+			for _, t := range s.Tags {
+				give(float64(t.Held), t.Tag, "held")
+				give(float64(t.Free), t.Tag, "free")
+			}
+		}), nil},
+		{"roost_cluster_backend_slots", gauge, "Slots of each backend: held, wanted (it should hold them), lost (it held them when it died, and nobody has taken them).", []string{"backend", "state"}, ofStatus(func(s *cluster.Status, give giveValue) {
+			for _, b := range s.Backends {
+				give(float64(b.Held), b.Name, "held")
+				give(float64(b.Wanted), b.Name, "wanted")
+				give(float64(b.Lost), b.Name, "lost")
+			}
+		}), nil},
+		{"roost_cluster_backend_alive", gauge, "1 while the backend's lease lives, else 0.", []string{"backend"}, ofStatus(func(s *cluster.Status, give giveValue) {
+			for _, b := range s.Backends {
+				give(truth(b.Alive), b.Name)
+			}
+		}), nil},
+		{"roost_cluster_pins", gauge, "Users who are pinned to a backend.", nil, ofStatus(func(s *cluster.Status, give giveValue) {
+			give(float64(s.Pins))
+		}), nil},
+	}
+}
+
+// ofView reads only where there is a View.
+func ofView(read func(*scrape, giveValue)) func(*scrape, giveValue) {
+	return func(n *scrape, give giveValue) {
+		if n.observed.view != nil {
+			read(n, give)
+		}
+	}
+}
+
+// ofStatus reads the map of the cluster.
+func ofStatus(read func(*cluster.Status, giveValue)) func(*scrape, giveValue) {
+	return ofView(func(n *scrape, give giveValue) {
+		s := n.status()
+		read(&s, give)
+	})
+}

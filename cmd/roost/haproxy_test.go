@@ -84,7 +84,12 @@ func change(t testing.TB, file, old, new string) {
 	if !strings.Contains(string(text), old) {
 		t.Fatalf("%s: no %q", file, old)
 	}
-	if err := os.WriteFile(file, []byte(strings.ReplaceAll(string(text), old, new)), 0o600); err != nil {
+	writeFile(t, file, strings.ReplaceAll(string(text), old, new))
+}
+
+func writeFile(t testing.TB, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -127,6 +127,12 @@ func dialIMAP(t *testing.T, addr string) *imapConn {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return lineConn(t, conn, addr)
+}
+
+// lineConn waits for the greeting.
+func lineConn(t *testing.T, conn net.Conn, addr string) *imapConn {
+	t.Helper()
 	c := &imapConn{t: t, conn: conn, r: bufio.NewReader(conn), where: func() string { return addr }}
 	if greeting := c.readLine(); !strings.HasPrefix(greeting, "* OK") {
 		t.Fatalf("greeting %q", greeting)

@@ -103,7 +103,10 @@ func (m *Map) whyFree(to route) string {
 	since, _ := m.FreeSince(to.unit)
 	free := (m.clock.Now() - since).Round(time.Millisecond)
 	why := fmt.Sprintf("nobody has held it for %v", free)
-	if to.heldAt != 0 {
+	switch {
+	case to.heldAt != 0 && to.held.Lease == 0:
+		why = fmt.Sprintf("%s gave it up at revision %d for others to take", to.held.Backend, to.heldAt)
+	case to.heldAt != 0:
 		why = fmt.Sprintf("%s held it since revision %d, but lost its lease %v ago", to.held.Backend, to.heldAt, free)
 	}
 	switch pin, at := m.Pin(to.unit.User); {

@@ -198,7 +198,7 @@ func (m *Map) Held(u Unit) (Held, Revision) {
 // lease that it had then.
 func (m *Map) Holds(h Held) bool {
 	n := m.nodes[h.Backend]
-	return n != nil && n.AliveAt != 0 && n.Lease == h.Lease
+	return n != nil && n.AliveAt != 0 && n.Lease == h.Lease && h.Lease != 0
 }
 
 // FreeSince is since when nobody holds a unit, as far as this node has seen and by the

@@ -244,6 +244,23 @@ func TestRoutesWait(t *testing.T) {
 	})
 }
 
+// A record without a lease is that of a user who was given up, even if it should be
+// that the backend's own record has none.
+func TestRoutesGivenUp(t *testing.T) {
+	inSite(t, func(t *testing.T, s *site) {
+		s.start("b1", shared)
+		s.start("b2", shared)
+		s.put("alive/b1", `{"candidate":true}`)
+		s.put("pins/ann", `{"backend":"b2"}`)
+		s.put("heldu/ann", `{"backend":"b1"}`)
+		synctest.Wait()
+		w := s.later(cluster.Query{User: "ann"}, 5*time.Second)
+		s.locate(cluster.Query{User: "ann"}, time.Second).refused(t, time.Second, "b1 gave it up at revision", "b2 should take it")
+		s.hold("b2", "heldu/ann")
+		(<-w).check(t, "b2", time.Second)
+	})
+}
+
 // A record of a lease that is over does not count, although the backend lives again.
 func TestRoutesOldLease(t *testing.T) {
 	inSite(t, func(t *testing.T, s *site) {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/imapclient"
@@ -216,46 +215,15 @@ func (s *sending) note(status *imapclient.Status) {
 }
 
 // arrived looks for messages whose answer was lost, and sets data if all are there.
-// If not, they may still come: it is not known then.
 func (s *sending) arrived(ctx context.Context, before imap.Status) bool {
-	if len(s.ids) == 0 || before.UIDNext == 0 || s.message != nil || !s.data.UIDs.Empty() {
+	if s.message != nil || !s.data.UIDs.Empty() {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, resumeTime)
-	defer cancel()
-	for pause := firstPause; ; pause = min(2*pause, maxPause) {
-		box, err := s.account.Open(ctx, s.name, true)
-		if err == nil {
-			defer box.Close()
-			return s.find(ctx, box, before)
-		}
-		if imap.CodeOf(err) != imap.CodeUnavailable {
-			return false
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return false
-		}
+	uids, ok := s.account.arrived(ctx, s.name, before, s.ids)
+	if ok {
+		s.data = imap.AppendData{UIDValidity: before.UIDValidity, UIDs: uids}
 	}
-}
-
-func (s *sending) find(ctx context.Context, box mailbox.Mailbox, before imap.Status) bool {
-	if box.Info().UIDValidity != before.UIDValidity {
-		return false
-	}
-	var uids []imap.UID
-	err := box.Fetch(ctx, imap.UIDRange(before.UIDNext, 1<<32-1), &imap.FetchItems{EmailID: true}, func(m *mailbox.Message) error {
-		if len(uids) < len(s.ids) && m.EmailID == s.ids[len(uids)] {
-			uids = append(uids, m.UID)
-		}
-		return nil
-	})
-	if err != nil || len(uids) < len(s.ids) {
-		return false
-	}
-	s.data = imap.AppendData{UIDValidity: before.UIDValidity, UIDs: imap.UIDSetOf(uids...)}
-	return true
+	return ok
 }
 
 // takeBack removes what went in before a later message failed.

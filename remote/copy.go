@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 
@@ -15,11 +16,20 @@ func (b *box) Copy(ctx context.Context, uids imap.UIDSet, dest string) (imap.Cop
 	if uids.Empty() {
 		return imap.CopyData{}, b.usable()
 	}
+	t, err := b.trace(ctx, uids, dest)
+	if err != nil {
+		return imap.CopyData{}, err
+	}
 	var data imap.CopyData
-	err := b.do(ctx, false, func(c *imapclient.Conn) (err error) {
+	err = b.do(ctx, false, func(c *imapclient.Conn) (err error) {
 		data, err = b.transfer(ctx, c, "COPY", uids, dest)
 		return err
 	})
+	if errors.Is(err, errUnknown) {
+		if found, ok := t.found(ctx, b.account, dest); ok {
+			return found, nil
+		}
+	}
 	return data, b.intoRefusal(ctx, err)
 }
 
@@ -31,7 +41,11 @@ func (b *box) Move(ctx context.Context, uids imap.UIDSet, dest string) (imap.Cop
 	}
 	var data imap.CopyData
 	whole := false
-	err := b.do(ctx, false, func(c *imapclient.Conn) (err error) {
+	t, err := b.trace(ctx, uids, dest)
+	if err != nil {
+		return imap.CopyData{}, err
+	}
+	err = b.do(ctx, false, func(c *imapclient.Conn) (err error) {
 		verb := "COPY"
 		if whole = c.Has("MOVE"); whole {
 			verb = "MOVE"
@@ -39,6 +53,11 @@ func (b *box) Move(ctx context.Context, uids imap.UIDSet, dest string) (imap.Cop
 		data, err = b.transfer(ctx, c, verb, uids, dest)
 		return err
 	})
+	if whole && errors.Is(err, errUnknown) {
+		if found, ok := t.found(ctx, b.account, dest); ok {
+			return found, nil // it is one step: the sources are gone
+		}
+	}
 	if err == nil && !whole {
 		err = mailbox.Remove(ctx, b, uids)
 	}

@@ -22,6 +22,10 @@ const (
 	maxPause   = 2 * time.Second
 )
 
+// justNow is for how long a connection that has said something need not be asked
+// whether it lives.
+const justNow = 50 * time.Millisecond
+
 // maxPrepare bounds what follows a login, however much the peer tells.
 const maxPrepare = time.Minute
 
@@ -87,7 +91,7 @@ type final struct{ error }
 // that was lost meanwhile is found out before anything is sent on it that must
 // not be sent twice.
 func (l *link) get(ctx context.Context, check bool) (conn *imapclient.Conn, fresh bool, err error) {
-	if l.conn != nil && l.conn.Broken() == nil && check {
+	if l.conn != nil && l.conn.Broken() == nil && check && time.Since(l.conn.Heard()) > justNow {
 		err = l.watched(ctx, l.conn, func(c *imapclient.Conn) error {
 			_, err := c.Do(ctx, nil, command("NOOP"))
 			return err

@@ -351,7 +351,7 @@ func (w *awayWorld) suffer(command string, a accident, quiet *awayOutcome) {
 		}
 	case a.kind == drip, a.kind == cut && repeatable(command):
 		w.t.Errorf("%q", o.answer)
-	case strings.HasPrefix(command, "APPEND") && a.kind == restart && o.after == quiet.after:
+	case tracedOutcome(command) && a.kind == restart && o.after == quiet.after:
 		w.t.Errorf("it was done, and could be found out: %q", o.answer)
 	case o.after != o.before && o.after != quiet.after && !(strings.Contains(command, "MOVE") && nothingLost(&o)):
 		w.t.Errorf("%q\nleft\n%sit was\n%s", o.answer, o.after, o.before)
@@ -369,6 +369,11 @@ func repeatable(command string) bool {
 		}
 	}
 	return !strings.Contains(command, "UNCHANGEDSINCE")
+}
+
+// tracedOutcome says that it can be found out whether a command was done.
+func tracedOutcome(command string) bool {
+	return strings.HasPrefix(command, "APPEND") || strings.HasPrefix(command, "COPY 2 shared") || strings.HasPrefix(command, "MOVE 2 shared")
 }
 
 // nothingLost says that all messages are in some mailbox, as a MOVE from home to

@@ -50,6 +50,7 @@ var layers = map[string][]string{
 	"imapclient":      {"imap", "imapwire", "metric", "tlsconn"},
 	"remote":          {"imap", "mailbox", "message", "imapclient", "imapwire"},
 	"namespace":       {"imap", "mailbox"},
+	"moving":          {"imap", "mailbox"},
 	"imapserver":      {"imap", "imapwire", "mailbox", "metric", "sasl", "tlsconn", "idle"},
 	"director":        {"imap", "imapwire", "imapclient", "imapserver", "cluster", "tlsconn", "idle"},
 	"admin":           {"imap", "cluster"},

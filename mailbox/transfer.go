@@ -71,3 +71,20 @@ func Remove(ctx context.Context, m Mailbox, uids imap.UIDSet) error {
 	}
 	return m.Expunge(ctx, uids, false)
 }
+
+// RemovalRights are the acting user's rights on an open mailbox, as far as a removal
+// needs them. It may have been renamed, so that it is asked itself: a mailbox that
+// can't say refuses changes to a message that does not exist, or does not.
+func RemovalRights(ctx context.Context, m Mailbox) (imap.Rights, error) {
+	if self, ok := m.(interface {
+		MyRights(context.Context) (imap.Rights, error)
+	}); ok {
+		return self.MyRights(ctx)
+	}
+	none := imap.UIDSetOf(1<<32 - 1)
+	change := FlagChange{Op: FlagsRemove, Flags: []imap.Flag{imap.FlagDeleted}, Silent: true}
+	if _, err := m.Store(ctx, none, change, nil); err != nil {
+		return 0, err
+	}
+	return imap.AllRights, m.Expunge(ctx, none, false)
+}

@@ -73,28 +73,11 @@ func (m *selected) canRemove(ctx context.Context) error {
 	if m.readOnly {
 		return imap.NoPermission()
 	}
-	have, err := m.rights(ctx)
+	have, err := mailbox.RemovalRights(ctx, m.Mailbox)
 	if err == nil && !have.Has(imap.RightRead|imap.RightDeleted|imap.RightExpunge) {
 		err = imap.NoPermission()
 	}
 	return err
-}
-
-// rights are the user's on the open mailbox, as far as a removal needs them. It
-// may have been renamed, so that it is asked itself: a mailbox that can't say
-// refuses changes to a message that does not exist, or does not.
-func (m *selected) rights(ctx context.Context) (imap.Rights, error) {
-	if self, ok := m.Mailbox.(interface {
-		MyRights(context.Context) (imap.Rights, error)
-	}); ok {
-		return self.MyRights(ctx)
-	}
-	none := imap.UIDSetOf(1<<32 - 1)
-	change := mailbox.FlagChange{Op: mailbox.FlagsRemove, Flags: []imap.Flag{imap.FlagDeleted}, Silent: true}
-	if _, err := m.Mailbox.Store(ctx, none, change, nil); err != nil {
-		return 0, err
-	}
-	return imap.AllRights, m.Mailbox.Expunge(ctx, none, false)
 }
 
 // Close frees the handle.

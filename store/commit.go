@@ -374,10 +374,13 @@ func (a *account) disable(cause error) {
 	for _, b := range a.st.boxes {
 		a.st.note(b, event{kind: eventBroken})
 	}
-	wake := a.st.watchers()
+	wake, observers := a.st.watchers(), a.observers
 	a.mu.Unlock()
 	for _, h := range wake {
 		h.call()
+	}
+	for _, o := range observers {
+		o.call()
 	}
 }
 

@@ -22,10 +22,15 @@ func (a *Account) rightsCommand(ctx context.Context, h *imapclient.Handler, verb
 	}
 	err = a.named(ctx, h, verb, name, imap.CodeCannot, args)
 	if status, ok := errors.AsType[*imapclient.Status](err); ok && status.Kind == imapclient.Bad {
-		// The grammar is right, so it is the identifier that the owner's side does not take.
-		return &imap.Error{Text: "Invalid identifier", Bad: true, Err: err}
+		return badIdentifier(err)
 	}
 	return err
+}
+
+// badIdentifier is what a BAD from the owner's side means: the grammar is right, so it is
+// the identifier that it does not take.
+func badIdentifier(cause error) error {
+	return &imap.Error{Text: "Invalid identifier", Bad: true, Err: cause}
 }
 
 // MyRights are the acting user's, as the peer says.

@@ -3,8 +3,10 @@ package remote
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/imapclient"
 )
 
 func unavailable(cause error) error {
@@ -38,6 +40,26 @@ func intoRefusal(err error) error {
 		return withCode(imap.CodeTryCreate, e.Err)
 	}
 	return err
+}
+
+// Arrived is an error of mail in this process, in the words in which it would have
+// come from another backend. What is no *imap.Error stays as it is.
+func Arrived(err error) error {
+	e, ok := errors.AsType[*imap.Error](err)
+	switch {
+	case !ok:
+		return err
+	case errors.Is(err, imap.ErrUnknownOutcome):
+		return unknown(errors.New(err.Error())) // which is not to end the client's connection
+	case e.Bad:
+		return badIdentifier(err)
+	}
+	s := &imapclient.Status{Kind: imapclient.No, Text: e.Error()}
+	code, args, _ := strings.Cut(string(e.Code), " ")
+	s.Code, s.Args = imap.Code(code), args
+	arrived := imap.AsError(refusal(s.Err(), imap.CodeCannot))
+	arrived.Err = err
+	return arrived
 }
 
 func withCode(code imap.Code, cause error) error {

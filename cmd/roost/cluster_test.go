@@ -87,6 +87,8 @@ type rig struct {
 	nodes map[string]*node
 	log   *slog.Logger
 
+	adjust func(name string, n *node) // before it serves; nil: nothing
+
 	tls   map[string]net.Listener // on tlsPort, for the first start
 	tlsAt int
 }
@@ -175,6 +177,9 @@ func (r *rig) start(t testing.TB, name string, ln net.Listener) {
 	}
 	if err := n.listen(context.Background(), given); err != nil {
 		t.Fatal(err)
+	}
+	if r.adjust != nil {
+		r.adjust(name, n)
 	}
 	n.start(context.Background())
 	r.nodes[name] = n

@@ -65,7 +65,8 @@ type parts struct {
 	dict      dict.Dict // nil without acl_shared_dict
 	index     *share.Index
 	publisher *share.Publisher
-	dial      *net.Dialer // for back sessions
+	holds     func(user string) bool // this backend holds them; nil without a coordinator
+	dial      *net.Dialer            // for back sessions
 
 	poller    *idle.Poller // waits for quiet connections
 	imap      *imapserver.Server

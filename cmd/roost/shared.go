@@ -8,9 +8,11 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/roost-mail/roost/auth"
 	"github.com/roost-mail/roost/config"
 	"github.com/roost-mail/roost/imapclient"
 	"github.com/roost-mail/roost/mailbox"
+	"github.com/roost-mail/roost/moving"
 	"github.com/roost-mail/roost/namespace"
 	"github.com/roost-mail/roost/remote"
 	"github.com/roost-mail/roost/tlsconn"
@@ -62,7 +64,7 @@ func (u *user) sharedNamespace(ns *config.Namespace) (namespace.Shared, error) {
 		Prefix: template.Prefix,
 		List:   listMode(ns.List),
 		Hidden: ns.Hidden,
-		Open:   func(owner string) mailbox.Account { return u.backSession(&ns.Imapc, owner, master) },
+		Open:   func(owner string) mailbox.Account { return u.others(&ns.Imapc, owner, master) },
 		Index:  u.shares(),
 	}, nil
 }
@@ -108,9 +110,53 @@ func (noIndex) Visible(context.Context, string, []string) (map[string][]mailbox.
 // longer than clients wait.
 const backSessionTimeout = 30 * time.Second
 
+// others is another owner's mail: in this process while this backend holds the
+// owner, else by a back session.
+func (u *user) others(set *config.Imapc, owner, master string) mailbox.Account {
+	if u.node.holds == nil || set.User != "" {
+		return u.backSession(set, owner, master)
+	}
+	return moving.New(moving.Config{
+		Owner: owner, Log: u.node.log.With("session", u.client.SessionID, "user", u.name),
+		Here:      func() bool { return u.node.holds(owner) },
+		Open:      func(ctx context.Context) (moving.Home, error) { return u.openOwner(ctx, set, owner, master) },
+		Elsewhere: func() moving.Home { return u.backSession(set, owner, master) },
+		Arrived:   remote.Arrived,
+	})
+}
+
+// openOwner is a back session without a connection: it logs in as one does, and has
+// the rights that one has.
+func (u *user) openOwner(ctx context.Context, set *config.Imapc, owner, master string) (moving.Home, error) {
+	n := u.node.latest()
+	here := u.client.Local
+	res, err := n.auth.Authenticate(ctx, auth.Request{
+		Mechanism: "PLAIN", AuthzID: owner, AuthID: master, Password: set.Password,
+		RemoteAddr: here.Addr(), PeerAddr: here.Addr(), LocalAddr: here.Addr(), LocalPort: here.Port(),
+		Service: "imap", SessionID: u.client.SessionID, Secured: true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if res.Fields.Flag("proxy") {
+		return nil, errElsewhere
+	}
+	o, err := n.user(ctx, u.client, res)
+	if err != nil {
+		return nil, err
+	}
+	if o.name != owner || o.acting == o.name {
+		return nil, errElsewhere
+	}
+	return o.openGuarded(ctx)
+}
+
+// errElsewhere is a login that only a connection can make.
+var errElsewhere = errors.New("the login leads elsewhere")
+
 // backSession is an owner's mail at the backend where it lives, with the acting
 // user's rights. Nothing is connected until it is needed.
-func (u *user) backSession(set *config.Imapc, owner, master string) mailbox.Account {
+func (u *user) backSession(set *config.Imapc, owner, master string) *remote.Account {
 	timeout := set.CmdTimeout
 	if u.set.Where("imapc_cmd_timeout").IsZero() {
 		timeout = backSessionTimeout

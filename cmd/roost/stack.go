@@ -65,9 +65,24 @@ func authRequest(c *imapserver.Client, cred imapserver.Credentials) auth.Request
 // session opens a user's mail for one session. login.Acting becomes whose rights
 // apply: who logged in, unless acl_user names another.
 func (n *node) session(ctx context.Context, c *imapserver.Client, res *auth.Result, login *imapserver.Login) error {
-	set, warnings, err := n.set.ForUser(res.UserFields)
+	u, err := n.user(ctx, c, res)
 	if err != nil {
 		return unavailable(err)
+	}
+	u.probe = login.Probe
+	if login.Account, err = u.open(ctx, res); err != nil {
+		return err
+	}
+	login.Acting = u.acting
+	login.RawIn, login.RawOut = u.rawLog()
+	return nil
+}
+
+// user is who opens which mail, once that is known.
+func (n *node) user(ctx context.Context, c *imapserver.Client, res *auth.Result) (*user, error) {
+	set, warnings, err := n.set.ForUser(res.UserFields)
+	if err != nil {
+		return nil, err
 	}
 	for _, w := range warnings {
 		n.oncePerUser(res.User+" "+w.Text, func() {
@@ -75,19 +90,11 @@ func (n *node) session(ctx context.Context, c *imapserver.Client, res *auth.Resu
 		})
 	}
 	n.warnSystemUser(res)
-	u := &user{node: n, set: set, client: c, vars: sessionVars(c, res), name: res.User, acting: res.Acting, groups: res.Groups, probe: login.Probe}
+	u := &user{node: n, set: set, client: c, vars: sessionVars(c, res), name: res.User, acting: res.Acting, groups: res.Groups}
 	if err := u.applyACLSettings(ctx); err != nil {
-		return unavailable(err)
+		return nil, err
 	}
-	if err := u.locate(res.UserFields["home"]); err != nil {
-		return unavailable(err)
-	}
-	if login.Account, err = u.open(ctx, res); err != nil {
-		return err
-	}
-	login.Acting = u.acting
-	login.RawIn, login.RawOut = u.rawLog()
-	return nil
+	return u, u.locate(res.UserFields["home"])
 }
 
 // unavailable is what a client hears of trouble that an administrator has to mend.

@@ -206,8 +206,10 @@ func (p *paused) goOn() {
 	}
 	said := string(p.rest) + string(text)
 	if first, rest, _ := strings.Cut(said, "\n"); strings.HasPrefix(first, "ok ") {
-		p.note([]string{first}) // it was confirmed, and perhaps stopped before it was said: verify looks for it
 		said = rest
+		if !strings.HasPrefix(first, "ok flag") { // which needs no confirmation
+			p.note([]string{first}) // confirmed, and stopped before it was said: verify looks for it
+		}
 	}
 	for _, word := range []string{"ok append", "ok move", "ok expunge", "closing"} {
 		if strings.Contains(said, word) {

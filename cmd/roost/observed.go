@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
+	"time"
 
 	"github.com/roost-mail/roost/cluster"
 	"github.com/roost-mail/roost/health"
@@ -15,22 +17,63 @@ import (
 type observed struct {
 	coordinator *cluster.Measured
 	view        *cluster.View
+	name        string       // of this node in the cluster
+	lease       func() lease // of a backend; it waits for nothing
 }
 
-// conditions: the map of the cluster is known. That the coordinator is away now is no
-// reason not to serve.
+// lease is how a backend stands that holds users by a lease.
+type lease struct {
+	left                     time.Duration // until its deadline; negative: it is lost
+	trouble                  string        // why the backend takes nothing
+	held, wanted, leaving    int           // units
+	taken, released, dropped uint64        // units, so far
+}
+
+// conditions: the map of the cluster is known, and a backend has its lease and is not
+// to give its users up. That the coordinator is away now is no reason not to serve.
 func (o *observed) conditions() []condition {
-	if o.view == nil {
-		return nil
+	var all []condition
+	if o.view != nil {
+		all = append(all, fulfilled("map of the cluster", o.mapReason()))
 	}
-	reason := ""
+	if o.lease != nil {
+		all = append(all, fulfilled("lease", o.lease().reason()), fulfilled("administrator", o.wishReason()))
+	}
+	return all
+}
+
+func (o *observed) mapReason() string {
 	switch c := o.view.Contact(); {
 	case c.Revision == 0 && c.Away != nil:
-		reason = fmt.Sprintf("it is not known yet: %v", c.Away)
+		return fmt.Sprintf("it is not known yet: %v", c.Away)
 	case c.Revision == 0:
-		reason = "it is not known yet"
+		return "it is not known yet"
 	}
-	return []condition{fulfilled("map of the cluster", reason)}
+	return ""
+}
+
+func (l lease) reason() string {
+	switch {
+	case l.left <= 0:
+		return fmt.Sprintf("it was lost %v ago", (-l.left).Round(time.Millisecond))
+	case l.trouble != "":
+		return l.trouble
+	}
+	return ""
+}
+
+// wishReason is that the administrator wants no users here.
+func (o *observed) wishReason() (reason string) {
+	if o.view == nil {
+		return ""
+	}
+	o.view.Read(func(m *cluster.Map) {
+		n, _ := m.Node(o.name)
+		if w := n.Wish; w.State != cluster.Up {
+			reason = fmt.Sprintf("wants %s: %s", w.State, w.Why)
+		}
+	})
+	return reason
 }
 
 // registeredTargets are the backends that have registered, but for this node itself.
@@ -51,6 +94,46 @@ func registeredTargets(v *cluster.View, self string, anyCert bool) []health.Targ
 }
 
 func clusterMetrics() []metricRow {
+	return slices.Concat(leaseMetrics(), mapMetrics())
+}
+
+// leaseMetrics are those of a backend that holds users by a lease.
+func leaseMetrics() []metricRow {
+	return []metricRow{
+		{"roost_lease_left_seconds", gauge, "Until the deadline of this backend's lease; negative since it was lost. It goes up with each keepalive.", nil, ofLease(func(l lease, give giveValue) {
+			give(l.left.Seconds())
+		}), nil},
+		{"roost_lease_age_seconds", gauge, "For how long this backend has had its lease, or none.", nil, ofStatus(func(n *scrape, s *cluster.Status, give giveValue) {
+			for _, b := range s.Backends {
+				if b.Name == n.observed.name {
+					give(b.For)
+				}
+			}
+		}), nil},
+		{"roost_units", gauge, "Slots and pinned users of this backend: held, wanted (slots that it should hold), leaving.", []string{"state"}, ofLease(func(l lease, give giveValue) {
+			give(float64(l.held), "held")
+			give(float64(l.wanted), "wanted")
+			give(float64(l.leaving), "leaving")
+		}), nil},
+		{"roost_units_total", counter, "Slots and pinned users that changed hands here: taken, released, dropped with a lost lease.", []string{"change"}, ofLease(func(l lease, give giveValue) {
+			give(float64(l.taken), "taken")
+			give(float64(l.released), "released")
+			give(float64(l.dropped), "dropped")
+		}), nil},
+	}
+}
+
+// ofLease reads only where there is a lease.
+func ofLease(read func(lease, giveValue)) func(*scrape, giveValue) {
+	return func(n *scrape, give giveValue) {
+		if n.observed.lease != nil {
+			read(n.observed.lease(), give)
+		}
+	}
+}
+
+// mapMetrics are those of all nodes with a coordinator.
+func mapMetrics() []metricRow {
 	return []metricRow{
 		{"roost_coordinator_call_duration_seconds", 0, "How long calls of the coordinator took, by operation (range, commit, watch, grant, keepalive, revoke) and result: ok; conflict, another node was first; failed, it did not answer. A watch counts when it ends, and takes no time.", []string{"operation", "result"}, nil, func(n *scrape, give giveTimes) {
 			if n.observed.coordinator == nil {
@@ -69,25 +152,25 @@ func clusterMetrics() []metricRow {
 		{"roost_cluster_revision", gauge, "Up to which change of the cluster this node knows all.", nil, ofView(func(n *scrape, give giveValue) {
 			give(float64(n.observed.view.Contact().Revision))
 		}), nil},
-		{"roost_cluster_slots", gauge, "Slots by tag and state: held by a backend that lives, or free, so that nobody serves their users.", []string{"tag", "state"}, ofStatus(func(s *cluster.Status, give giveValue) {
+		{"roost_cluster_slots", gauge, "Slots by tag and state: held by a backend that lives, or free, so that nobody serves their users.", []string{"tag", "state"}, ofStatus(func(_ *scrape, s *cluster.Status, give giveValue) {
 			for _, t := range s.Tags {
 				give(float64(t.Held), t.Tag, "held")
 				give(float64(t.Free), t.Tag, "free")
 			}
 		}), nil},
-		{"roost_cluster_backend_slots", gauge, "Slots of each backend: held, wanted (it should hold them), lost (it held them when it died, and nobody has taken them).", []string{"backend", "state"}, ofStatus(func(s *cluster.Status, give giveValue) {
+		{"roost_cluster_backend_slots", gauge, "Slots of each backend: held, wanted (it should hold them), lost (it held them when it died, and nobody has taken them).", []string{"backend", "state"}, ofStatus(func(_ *scrape, s *cluster.Status, give giveValue) {
 			for _, b := range s.Backends {
 				give(float64(b.Held), b.Name, "held")
 				give(float64(b.Wanted), b.Name, "wanted")
 				give(float64(b.Lost), b.Name, "lost")
 			}
 		}), nil},
-		{"roost_cluster_backend_alive", gauge, "1 while the backend's lease lives, else 0.", []string{"backend"}, ofStatus(func(s *cluster.Status, give giveValue) {
+		{"roost_cluster_backend_alive", gauge, "1 while the backend's lease lives, else 0.", []string{"backend"}, ofStatus(func(_ *scrape, s *cluster.Status, give giveValue) {
 			for _, b := range s.Backends {
 				give(truth(b.Alive), b.Name)
 			}
 		}), nil},
-		{"roost_cluster_pins", gauge, "Users who are pinned to a backend.", nil, ofStatus(func(s *cluster.Status, give giveValue) {
+		{"roost_cluster_pins", gauge, "Users who are pinned to a backend.", nil, ofStatus(func(_ *scrape, s *cluster.Status, give giveValue) {
 			give(float64(s.Pins))
 		}), nil},
 	}
@@ -103,9 +186,9 @@ func ofView(read func(*scrape, giveValue)) func(*scrape, giveValue) {
 }
 
 // ofStatus reads the map of the cluster.
-func ofStatus(read func(*cluster.Status, giveValue)) func(*scrape, giveValue) {
+func ofStatus(read func(*scrape, *cluster.Status, giveValue)) func(*scrape, giveValue) {
 	return ofView(func(n *scrape, give giveValue) {
 		s := n.status()
-		read(&s, give)
+		read(n, &s, give)
 	})
 }

@@ -45,6 +45,11 @@ func TestClusterMetrics(t *testing.T) {
 		if len(targets) != 1 || targets[0].Name != "b1" || targets[0].Addr != "192.0.2.1:993" || targets[0].Host != "192.0.2.1" {
 			t.Errorf("targets: %+v", targets)
 		}
+		p.observed.name = "b1"
+		p.observed.lease = func() lease { return lease{left: 3 * time.Second, held: 2} }
+		if c := p.observed.conditions(); !fulfilledAll(c) || len(c) != 3 {
+			t.Errorf("with a lease: %+v", c)
+		}
 		p.current.Store(&node{parts: p})
 		got := gathered(t, &nodeMetrics{p, describe(clusterMetrics())})
 		for _, r := range clusterMetrics() {
@@ -52,6 +57,19 @@ func TestClusterMetrics(t *testing.T) {
 				t.Errorf("%s has no value", r.name)
 			}
 		}
+		p.observed.lease = func() lease { return lease{left: -2 * time.Second} }
+		if got, want := conditionsText(p.observed.conditions()), "NOT READY: lease: it was lost 2s ago\n"; !strings.Contains(got, want) {
+			t.Errorf("without a lease:\n%s", got)
+		}
+		p.observed.lease = func() lease { return lease{left: time.Second} }
+		_, _, err = p.observed.coordinator.Commit(ctx, cluster.Txn{Then: []cluster.Op{
+			{Key: "wishes/b1", Value: []byte(`{"state":"drain","weight":100,"why":"new disks"}`)},
+		}})
+		synctest.Wait()
+		if got, want := conditionsText(p.observed.conditions()), "NOT READY: administrator: wants drain: new disks\n"; err != nil || !strings.Contains(got, want) {
+			t.Errorf("draining: %v\n%s", err, got)
+		}
+		p.observed.lease = nil
 		client.Cut(true)
 		time.Sleep(time.Minute)
 		if c := p.observed.conditions(); !fulfilledAll(c) {

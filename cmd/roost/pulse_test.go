@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,10 +21,11 @@ func TestPulse(t *testing.T) {
 		p := newPulse(bubbleClock{time.Now()})
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		stuck, tries := make(chan struct{}), 0
+		stuck := make(chan struct{})
+		var tries atomic.Int64
 		p.add("loop", true, func(context.Context) {})
 		p.add("store", true, func(ctx context.Context) {
-			if tries++; tries > 3 {
+			if tries.Add(1) > 3 {
 				select {
 				case <-stuck:
 				case <-ctx.Done():
@@ -43,8 +45,8 @@ func TestPulse(t *testing.T) {
 		if hangs, want := p.hangs("mail_volume"), "no answer for 40 s"; hangs != want {
 			t.Errorf("mail_volume: %q, want %q", hangs, want)
 		}
-		if tries != 4 {
-			t.Errorf("what hangs was tried %d times", tries)
+		if n := tries.Load(); n != 4 {
+			t.Errorf("what hangs was tried %d times", n)
 		}
 		close(stuck)
 		time.Sleep(2 * pulseInterval)

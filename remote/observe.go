@@ -87,7 +87,6 @@ func (o *observation) arm(ctx context.Context, c *imapclient.Conn) error {
 	c.Handler.Status = func(s *imapclient.Status) {
 		if s.Code == "NOTIFICATIONOVERFLOW" {
 			o.deaf = true
-			o.overflow() // before a look tells of anything that is newer
 			o.hear()
 		}
 	}
@@ -142,18 +141,13 @@ func (o *observation) askAgain(ctx context.Context, c *imapclient.Conn) error {
 		return err
 	}
 	o.changed = true
-	o.overflow()
-	return nil
-}
-
-// overflow notes that it is not known which annotations have changed.
-func (o *observation) overflow() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.metadata.Overflow()
 	if o.notify != nil {
 		o.notify()
 	}
+	return nil
 }
 
 // hear ends the IDLE that is under way. It is called by the goroutine, as it
@@ -202,6 +196,9 @@ func (o *observation) look(ctx context.Context) error {
 	}
 	if err != nil {
 		return err
+	}
+	if o.deaf { // that has to be known first
+		return nil
 	}
 	slices.SortFunc(now, func(a, b mailbox.Glance) int { return strings.Compare(a.Name, b.Name) })
 	o.mu.Lock()

@@ -209,6 +209,8 @@ func (m *Map) FreeSince(u Unit) (since time.Duration, ok bool) {
 	switch {
 	case m.Holds(held):
 		return 0, false
+	case at != 0 && held.Backend != "" && held.Lease == 0: // a user who was given up
+		return max(m.users[u.User].freed, m.known), true
 	case at != 0:
 		if n := m.nodes[held.Backend]; n != nil {
 			return max(n.Since, m.known), true
@@ -262,10 +264,18 @@ func (m *Map) Pins() iter.Seq2[string, Pin] {
 // UnitOf is the unit that a user belongs to: one of its own from when the user is
 // pinned until nobody holds that any more, else the slot.
 func (m *Map) UnitOf(user, tag string, slot Slot) Unit {
-	if m.pins[user].at != 0 || m.users[user].at != 0 {
+	if m.pinned(user, tag) || m.users[user].at != 0 && m.users[user].held.Value().Tag == tag {
 		return Unit{User: user}
 	}
 	return Unit{Tag: tag, Slot: slot}
+}
+
+// pinned says whether a user with a tag is pinned: to a backend of that tag, or to nobody
+// who is known.
+func (m *Map) pinned(user, tag string) bool {
+	pin := m.pins[user]
+	n := m.nodes[pin.Backend]
+	return pin.at != 0 && (n == nil || n.RegisteredAt == 0 || n.Registration.Tag == tag)
 }
 
 // Placement says who should hold the slots of a tag, pins and what local backends
@@ -472,7 +482,7 @@ func (m *Map) applyHeld(e Event) error {
 	if err != nil {
 		held = Held{}
 	}
-	return errors.Join(m.setUnit(u, holding{held: unique.Make(held), at: e.Changed}), err)
+	return errors.Join(m.setUnit(u, holding{held: unique.Make(held), at: e.Changed, freed: m.clock.Now()}), err)
 }
 
 func (m *Map) setUnit(u Unit, h holding) error {

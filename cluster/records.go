@@ -53,11 +53,19 @@ type Alive struct {
 	Trouble     string    `json:"trouble,omitempty"`
 }
 
+// Life is what a backend leaves behind for the process that comes after it.
+type Life struct {
+	Clean  bool `json:"clean,omitempty"`  // it gave up everything before it ended
+	Deaths int  `json:"deaths,omitempty"` // how often it lost its lease without that, lately
+}
+
 // Held says who holds a unit. It is valid while the backend's Alive has the lease.
+// Without a lease it says who gave up a user for others to take.
 type Held struct {
 	Backend     string  `json:"backend"`
 	Incarnation string  `json:"incarnation"`
 	Lease       LeaseID `json:"lease"`
+	Tag         string  `json:"tag,omitempty"` // of a user's slot; of a slot's record ""
 }
 
 // Pin places one user.

@@ -36,6 +36,7 @@ const (
 	keyBackends  = "backends/"  // NAME: Backend's own Registration
 	keyWishes    = "wishes/"    // NAME: Wish of the administrator
 	keyAlive     = "alive/"     // NAME: Alive, with the backend's lease
+	keyLives     = "lives/"     // NAME: Life
 	keyDirectors = "directors/" // NAME: DirectorRecord, with the director's lease
 	keyHeld      = "held/"      // TAG/SLOT: Held
 	keyHeldUser  = "heldu/"     // USER: Held

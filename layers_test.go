@@ -40,6 +40,7 @@ var layers = map[string][]string{
 	"cluster/coordmem":           {"cluster"},
 	"cluster/coordetcd":          {"cluster"},
 	"cluster/coordetcd/etcdtest": {},
+	"cluster/coordetcd/member":   {},
 	"cluster/coordtest":          {"cluster"},
 	"scenario":                   {"imap"},
 	"health":                     {"imap", "imapclient", "imapwire", "cluster", "tlsconn"},

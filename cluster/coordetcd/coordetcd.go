@@ -13,6 +13,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 
 	"github.com/roost-mail/roost/cluster"
 )
@@ -42,6 +44,11 @@ const (
 	pingAfter = 5 * time.Second
 	pingTime  = 3 * time.Second
 
+	// A lease does not wait for long pauses between attempts to connect.
+	reconnectFirst = 50 * time.Millisecond
+	reconnectMost  = 500 * time.Millisecond
+	connectTime    = 2 * time.Second
+
 	watchProgress = 30 * time.Second // between questions how far a quiet watch is
 )
 
@@ -65,7 +72,11 @@ func New(cfg Config) (*Coordinator, error) {
 		Endpoints: endpoints, TLS: cfg.TLS, Username: cfg.User, Password: cfg.Password,
 		DialTimeout: cfg.CallTime, DialKeepAliveTime: pingAfter, DialKeepAliveTimeout: pingTime,
 		PermitWithoutStream: true,
-		Logger:              zap.NewNop(), // what fails is told by those who called
+		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: reconnectFirst, Multiplier: 1.5, Jitter: 0.2, MaxDelay: reconnectMost},
+			MinConnectTimeout: connectTime,
+		})},
+		Logger: zap.NewNop(), // what fails is told by those who called
 	})
 	if err != nil {
 		return nil, err

@@ -23,7 +23,7 @@ func connect(t *testing.T, s *etcdtest.Server, prefix string) *Coordinator {
 
 // The etcd of the system's packages does what a Coordinator does.
 func TestCoordinator(t *testing.T) {
-	s := etcdtest.Start(t)
+	s := etcdtest.Start(t, "127.0.0.1")
 	n := 0
 	coordtest.Run(t, func(t *testing.T) coordtest.Fixture {
 		n++
@@ -42,7 +42,7 @@ func compact(c *Coordinator) func(*testing.T, cluster.Revision) {
 
 // Without a prefix all keys are seen; with one, only those below it.
 func TestPrefix(t *testing.T) {
-	s := etcdtest.Start(t)
+	s := etcdtest.Start(t, "127.0.0.1")
 	all, one := connect(t, s, ""), connect(t, s, "/one/")
 	if _, _, err := one.Commit(t.Context(), cluster.Txn{Then: []cluster.Op{{Key: "k"}}}); err != nil {
 		t.Fatal(err)
@@ -67,7 +67,7 @@ func TestPrefix(t *testing.T) {
 // A server that is killed fails calls within their time, and the watches; what was
 // acknowledged is there when it is back.
 func TestKilled(t *testing.T) {
-	s := etcdtest.Start(t)
+	s := etcdtest.Start(t, "127.0.0.1")
 	c := connect(t, s, "/")
 	rev, _, err := c.Commit(t.Context(), cluster.Txn{Then: []cluster.Op{{Key: "k", Value: []byte("v")}}})
 	if err != nil {
@@ -93,7 +93,7 @@ func TestKilled(t *testing.T) {
 
 // A server that is stopped fails calls within their time.
 func TestStopped(t *testing.T) {
-	s := etcdtest.Start(t)
+	s := etcdtest.Start(t, "127.0.0.1")
 	c := connect(t, s, "/")
 	id, _, err := c.Grant(t.Context(), 2*time.Second)
 	if err != nil {

@@ -20,7 +20,7 @@ func TestView(t *testing.T) {
 	}
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "etcd")
-	s := etcdtest.Start(t, "--data-dir", dir)
+	s := etcdtest.Start(t, "127.0.0.1", "--data-dir", dir)
 	c := connect(t, s, "/roost/")
 	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 	defer stop()

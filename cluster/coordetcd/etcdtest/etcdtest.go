@@ -24,9 +24,9 @@ type Server struct {
 // startTime is how long it may take until it listens.
 const startTime = 30 * time.Second
 
-// Start starts a Server, which ends with the test. Without the program the test is
-// skipped, unless ROOST_TEST_PEERS=1 says that it must run.
-func Start(t testing.TB, args ...string) *Server {
+// Start starts a Server at an address of this host, which ends with the test. Without
+// the program the test is skipped, unless ROOST_TEST_PEERS=1 says that it must run.
+func Start(t testing.TB, host string, args ...string) *Server {
 	t.Helper()
 	program, err := exec.LookPath("etcd")
 	if err != nil {
@@ -36,11 +36,11 @@ func Start(t testing.TB, args ...string) *Server {
 		t.Skip(err)
 	}
 	dir := t.TempDir()
-	s := &Server{Addr: freeAddr(t), log: filepath.Join(dir, "log")}
+	s := &Server{Addr: freeAddr(t, host), log: filepath.Join(dir, "log")}
 	s.args = append([]string{
 		program, "--data-dir", filepath.Join(dir, "data"), "--logger", "zap", "--log-level", "error",
 		"--listen-client-urls", "http://" + s.Addr, "--advertise-client-urls", "http://" + s.Addr,
-		"--listen-peer-urls", "http://" + freeAddr(t),
+		"--listen-peer-urls", "http://" + freeAddr(t, host),
 	}, args...)
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
@@ -49,9 +49,9 @@ func Start(t testing.TB, args ...string) *Server {
 	return s
 }
 
-func freeAddr(t testing.TB) string {
+func freeAddr(t testing.TB, host string) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		t.Fatal(err)
 	}

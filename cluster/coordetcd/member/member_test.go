@@ -1,0 +1,239 @@
+package member
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/roost-mail/roost/cluster"
+	"github.com/roost-mail/roost/cluster/coordetcd"
+	"github.com/roost-mail/roost/cluster/coordtest"
+)
+
+// rig is some members on loopback addresses, with the same two ports each.
+type rig struct {
+	client, peer int
+	dir          string
+	members      map[string]*Member
+	coordinator  *coordetcd.Coordinator
+}
+
+func hosts(n int) []string {
+	var out []string
+	for i := range n {
+		out = append(out, fmt.Sprintf("127.0.7.%d", i+1))
+	}
+	return out
+}
+
+func newRig(t *testing.T, voters int) *rig {
+	t.Helper()
+	r := &rig{client: freePort(t), peer: freePort(t), dir: t.TempDir(), members: map[string]*Member{}}
+	t.Cleanup(func() {
+		for _, m := range r.members {
+			m.Stop()
+		}
+	})
+	for _, host := range hosts(voters) {
+		r.start(t, host, hosts(voters))
+	}
+	var endpoints []string
+	for _, host := range hosts(5) {
+		endpoints = append(endpoints, fmt.Sprintf("%s:%d", host, r.client))
+	}
+	var err error
+	if r.coordinator, err = coordetcd.New(coordetcd.Config{Endpoints: endpoints}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.coordinator.Close() })
+	return r
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().(*net.TCPAddr).Port
+}
+
+func (r *rig) config(host string, initial []string) Config {
+	return Config{
+		Host: host, Hosts: initial, ClientPort: r.client, PeerPort: r.peer, Listen: host,
+		Dir: filepath.Join(r.dir, host), Log: slog.New(slog.DiscardHandler),
+	}
+}
+
+func (r *rig) start(t *testing.T, host string, initial []string) {
+	t.Helper()
+	m, err := Start(t.Context(), r.config(host, initial))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.members[host] = m
+}
+
+func (r *rig) stop(host string) {
+	r.members[host].Stop()
+	delete(r.members, host)
+}
+
+// put changes a key, for as long as the members take to agree.
+func (r *rig) put(t *testing.T, key string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for {
+		_, ok, err := r.coordinator.Commit(ctx, cluster.Txn{Then: []cluster.Op{{Key: key}}})
+		if ok {
+			return
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("put %s: %v", key, err)
+		}
+	}
+}
+
+func (r *rig) count(t *testing.T) int {
+	t.Helper()
+	kvs, _, err := r.coordinator.Range(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(kvs)
+}
+
+// One member is a Coordinator.
+func TestCoordinator(t *testing.T) {
+	r := newRig(t, 1)
+	r.put(t, "/other")
+	n := 0
+	coordtest.Run(t, func(t *testing.T) coordtest.Fixture {
+		n++
+		c, err := coordetcd.New(coordetcd.Config{Endpoints: []string{fmt.Sprintf("127.0.7.1:%d", r.client)}, Prefix: fmt.Sprintf("/test%d/", n)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		return coordtest.Fixture{
+			Coordinator: c, TTL: 2 * time.Second,
+			Compact: func(t *testing.T, revision cluster.Revision) { compact(t, r, revision) },
+		}
+	})
+}
+
+func compact(t *testing.T, r *rig, revision cluster.Revision) {
+	t.Helper()
+	client, err := newClient([]string{fmt.Sprintf("127.0.7.1:%d", r.client)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := client.Compact(t.Context(), int64(revision)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Of three members one may be away; with two away nothing is agreed on.
+func TestQuorum(t *testing.T) {
+	if testing.Short() {
+		t.Skip("members take seconds to elect")
+	}
+	r := newRig(t, 3)
+	r.put(t, "a")
+	r.stop("127.0.7.1")
+	r.put(t, "b")
+	r.stop("127.0.7.2")
+	brief, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, ok, _ := r.coordinator.Commit(brief, cluster.Txn{Then: []cluster.Op{{Key: "alone"}}}); ok {
+		t.Error("one of three agreed with itself")
+	}
+	r.start(t, "127.0.7.2", hosts(3))
+	r.put(t, "c")
+	r.start(t, "127.0.7.1", hosts(3))
+	r.put(t, "d")
+}
+
+// One member becomes three, and one again.
+func TestJoinAndLeave(t *testing.T) {
+	if testing.Short() {
+		t.Skip("members take seconds to elect")
+	}
+	r := newRig(t, 1)
+	r.put(t, "a")
+	c, err := NewChanger([]string{fmt.Sprintf("127.0.7.1:%d", r.client)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	url := func(host string) string { return fmt.Sprintf("http://%s:%d", host, r.peer) }
+	if err := c.Join(t.Context(), url("127.0.7.2")); err == nil || !strings.Contains(err.Error(), "even") {
+		t.Fatalf("two members: %v", err)
+	}
+	if _, err := Start(t.Context(), r.config("127.0.7.2", hosts(3))); err == nil || !strings.Contains(err.Error(), "roost cluster join 127.0.7.2") {
+		t.Fatalf("a stranger started: %v", err)
+	}
+	if err := c.Join(t.Context(), url("127.0.7.2"), url("127.0.7.3")); err != nil {
+		t.Fatal(err)
+	}
+	r.start(t, "127.0.7.2", hosts(3))
+	r.start(t, "127.0.7.3", hosts(3))
+	r.awaitVoters(t, c, 3)
+	r.stop("127.0.7.3")
+	r.put(t, "b")
+
+	if err := os.RemoveAll(filepath.Join(r.dir, "127.0.7.3")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Start(t.Context(), r.config("127.0.7.3", hosts(3))); err == nil || !strings.Contains(err.Error(), "were lost") {
+		t.Fatalf("a member started without its data: %v", err)
+	}
+	if err := c.Leave(t.Context(), false, "127.0.7.3"); err == nil || !strings.Contains(err.Error(), "even") {
+		t.Fatalf("two members were left: %v", err)
+	}
+	if err := c.Leave(t.Context(), true, "127.0.7.3"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Join(t.Context(), url("127.0.7.3")); err != nil {
+		t.Fatal(err)
+	}
+	r.start(t, "127.0.7.3", hosts(3))
+	r.awaitVoters(t, c, 3)
+	if err := c.Leave(t.Context(), false, "127.0.7.2", "127.0.7.3"); err != nil {
+		t.Fatal(err)
+	}
+	r.put(t, "c")
+	if n := r.count(t); n != 3 {
+		t.Errorf("%d keys", n)
+	}
+}
+
+func (r *rig) awaitVoters(t *testing.T, c *Changer, want int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for {
+		voters := 0
+		members, err := c.Members(ctx)
+		for _, m := range members {
+			if !m.Learner && m.Name != "" {
+				voters++
+			}
+		}
+		if voters == want {
+			return
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("%v, %v", members, err)
+		}
+	}
+}

@@ -56,20 +56,17 @@ type candidate struct {
 // them. If two halves have different volumes, nobody can know which is right, and
 // there is no candidate.) A backend whose volumes nobody else sees is a
 // candidate if all of the tag's backends are like that; what it holds
-// it keeps, see Map.Rank.
+// it keeps, see Map.Rank. Where there is no candidate, those are that only have
+// not been stable for long enough: better they than nobody.
 func Place(tag string, nodes []Node) *Placement {
 	p := &Placement{tag: tag}
 	nodes = slices.DeleteFunc(slices.Clone(nodes), func(n Node) bool { return n.RegisteredAt == 0 || n.Registration.Tag != tag })
 	slices.SortFunc(nodes, func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
 	volumes, allLocal := commonVolumes(nodes)
 	for _, n := range nodes {
-		c := Candidate{Name: n.Name, Weight: n.Wish.Weight, Not: refusals(n, volumes, allLocal)}
-		p.judged = append(p.judged, c)
-		if len(c.Not) == 0 {
-			p.candidates = append(p.candidates, candidate{name: n.Name, weight: uint64(c.Weight), seed: seedOf(tag, n.Name)})
-			p.total += uint64(c.Weight)
-		}
+		p.judged = append(p.judged, Candidate{Name: n.Name, Weight: n.Wish.Weight, Not: refusals(n, volumes, allLocal)})
 	}
+	p.choose()
 	if len(p.candidates) > 0 {
 		p.place()
 		p.balance()
@@ -77,6 +74,23 @@ func Place(tag string, nodes []Node) *Placement {
 	p.count()
 	return p
 }
+
+// choose takes the candidates from those that were judged.
+func (p *Placement) choose() {
+	stable := slices.ContainsFunc(p.judged, func(c Candidate) bool { return len(c.Not) == 0 })
+	for i := range p.judged {
+		c := &p.judged[i]
+		if !stable && slices.Equal(c.Not, []string{notStable}) {
+			c.Not = nil
+		}
+		if len(c.Not) == 0 {
+			p.candidates = append(p.candidates, candidate{name: c.Name, weight: uint64(c.Weight), seed: seedOf(p.tag, c.Name)})
+			p.total += uint64(c.Weight)
+		}
+	}
+}
+
+const notStable = "it has not been stable for long enough"
 
 // commonVolumes are those that at least half of the backends with shared volumes
 // have, in order.
@@ -124,7 +138,7 @@ func refusals(n Node, volumes []string, allLocal bool) (not []string) {
 	case !n.Alive.Candidate && n.Alive.Trouble != "":
 		not = append(not, "it has trouble: "+n.Alive.Trouble)
 	case !n.Alive.Candidate:
-		not = append(not, "it has not been stable for long enough")
+		not = append(not, notStable)
 	}
 	if n.Registration.Local && !allLocal {
 		not = append(not, "its volumes are its own, those of others are shared")

@@ -289,8 +289,13 @@ func TestPlaceCandidates(t *testing.T) {
 			with(node("a"), func(n *Node) { n.AliveAt = 0; n.Alive = Alive{} }),
 			with(node("b"), func(n *Node) { n.Alive.Candidate = false }),
 			with(node("c"), func(n *Node) { n.Alive = Alive{Trouble: "disk"} }),
-			with(node("d"), func(n *Node) { n.RegisteredAt = 0 }),
-		}, "a: it is not alive: it has no lease; b: it has not been stable for long enough; c: it has trouble: disk"},
+			with(node("d"), func(n *Node) { n.RegisteredAt = 0 }), node("e"),
+		}, "a: it is not alive: it has no lease; b: it has not been stable for long enough; c: it has trouble: disk; e: "},
+		{"none stable", []Node{
+			with(node("a"), func(n *Node) { n.AliveAt = 0; n.Alive = Alive{} }),
+			with(node("b"), func(n *Node) { n.Alive.Candidate = false }),
+			with(node("c"), func(n *Node) { n.Alive.Candidate = false; n.Wish.State = Down }),
+		}, "a: it is not alive: it has no lease; b: ; c: the administrator wants it down, it has not been stable for long enough"},
 		{"volume of most", []Node{
 			with(node("a"), volumes("v w")), with(node("b"), volumes("w v x")), with(node("c"), volumes("v")),
 		}, "a: ; b: ; c: it lacks volume w, which others of its tag have"},

@@ -157,6 +157,9 @@ func (p *parser) checkCluster(s *Settings) {
 	if c.Backend && len(s.Mail.Volumes) == 0 {
 		p.errorf(s.Where("cluster"), "cluster: mail_volume must be set: a filesystem that is not mounted must never look like empty mailboxes")
 	}
+	if c.Kind == EmbeddedCoordinator && (c.CAFile == "" || c.CertFile == "") && !slices.Equal(c.MemberHosts, []string{"127.0.0.1"}) {
+		p.errorf(s.Where("cluster"), "cluster: embedded: cluster_ssl_ca, cluster_ssl_cert and cluster_ssl_key must be set: whoever reaches a member's port could give users to any backend")
+	}
 	if c.Kind == EtcdCoordinator && c.CAFile == "" {
 		p.warnf(s.Where("cluster"), "cluster: connections to the coordinator are not encrypted: whoever reaches it can give users to any backend; set cluster_ssl_ca")
 	}

@@ -305,7 +305,11 @@ func (s *search) login(ctx context.Context, conn *imapclient.Conn) (*proxied, er
 	if err != nil {
 		return nil, err
 	}
-	return &proxied{director: s.director, backend: s.at.addr, conn: conn, capabilities: conn.Capabilities()}, nil
+	p := &proxied{director: s.director, backend: s.at.addr, user: s.route.User, conn: conn, capabilities: conn.Capabilities()}
+	if s.at.revision > 0 {
+		p.name = s.at.name
+	}
+	return p, nil
 }
 
 func (s *search) authenticate(ctx context.Context, conn *imapclient.Conn) error {

@@ -124,7 +124,7 @@ func TestFollowsTheUser(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if b, _, _ := p.Status(); b != l.answers[0].Addr(0).String() {
+			if b := p.Status().Backend; b != l.answers[0].Addr(0).String() {
 				t.Errorf("logged in at %s", b)
 			}
 			want := []cluster.Query{{User: "alice"}, {User: "alice", After: row.after, Refused: "b1"}}

@@ -100,7 +100,8 @@ func (d *Director) Counts() Counts {
 // goroutine of the client's session, but for backend and joint.
 type proxied struct {
 	director     *Director
-	backend      string // where it is; never changed
+	backend      string // where it is; never changed, as are the next two
+	name, user   string // imapserver.ProxyStatus
 	conn         *imapclient.Conn
 	log          *slog.Logger
 	capabilities []string
@@ -143,11 +144,12 @@ func (p *proxied) Run(ctx context.Context, client net.Conn, buffered []byte, end
 }
 
 // Status implements imapserver.Proxy.
-func (p *proxied) Status() (backend string, in, out int64) {
+func (p *proxied) Status() imapserver.ProxyStatus {
+	s := imapserver.ProxyStatus{Backend: p.backend, Name: p.name, User: p.user}
 	if j := p.joint.Load(); j != nil {
-		in, out = j.toBackend.moved.Load(), j.toClient.moved.Load()
+		s.BytesIn, s.BytesOut = j.toBackend.moved.Load(), j.toClient.moved.Load()
 	}
-	return p.backend, in, out
+	return s
 }
 
 // Close gives the backend's connection up.

@@ -243,10 +243,19 @@ type Proxy interface {
 	// Status is where the mail is, for logs and administrators, and what Run has
 	// copied so far from the client (in) and to it. It may be called from any
 	// goroutine, at any time.
-	Status() (backend string, in, out int64)
+	Status() ProxyStatus
 
 	// Close is called instead of Run if the client is gone before it could begin.
 	Close() error
+}
+
+// ProxyStatus is where a proxied session's mail is.
+type ProxyStatus struct {
+	Backend string // its address
+	Name    string // as the cluster's map has it; empty if it was not found there
+	User    string // whose mail it is there
+
+	BytesIn, BytesOut int64
 }
 
 // Result is how a proxied connection ended. Bytes are counted as the client

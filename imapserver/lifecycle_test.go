@@ -256,7 +256,7 @@ func (echoProxy) OK() ([]string, string) {
 
 func (echoProxy) Close() error { return nil }
 
-func (echoProxy) Status() (backend string, in, out int64) { return "192.0.2.9:143", 0, 0 }
+func (echoProxy) Status() ProxyStatus { return ProxyStatus{Backend: "192.0.2.9:143"} }
 
 func (p echoProxy) Run(ctx context.Context, client net.Conn, buffered []byte, ended func(Result)) {
 	go func() {

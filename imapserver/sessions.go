@@ -33,6 +33,8 @@ type SessionInfo struct {
 	// Of a proxied session: where its mail is, and what was copied from and to the
 	// client. Its commands are not known.
 	Backend           string
+	BackendName       string // as the cluster's map has it; else empty
+	BackendUser       string // whose mail it is there
 	BytesIn, BytesOut int64
 }
 
@@ -74,7 +76,8 @@ func (s *session) info() SessionInfo {
 	}
 	i.User, i.Acting = login.User, login.Acting
 	if login.Proxy != nil {
-		i.Backend, i.BytesIn, i.BytesOut = login.Proxy.Status()
+		p := login.Proxy.Status()
+		i.Backend, i.BackendName, i.BackendUser, i.BytesIn, i.BytesOut = p.Backend, p.Name, p.User, p.BytesIn, p.BytesOut
 	}
 	return i
 }

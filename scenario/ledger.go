@@ -181,6 +181,7 @@ func same(wanted, found []copyOf) bool {
 		return false
 	}
 	left := slices.Clone(found)
+	slices.SortFunc(wanted, func(a, b copyOf) int { return int(b.uid) - int(a.uid) }) // what may have any UID comes last
 	for _, w := range wanted {
 		at := slices.IndexFunc(left, func(f copyOf) bool {
 			return f.mailbox == w.mailbox && f.flagged == w.flagged && (f.uid == w.uid || w.uid == 0)

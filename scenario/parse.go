@@ -82,7 +82,7 @@ func verbs() map[string]verb {
 		"down":     {args: 1},                    //
 		"move":     {args: 3},                    // move USER to BACKEND
 		"restore":  {args: 1},                    // restore coordinator: from an old snapshot
-		"random":   {args: 2, within: true},      // random N faults within D
+		"random":   {args: 1, within: true},      // random N faults within D
 	}
 }
 

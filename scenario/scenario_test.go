@@ -263,3 +263,19 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// A message that may have moved next to a copy of itself is not taken for another.
+func TestMovedToItsCopy(t *testing.T) {
+	l := newLedger("u")
+	l.answered("m", change{kind: appending, mailbox: "Other"}, Place{1, 1}, acknowledged)
+	l.answered("m", change{kind: copying, mailbox: "Other", uid: 1, to: "INBOX"}, Place{1, 2}, acknowledged)
+	l.answered("m", change{kind: moving, mailbox: "Other", uid: 1, to: "INBOX"}, Place{}, unknown)
+	l.see(map[string][]Message{"INBOX": {{ID: "m", UID: 2}, {ID: "m", UID: 3}}, "Other": nil})
+	if len(l.problems) > 0 {
+		t.Error(l.problems)
+	}
+	l.see(map[string][]Message{"INBOX": {{ID: "m", UID: 3}, {ID: "m", UID: 4}}, "Other": nil})
+	if len(l.problems) != 1 {
+		t.Errorf("%q", l.problems)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 
@@ -92,10 +93,16 @@ func selfTarget(set *config.Settings) (t health.Target, ok bool) {
 
 // nodeName is what this node is called where administrators see it.
 func nodeName(set *config.Settings) string {
-	if set.Cluster.Name != "" {
+	switch {
+	case set.Cluster.Name != "":
 		return set.Cluster.Name
+	case set.Cluster.Kind == config.NoCoordinator:
+		return holderName(set)
+	case !set.Where("instance_name").IsZero():
+		return set.General.InstanceName
 	}
-	return holderName(set)
+	host, _ := os.Hostname()
+	return host
 }
 
 // refuses is the Refuses of a director: with a coordinator a lease says who lives.

@@ -59,7 +59,13 @@ type parts struct {
 	current atomic.Pointer[node] // for logins to come
 
 	monitor   *health.Monitor
-	placed    *cluster.Adjusted // nil with a coordinator, and if this is no director
+	placed    *cluster.Adjusted  // nil with a coordinator, and if this is no director
+	clustered *clustered         // nil without a coordinator
+	holder    *cluster.Holder    // nil unless this is a backend with a coordinator
+	holding   context.CancelFunc // ends holder, and the other tasks of the cluster
+	tasks     sync.WaitGroup     // that holding ends
+	failed    chan error         // why the process has to end
+
 	director  *director.Director
 	store     *store.Store
 	dict      dict.Dict // nil without acl_shared_dict
@@ -102,7 +108,10 @@ func privateSeen(set *config.Settings) bool {
 
 // newNode builds everything and opens nothing but the sharing dictionary.
 func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (n *node, err error) {
-	p := &parts{log: log, dial: &net.Dialer{}, conns: connCounts{open: map[connKey]int{}}, moves: namespace.NewMoves()}
+	p := &parts{
+		log: log, dial: &net.Dialer{}, conns: connCounts{open: map[connKey]int{}}, moves: namespace.NewMoves(),
+		failed: make(chan error, 1), holding: func() {},
+	}
 	if n, err = p.read(set); err != nil {
 		return nil, err
 	}
@@ -115,6 +124,16 @@ func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (n *no
 			_ = p.poller.Close()
 		}
 	}()
+	if set.Cluster.Kind != config.NoCoordinator {
+		if p.clustered, err = joinCluster(ctx, set, log); err != nil {
+			return nil, err
+		}
+		defer func() {
+			if err != nil {
+				_ = p.clustered.close()
+			}
+		}()
+	}
 	if n.monitor, err = n.newMonitor(ctx); err != nil {
 		return nil, err
 	}
@@ -127,7 +146,16 @@ func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (n *no
 	if set.Cluster.Backend && len(set.Mail.Volumes) == 0 {
 		log.Warn("mail_volume is not set: a filesystem that is not mounted would look like empty mailboxes")
 	}
-	n.store = store.New(storeOptions(set, log))
+	options := storeOptions(set, log)
+	if set.Cluster.Kind != config.NoCoordinator && set.Cluster.Backend {
+		options.Holder, options.Ownership = nodeName(set), &claims{p}
+	}
+	n.store = store.New(options)
+	if options.Ownership != nil {
+		if n.holder, err = p.newHolder(set); err != nil {
+			return nil, err
+		}
+	}
 	cfg, err := n.imapConfig()
 	if err != nil {
 		return nil, err
@@ -200,7 +228,10 @@ func holderName(set *config.Settings) string {
 func (n *node) newDirector(ctx context.Context) (*director.Director, error) {
 	set := n.set
 	cfg := director.Config{Log: n.log, TLS: func() *tls.Config { return n.latest().clientTLS }}
-	if set.Director.Enabled {
+	switch {
+	case n.clustered != nil:
+		cfg.Locator = n.clustered.routes
+	case set.Director.Enabled:
 		var err error
 		if n.placed, err = newLocator(ctx, set); err != nil {
 			return nil, err
@@ -377,6 +408,7 @@ func network(address string) string {
 
 // start serves the listeners until close.
 func (n *node) start(ctx context.Context) {
+	n.takePart(ctx)
 	beside, stop := context.WithCancel(ctx)
 	n.stop = stop
 	for _, run := range []func(context.Context){n.monitor.Run, n.pulse.run, n.serveMetrics} {
@@ -395,6 +427,8 @@ func (n *node) start(ctx context.Context) {
 
 // close ends the sessions with a BYE, then closes the mail cleanly.
 func (n *node) close(ctx context.Context) error {
+	n.holding() // gives up all users before their sessions end, so that others take them at once
+	n.tasks.Wait()
 	var errs []error
 	if n.imap != nil {
 		errs = append(errs, n.imap.Shutdown(ctx))
@@ -413,6 +447,9 @@ func (n *node) close(ctx context.Context) error {
 	}
 	if n.dict != nil {
 		errs = append(errs, n.dict.Close())
+	}
+	if n.clustered != nil {
+		errs = append(errs, n.clustered.close())
 	}
 	return errors.Join(errs...)
 }

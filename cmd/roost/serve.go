@@ -82,6 +82,10 @@ func serve(ctx context.Context, file string) error {
 				log.Error("SIGUSR1: the log can't be opened anew", "error", err)
 			}
 		})
+		select {
+		case err = <-n.failed:
+		default:
+		}
 		log.Info("shutting down")
 		n.tell("STOPPING=1", "STATUS=Ending sessions")
 	}
@@ -106,6 +110,9 @@ func (n *node) handleSignals(ctx context.Context, signals <-chan os.Signal, relo
 	for {
 		select {
 		case <-ctx.Done():
+			return
+		case err := <-n.failed:
+			n.failed <- err
 			return
 		case <-beats:
 		case <-watchdog:

@@ -65,6 +65,9 @@ func authRequest(c *imapserver.Client, cred imapserver.Credentials) auth.Request
 // session opens a user's mail for one session. login.Acting becomes whose rights
 // apply: who logged in, unless acl_user names another.
 func (n *node) session(ctx context.Context, c *imapserver.Client, res *auth.Result, login *imapserver.Login) error {
+	if err := n.serves(ctx, res.User, c); err != nil {
+		return err
+	}
 	u, err := n.user(ctx, c, res)
 	if err != nil {
 		return unavailable(err)

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/roost-mail/roost/cluster"
+	"github.com/roost-mail/roost/cluster/coordetcd"
+	"github.com/roost-mail/roost/cluster/coordetcd/member"
+	"github.com/roost-mail/roost/config"
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/imapserver"
+	"github.com/roost-mail/roost/tlsconn"
+)
+
+// clustered is a node's part in a cluster that has a coordinator.
+type clustered struct {
+	member      *member.Member // nil: this node is none of the coordinator's
+	coordinator cluster.Coordinator
+	params      cluster.Params
+	template    cluster.Template
+	view        *cluster.View
+	routes      *cluster.Routes
+
+	stop    context.CancelFunc
+	running sync.WaitGroup
+}
+
+// joinCluster connects to the coordinator, agrees with the other nodes on what all must
+// have in common, and follows the cluster's map from then on. Until the coordinator
+// answers it waits, and says so.
+func joinCluster(ctx context.Context, set *config.Settings, log *slog.Logger) (*clustered, error) {
+	c := &clustered{}
+	var err error
+	if c.template, err = cluster.ParseTemplate(set.Director.UsernameHash); err != nil {
+		return nil, fmt.Errorf("%s: director_username_hash: %w", set.Where("director_username_hash"), err)
+	}
+	if err = c.connect(ctx, set, log); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: cluster: %w", set.Where("cluster"), err), c.disconnect())
+	}
+	clock := cluster.BootTime{}
+	c.view = cluster.NewView(cluster.ViewConfig{Coordinator: c.coordinator, Clock: clock, Log: log})
+	c.routes = cluster.NewRoutes(cluster.RoutesConfig{View: c.view, Clock: clock, Template: c.template, Resolver: net.DefaultResolver})
+	following, stop := context.WithCancel(context.WithoutCancel(ctx))
+	c.stop = stop
+	c.running.Go(func() { c.view.Run(following) })
+	return c, nil
+}
+
+// connect starts this node's member of the coordinator, if it is one, and agrees with
+// the other nodes.
+func (c *clustered) connect(ctx context.Context, set *config.Settings, log *slog.Logger) (err error) {
+	if c.member, err = startMember(ctx, &set.Cluster, log); err != nil {
+		return err
+	}
+	if c.coordinator, err = newCoordinator(set, log); err != nil {
+		return err
+	}
+	own := cluster.NewParams(set.Director.UsernameHash, set.Auth.UsernameFormat)
+	c.params, err = join(ctx, c.coordinator, own, log)
+	return err
+}
+
+func (c *clustered) disconnect() (err error) {
+	if c.coordinator != nil {
+		err = c.coordinator.Close()
+	}
+	if c.member != nil {
+		c.member.Stop()
+	}
+	return err
+}
+
+// close no longer follows the cluster, and ends this node's member of the coordinator.
+func (c *clustered) close() error {
+	c.stop()
+	c.running.Wait()
+	return c.disconnect()
+}
+
+// startMember starts the member of an embedded coordinator that this host is.
+func startMember(ctx context.Context, s *config.Cluster, log *slog.Logger) (*member.Member, error) {
+	if s.Kind != config.EmbeddedCoordinator {
+		return nil, nil
+	}
+	host, err := memberHost(ctx, s)
+	if err != nil || host == "" {
+		return nil, err
+	}
+	return member.Start(ctx, member.Config{
+		Host: host, Hosts: s.MemberHosts, ClientPort: s.ClientPort, PeerPort: s.PeerPort, Dir: s.DataDir,
+		CAFile: s.CAFile, CertFile: s.CertFile, KeyFile: s.KeyFile, Log: log,
+	})
+}
+
+// memberHost is which of the members this host is, by its addresses; "" if none.
+func memberHost(ctx context.Context, s *config.Cluster) (string, error) {
+	if s.Member != "" {
+		return s.Member, nil
+	}
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		return "", err
+	}
+	for _, host := range s.MemberHosts {
+		ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		if err != nil {
+			return "", fmt.Errorf("%s of director_servers: %w", host, err)
+		}
+		for _, addr := range own {
+			prefix, err := netip.ParsePrefix(addr.String())
+			if err == nil && slices.Contains(ips, prefix.Addr()) {
+				return host, nil
+			}
+		}
+	}
+	return "", nil
+}
+
+// Waits between attempts to reach the coordinator at the start, and between two lines
+// of the log about it.
+const (
+	joinPause = time.Second
+	joinSaid  = 30 * time.Second
+)
+
+// join agrees on the cluster's parameters. It tries until ctx ends, but a node that
+// differs from the others fails at once.
+func join(ctx context.Context, c cluster.Coordinator, own cluster.Params, log *slog.Logger) (cluster.Params, error) {
+	var said time.Time
+	for {
+		p, err := cluster.Join(ctx, c, own)
+		if err == nil || p.Slots != 0 {
+			return p, err
+		}
+		if time.Since(said) > joinSaid {
+			log.Warn("the coordinator can't be reached; nothing is served until it can", "error", err)
+			said = time.Now()
+		}
+		select {
+		case <-time.After(joinPause):
+		case <-ctx.Done():
+			return cluster.Params{}, err
+		}
+	}
+}
+
+func newCoordinator(set *config.Settings, log *slog.Logger) (cluster.Coordinator, error) {
+	s := &set.Cluster
+	t, err := coordinatorTLS(s)
+	if err != nil {
+		return nil, err
+	}
+	return coordetcd.New(coordetcd.Config{
+		Endpoints: s.Endpoints, Prefix: s.Prefix, TLS: t, User: s.User, Password: s.Password, Log: log,
+	})
+}
+
+// coordinatorTLS is nil without cluster_ssl_ca.
+func coordinatorTLS(s *config.Cluster) (*tls.Config, error) {
+	if s.CAFile == "" {
+		return nil, nil
+	}
+	client := tlsconn.ClientConfig{CAFile: s.CAFile}
+	if s.CertFile != "" {
+		pair, err := tls.LoadX509KeyPair(s.CertFile, s.KeyFile)
+		if err != nil {
+			return nil, err
+		}
+		client.Certificate = &pair
+	}
+	return client.TLS()
+}
+
+// leftPause is how long changes of the map are gathered before sessions are compared
+// with it.
+const leftPause = 100 * time.Millisecond
+
+// endLeft ends, on a director, the sessions that lead to a backend which no longer
+// holds their user: it may be cut off, and would never say so. It returns when ctx ends.
+func (p *parts) endLeft(ctx context.Context) {
+	c := p.clustered
+	seen := cluster.Revision(0)
+	for {
+		err := c.view.Await(ctx, func(m *cluster.Map) bool {
+			if m.Revision == seen {
+				return false
+			}
+			seen = m.Revision
+			return true
+		})
+		if err != nil {
+			return
+		}
+		if n := p.imap.End(c.left, errUserLeft); n > 0 {
+			p.log.Info("sessions ended: other backends hold their users now", "sessions", n)
+		}
+		select {
+		case <-time.After(leftPause):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+var errUserLeft = imap.Errorf(imap.CodeUnavailable, "Your mail moves to another server")
+
+// left says whether somebody else than a session's backend holds its user. While
+// nobody does, the session stays: its backend may come back.
+func (c *clustered) left(s imapserver.SessionInfo) (left bool) {
+	if s.BackendName == "" {
+		return false
+	}
+	c.view.Read(func(m *cluster.Map) {
+		n, _ := m.Node(s.BackendName)
+		held, at := m.Held(m.UnitOf(s.BackendUser, n.Registration.Tag, cluster.SlotOf(c.template, s.BackendUser)))
+		left = at != 0 && held.Backend != s.BackendName && m.Holds(held)
+	})
+	return left
+}

@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
-
-	"iter"
-	"slices"
 
 	"github.com/roost-mail/roost/imap"
 )

@@ -134,7 +134,6 @@ type unit struct {
 	rev     Revision // of its record
 	leaving bool     // no new Claims
 	closed  bool     // and none that is left counts: the record can go
-	settled Revision // the record is another one's, or gone, as of then
 	keep    time.Duration
 }
 

@@ -42,7 +42,8 @@ func (p *parts) newHolder(set *config.Settings) (*cluster.Holder, error) {
 func registration(set *config.Settings, volumes []string) (cluster.Registration, error) {
 	c := &set.Cluster
 	r := cluster.Registration{Tag: c.Tag, Volumes: volumes, Local: !set.Mail.VolumeShared, Version: version()}
-	for _, l := range set.Listeners {
+	if len(set.Listeners) > 0 {
+		l := set.Listeners[0]
 		r.Port = uint16(l.Port)
 		if r.Host = l.Address; l.Address == "0.0.0.0" || l.Address == "::" {
 			host, err := os.Hostname()
@@ -57,7 +58,6 @@ func registration(set *config.Settings, volumes []string) (cluster.Registration,
 		case set.TLS.Mode == "required":
 			r.TLS = "starttls"
 		}
-		break
 	}
 	if c.Address == "" {
 		return r, nil

@@ -25,6 +25,10 @@ type Admin struct {
 	Ring     Ring
 	Users    UserNames
 
+	// Health is what health checks find of a backend, in words; "" if it has none. nil:
+	// there are none.
+	Health func(host string) string
+
 	// Reload reads the configuration again, and gives its warnings.
 	Reload func(ctx context.Context) (warnings []string, err error)
 }

@@ -132,6 +132,11 @@ func directorStatus(ctx context.Context, c *call) (Result, error) {
 // backends are the Cluster's with this node's sessions counted.
 func (c *call) backends(ctx context.Context, cl Cluster) ([]Backend, error) {
 	list, err := cl.Backends(ctx)
+	if c.Health != nil {
+		for i := range list {
+			list[i].Health = c.Health(list[i].Host)
+		}
+	}
 	if err != nil || c.Sessions == nil {
 		return list, err
 	}
@@ -167,10 +172,17 @@ func (r *DirectorStatusResult) Table() Table {
 	if r.Coordinated {
 		t.Head = append(t.Head, "alive", "slots", "wanted", "pinned", "remarks")
 	}
+	checked := slices.ContainsFunc(r.Backends, func(b Backend) bool { return b.Health != "" })
+	if checked {
+		t.Head = append(t.Head, "health")
+	}
 	for _, b := range r.Backends {
 		row := []string{b.Host, dash(b.Tag), strconv.Itoa(b.Weight), string(b.State), dash(when(b.Since)), strconv.Itoa(b.Users)}
 		if r.Coordinated {
 			row = append(row, b.Alive, strconv.Itoa(b.Slots), strconv.Itoa(b.Wanted), strconv.Itoa(b.Pinned), b.remarks())
+		}
+		if checked {
+			row = append(row, dash(b.Health))
 		}
 		t.Rows = append(t.Rows, row)
 	}

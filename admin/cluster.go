@@ -96,6 +96,8 @@ type Backend struct {
 	Local      bool      `json:"local,omitempty"`
 	Foreign    bool      `json:"foreign,omitempty"`
 
+	Health string `json:"health,omitempty"` // what this node's health checks find; it moves nobody
+
 	Users    int `json:"users"`    // with sessions at the nodes that were asked
 	Sessions int `json:"sessions"` // there
 }

@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -195,6 +196,33 @@ func (m *Monitor) States() []State {
 		return strings.Compare(a.Name+" "+a.Addr, b.Name+" "+b.Addr)
 	})
 	return states
+}
+
+// Words is what is known of the backend with a name, for people: "ok", or since when and
+// why not. It is empty if that is not checked.
+func (m *Monitor) Words(name string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, b := range m.backends {
+		if b.Name == name {
+			return b.words(m.cfg.Clock.Now())
+		}
+	}
+	return ""
+}
+
+func (b *backend) words(now time.Duration) string {
+	switch {
+	case !b.Checked:
+		return "not checked yet"
+	case b.Up && b.Reason == "":
+		return "ok"
+	case b.Up:
+		return "failing: " + b.Reason
+	case b.Reason == "":
+		return "coming back"
+	}
+	return fmt.Sprintf("down for %v: %s", (now - b.since).Round(time.Second), b.Reason)
 }
 
 // Refuses says that a login at an address would be in vain, and why: the last

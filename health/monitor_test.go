@@ -112,6 +112,15 @@ func (w *world) expect(t *testing.T, want string) {
 	}
 }
 
+// words is what people are told of a backend.
+func (w *world) words(t *testing.T, name, want string) {
+	t.Helper()
+	synctest.Wait()
+	if got := w.monitor.Words(name); got != want {
+		t.Errorf("%s: %q, want %q", name, got, want)
+	}
+}
+
 var (
 	noAnswer    = &Failure{Connect, errors.New("timed out after 2s")}
 	badPassword = &Failure{Login, errors.New("refused")}
@@ -125,13 +134,18 @@ func TestHysteresis(t *testing.T) {
 		w.answer("b1", noAnswer)
 		w.next("b1")
 		w.expect(t, "b1=up b2=up")
+		w.words(t, "b1", "failing: connect: timed out after 2s")
 		w.next("b1")
 		if took := w.next("b1"); took > 3*time.Second {
 			t.Errorf("the check after one that failed comes after %v", took)
 		}
 		w.expect(t, "b1=down! b2=up")
+		w.words(t, "b1", "down for 0s: connect: timed out after 2s")
+		w.words(t, "b2", "ok")
+		w.words(t, "b3", "")
 		w.answer("b1", nil)
 		w.next("b1")
+		w.words(t, "b1", "coming back")
 		w.expect(t, "b1=down b2=up") // one success lets logins through again, but makes no backend up
 		w.next("b1")
 		w.expect(t, "b1=up b2=up")

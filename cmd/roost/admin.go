@@ -34,6 +34,7 @@ func (n *node) newAdministration(cl admin.Coordinated) {
 	a := &n.administration
 	a.admin = &admin.Admin{
 		Node: nodeName(n.set), Log: n.log, Sessions: adminSessions{n.imap}, Users: adminUsers{n.parts}, Peers: adminPeers{n.parts},
+		Health: n.monitor.Words,
 	}
 	switch {
 	case cl != nil:

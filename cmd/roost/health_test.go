@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/roost-mail/roost/admin"
 	"github.com/roost-mail/roost/cluster"
 	"github.com/roost-mail/roost/health"
 	"github.com/roost-mail/roost/imap"
@@ -105,6 +106,9 @@ func TestDirectorRefusesDeadBackend(t *testing.T) {
 	on1, on2 := userOf(t, director, be1), userOf(t, director, fmt.Sprintf("%s:%d", rigAddrs["be2"], r.port))
 	r.stop(t, "be1")
 	awaitHealth(t, director, "be1 is refused", refuses(true))
+	if rows := statusOf(t, director); !strings.Contains(rows, be1+" - 100 up - 0 down for ") || !strings.Contains(rows, ": connect: ") {
+		t.Errorf("director status: what is wished, and what is observed:\n%s", rows)
+	}
 	if err := login(on1); imap.CodeOf(err) != imap.CodeUnavailable {
 		t.Errorf("%s of be1: %v", on1, err)
 	}
@@ -116,6 +120,21 @@ func TestDirectorRefusesDeadBackend(t *testing.T) {
 	if err := login(on1); err != nil {
 		t.Errorf("%s after be1 is back: %v", on1, err)
 	}
+}
+
+// statusOf is the table of `roost director status`.
+func statusOf(t *testing.T, n *node) string {
+	t.Helper()
+	op, _ := admin.Find("director status")
+	res, err := n.administration.admin.Call(t.Context(), admin.Caller{Name: "test"}, op, admin.Args{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, row := range res.Table().Rows {
+		b.WriteString(strings.Join(row, " ") + "\n")
+	}
+	return b.String()
 }
 
 // userOf is one of the rig's users who lives at an address.

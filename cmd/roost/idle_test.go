@@ -354,7 +354,8 @@ func serveIdle(conf string) error {
 		case "goroutines":
 			fmt.Println(runtime.NumGoroutine())
 		case "reload":
-			fmt.Println(n.parts.reload(conf))
+			_, err := n.parts.reload(conf)
+			fmt.Println(err)
 		case "profile":
 			fmt.Println(profileHeap(arg))
 		}

@@ -342,6 +342,7 @@ func (a *account) breakDown(cause error) {
 	a.log.Error("account is unavailable", "user", a.user, "dir", a.disk.dir, "error", cause)
 	if a.fence.claimed() {
 		a.fence.end()
+		a.cancel()
 		a.store.detach(a.slot)
 	}
 	a.disable(cause)
@@ -354,6 +355,7 @@ func (a *account) giveUp(cause error) {
 		return
 	}
 	a.log.Warn("mail is given up without closing it", "user", a.user, "dir", a.disk.dir, "epoch", a.epoch, "error", cause)
+	a.cancel()
 	a.store.detach(a.slot)
 	a.disable(cause)
 }

@@ -11,10 +11,11 @@ import (
 
 var errEvicted = errors.New("the user leaves this backend")
 
-// opening is an Open on its way.
+// opening is an Open on its way, with the right to the mail.
 type opening struct {
-	user string
-	end  context.CancelCauseFunc
+	user  string
+	fence fence
+	end   context.CancelCauseFunc
 }
 
 // evictAtOnce bounds the accounts that one Evict closes at the same time.
@@ -61,6 +62,7 @@ func (s *Store) takeOut(match func(user string) bool) (leaving []*slot) {
 	defer s.mu.Unlock()
 	for o := range s.openings {
 		if match(o.user) {
+			o.fence.end()
 			o.end(errEvicted)
 		}
 	}
@@ -109,7 +111,7 @@ func (s *Store) closeSlot(ctx context.Context, p *slot, sweep bool) error {
 	if a == nil {
 		return nil
 	}
-	s.setAccount(p, nil)
+	s.clear(p)
 	return a.close(sweep)
 }
 
@@ -129,29 +131,52 @@ func (s *Store) detachLocked(p *slot) {
 }
 
 // claim asks for the right to a user's mail, and notes that it is being opened: Evict
-// ends what is done under the context returned.
-func (s *Store) claim(ctx context.Context, user string) (_ context.Context, c Claim, done func(), err error) {
-	if s.options.Ownership == nil {
-		return ctx, nil, func() {}, nil
-	}
+// ends what is done under the context returned. The caller calls opened.
+func (s *Store) claim(ctx context.Context, user string) (context.Context, *opening, error) {
 	ctx, end := context.WithCancelCause(ctx)
 	o := &opening{user: user, end: end}
+	if s.options.Ownership == nil {
+		return ctx, o, nil
+	}
 	s.mu.Lock()
 	s.openings[o] = struct{}{}
 	s.mu.Unlock()
-	done = func() {
-		s.mu.Lock()
-		delete(s.openings, o)
-		s.mu.Unlock()
-		end(nil)
-	}
-	if c, err = s.options.Ownership.Claim(ctx, user); err != nil {
-		done()
+	var err error
+	if o.fence.claim, err = s.options.Ownership.Claim(ctx, user); err != nil {
+		s.opened(o)
 		s.options.Log.Info("mail is not held here", "user", user, "error", err)
 		if imap.CodeOf(err) != imap.CodeUnavailable {
 			err = unavailable(err)
 		}
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
-	return ctx, c, done, nil
+	return ctx, o, nil
+}
+
+// opened ends an opening.
+func (s *Store) opened(o *opening) {
+	s.mu.Lock()
+	delete(s.openings, o)
+	s.mu.Unlock()
+	o.end(nil)
+}
+
+// publish puts an account that was opened in its place, unless the user was
+// evicted meanwhile. From then on Evict finds it there.
+func (s *Store) publish(p *slot, a *account, o *opening) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o.fence.ended.Load() {
+		return errEvicted
+	}
+	p.account = a
+	delete(s.openings, o)
+	return nil
+}
+
+// clear takes an account out of its place. The caller has locked p.
+func (s *Store) clear(p *slot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.account = nil
 }

@@ -172,7 +172,7 @@ func (w *logWriter) flush() error {
 
 // write writes behind what was written.
 func (w *logWriter) write(b []byte) error {
-	defer w.disk.pending.begin()()
+	defer w.disk.pending.end(w.disk.pending.begin())
 	if err := w.disk.fail("commit.write"); err != nil {
 		return err
 	}

@@ -149,7 +149,7 @@ func (d *disk) installManifest(m *manifest) error {
 	if err := d.fence.check(); err != nil {
 		return err
 	}
-	defer d.pending.begin()()
+	defer d.pending.end(d.pending.begin())
 	m.Number++
 	b, err := m.encode()
 	if err != nil {
@@ -281,7 +281,7 @@ func (d *disk) fail(step string) error {
 
 // sync makes a file durable, together with those of other accounts if many wait.
 func (d *disk) sync(f syncable) error {
-	defer d.pending.begin()()
+	defer d.pending.end(d.pending.begin())
 	if d.volume == nil {
 		return f.Sync()
 	}

@@ -484,6 +484,45 @@ func TestEvictEndsOpens(t *testing.T) {
 	}
 }
 
+// Two names that lead to one home are two users, held perhaps by two backends: only
+// one of them has the mail.
+func TestTwoNamesOneHome(t *testing.T) {
+	fs, r := newMemFS(), newReferee()
+	a := mustOpen(t, backend(t, fs, r.acquire("b1"), "b1"), "/mail", owner)
+	mustAppend(t, a, "INBOX", 1)
+	other := backend(t, fs, newReferee().acquire("b2"), "b2")
+	for range 2 {
+		if _, err := other.Open(t.Context(), "ALICE", "/mail"); imap.CodeOf(err) != imap.CodeUnavailable {
+			t.Errorf("opened under another name: %v", err)
+		}
+	}
+	mustAppend(t, a, "INBOX", 2)
+}
+
+// An open that took so long that the mail was opened under a later right leaves that alone.
+func TestOverdueOpen(t *testing.T) {
+	fs, r := newMemFS(), newReferee()
+	o := r.acquire("b1")
+	old, err := o.Claim(t.Context(), "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.acquire("b1")
+	s := backend(t, fs, o, "b1")
+	a := mustOpen(t, s, "/mail", owner)
+	late := &opening{user: "alice", fence: fence{claim: old}}
+	if _, err := a.slot.open(t.Context(), s, late); !errors.Is(err, errOverdue) {
+		t.Errorf("open: %v", err)
+	}
+	mustAppend(t, a, "INBOX", 1)
+	r.acquire("b1")
+	b := mustOpen(t, s, "/mail", owner)
+	mustAppend(t, b, "INBOX", 2)
+	if _, err := a.Append(t.Context(), "INBOX", newMail(3)); imap.CodeOf(err) != imap.CodeUnavailable {
+		t.Errorf("append under an earlier right: %v", err)
+	}
+}
+
 // A disk that fails while the right moves on: whatever was acknowledged is at the
 // successor's.
 func TestFailureAndTakeover(t *testing.T) {

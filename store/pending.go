@@ -12,20 +12,23 @@ type pending struct {
 	begun list.List // of time.Time, the oldest in front
 }
 
-// begin notes that something begins to wait; the caller calls done when it waits
-// no more.
-func (p *pending) begin() (done func()) {
+// begin notes that something begins to wait, until end.
+func (p *pending) begin() *list.Element {
 	if p == nil {
-		return func() {}
+		return nil
 	}
 	p.mu.Lock()
-	e := p.begun.PushBack(time.Now())
-	p.mu.Unlock()
-	return func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.begun.Remove(e)
+	defer p.mu.Unlock()
+	return p.begun.PushBack(time.Now())
+}
+
+func (p *pending) end(e *list.Element) {
+	if p == nil {
+		return
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.begun.Remove(e)
 }
 
 // oldest is how long the first of those who wait has waited; 0 if nobody does.

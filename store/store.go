@@ -147,13 +147,6 @@ func (p *slot) lock(ctx context.Context) error {
 
 func (p *slot) unlock() { <-p.busy }
 
-// setAccount is called by who has locked p.
-func (s *Store) setAccount(p *slot, a *account) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p.account = a
-}
-
 // New makes a Store with nothing open.
 func New(o Options) *Store {
 	if o.Log == nil {
@@ -218,17 +211,17 @@ func (s *Store) Open(ctx context.Context, user, dir string) (*Account, error) {
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	ctx, claim, done, err := s.claim(ctx, user)
+	ctx, o, err := s.claim(ctx, user)
 	if err != nil {
 		return nil, err
 	}
-	defer done()
+	defer s.opened(o)
 	for {
 		p, err := s.enter(dir)
 		if err != nil {
 			return nil, err
 		}
-		a, err := p.open(ctx, s, user, claim)
+		a, err := p.open(ctx, s, o)
 		switch {
 		case errors.Is(err, errStale):
 			s.detach(p)
@@ -245,6 +238,9 @@ func (s *Store) Open(ctx context.Context, user, dir string) (*Account, error) {
 
 // errStale says that an account was opened under a right that is not ours of now.
 var errStale = errors.New("opened under an earlier right")
+
+// errOverdue says that an open has taken so long that its right is not ours any more.
+var errOverdue = errors.New("opened meanwhile under a later right")
 
 // enter takes a reference to the directory's slot.
 func (s *Store) enter(dir string) (*slot, error) {
@@ -273,18 +269,17 @@ func (s *Store) wake(p *slot) {
 }
 
 // open opens the slot's account unless it is open.
-func (p *slot) open(ctx context.Context, s *Store, user string, claim Claim) (*account, error) {
+func (p *slot) open(ctx context.Context, s *Store, o *opening) (*account, error) {
 	if err := p.lock(ctx); err != nil {
 		return nil, err
 	}
 	defer p.unlock()
 	if a := p.account; a != nil {
-		if a.user != user {
+		if a.user != o.user {
 			return nil, errors.New("the directory is open as the mail of " + a.user)
 		}
-		if claim != nil && (a.epoch != claim.Epoch() || a.fence.ended.Load()) {
-			a.giveUp(errStale)
-			return nil, errStale
+		if err := a.outlived(o); err != nil {
+			return nil, err
 		}
 		return a, a.wanted(ctx)
 	}
@@ -292,7 +287,7 @@ func (p *slot) open(ctx context.Context, s *Store, user string, claim Claim) (*a
 		return nil, err
 	}
 	defer s.opening.leave()
-	a, err := openAccount(s, p, user, &fence{claim: claim})
+	a, err := openAccount(s, p, o.user, &o.fence)
 	if err != nil {
 		return nil, err
 	}
@@ -301,14 +296,27 @@ func (p *slot) open(ctx context.Context, s *Store, user string, claim Claim) (*a
 	if err == nil {
 		err = a.wanted(ctx)
 	}
-	if err == nil && claim != nil {
-		err = context.Cause(ctx) // it may have been evicted
+	if err == nil {
+		err = s.publish(p, a, o)
 	}
 	if err != nil {
 		return nil, errors.Join(err, a.close(true))
 	}
-	s.setAccount(p, a)
 	return a, nil
+}
+
+// outlived compares the right that an account was opened under with a later one.
+func (a *account) outlived(o *opening) error {
+	switch {
+	case !o.fence.claimed():
+		return nil
+	case o.fence.claim.Epoch() < a.epoch:
+		return errOverdue
+	case o.fence.claim.Epoch() > a.epoch || a.fence.ended.Load():
+		a.giveUp(errStale)
+		return errStale
+	}
+	return nil
 }
 
 // wanted is called when someone wants the account: what is due is begun, as
@@ -355,7 +363,7 @@ func (s *Store) expire(p *slot) {
 	s.wake(p)
 	s.mu.Unlock()
 	if a := p.account; a != nil {
-		s.setAccount(p, nil)
+		s.clear(p)
 		if err := a.close(true); err != nil {
 			s.options.Log.Error("closing an account failed", "user", a.user, "dir", p.dir, "error", err)
 		}

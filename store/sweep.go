@@ -189,10 +189,10 @@ func (s *sweeper) unneeded(name string) bool {
 	switch {
 	case err != nil || s.listed[name] || s.disk.pins.held(name):
 		return false
-	case parsed.epoch > s.epoch:
-		return false
 	case s.dropped[name]:
 		return true
+	case parsed.epoch > s.epoch:
+		return false
 	case parsed.epoch < s.epoch || parsed.incarnation != s.incarnation:
 		return s.age(name) > sweepAgeOld
 	}

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
@@ -51,8 +52,9 @@ type Config struct {
 // Account is an owner's mail. Like every Account it is for one goroutine at a time.
 type Account struct {
 	cfg         Config
-	here        *local // nil while it is not open in this process
-	away        Home   // nil until it is needed
+	here        *local    // nil while it is not open in this process
+	away        Home      // nil until it is needed
+	retryAt     time.Time // it could not be opened here, and is not tried before
 	observation *observation
 }
 
@@ -102,8 +104,12 @@ func (a *Account) home(ctx context.Context) (home Home, here *local) {
 		return a.elsewhere(), nil
 	}
 	if a.here == nil {
+		if time.Now().Before(a.retryAt) {
+			return a.elsewhere(), nil
+		}
 		opened, err := a.cfg.Open(ctx)
 		if err != nil {
+			a.retryAt = time.Now().Add(openPause)
 			a.cfg.Log.Debug("mail can't be opened in this process and is looked for elsewhere", "owner", a.cfg.Owner, "error", err)
 			return a.elsewhere(), nil
 		}
@@ -126,6 +132,9 @@ func (a *Account) leave() {
 	}
 	a.here = nil
 }
+
+// openPause is how long mail that could not be opened here is looked for elsewhere.
+const openPause = 30 * time.Second
 
 // isLost says that an error may come from mail that has left this process.
 func isLost(err error) bool { return imap.CodeOf(err) == imap.CodeUnavailable }

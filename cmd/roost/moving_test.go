@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -133,4 +134,42 @@ func TestOwnerLeaves(t *testing.T) {
 	reader.command("SELECT shared/someone2/Work")
 	reader.expect("* 2 EXISTS")
 	reader.expect("OK")
+}
+
+// varies is what two runs of the same commands may differ in.
+var varies = regexp.MustCompile(`UIDVALIDITY \d+|UIDNEXT \d+|(APPENDUID|COPYUID) \d+|"[ 0-9]\d-\w{3}-\d{4} [^"]*"|\([FM][0-9a-f]{32}\)`)
+
+// TestSameAnswers gives the same commands in a cluster where shared mail takes a
+// connection and in one where it does not. The answers are the same to the byte.
+func TestSameAnswers(t *testing.T) {
+	script, err := os.ReadFile("testdata/together.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answers [2][]string
+	for i := range answers {
+		r := startTogether(t, nil, func(string) bool { return i == 1 })
+		sessions := map[string]*imapConn{}
+		for line := range strings.Lines(string(script)) {
+			name, command, ok := strings.Cut(strings.TrimSpace(line), ": ")
+			if !ok {
+				continue
+			}
+			c := sessions[name]
+			if c == nil {
+				c = dialIMAP(t, r.address())
+				t.Cleanup(c.close)
+				sessions[name] = c
+				c.command("LOGIN " + name + " pass")
+			}
+			c.command(command)
+			text := strings.Join(c.answer, "\n")
+			answers[i] = append(answers[i], command+"\n"+varies.ReplaceAllString(text, "*"))
+		}
+	}
+	for i, want := range answers[0] {
+		if got := answers[1][i]; got != want {
+			t.Errorf("in the process\n%s\nby connection\n%s", got, want)
+		}
+	}
 }

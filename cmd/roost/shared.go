@@ -134,6 +134,7 @@ func (u *user) openOwner(ctx context.Context, set *config.Imapc, owner, master s
 		Mechanism: "PLAIN", AuthzID: owner, AuthID: master, Password: set.Password,
 		RemoteAddr: here.Addr(), PeerAddr: here.Addr(), LocalAddr: here.Addr(), LocalPort: here.Port(),
 		Service: "imap", SessionID: u.client.SessionID, Secured: true,
+		Internal: true,
 	})
 	if err != nil {
 		return nil, err
@@ -148,7 +149,12 @@ func (u *user) openOwner(ctx context.Context, set *config.Imapc, owner, master s
 	if o.name != owner || o.acting == o.name {
 		return nil, errElsewhere
 	}
-	return o.openGuarded(ctx)
+	guard, err := o.openGuarded(ctx)
+	if err != nil {
+		return nil, err
+	}
+	n.log.Info("back session in this process", "session", u.client.SessionID, "user", u.name, "owner", owner, "acting", o.acting)
+	return guard, nil
 }
 
 // errElsewhere is a login that only a connection can make.

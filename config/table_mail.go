@@ -29,7 +29,7 @@ func mailRows() []group {
 				to(func(s *Settings) any { return &s.Mail.Home }).vars().user(),
 			imp("mail_plugins", List, "", "acl turns rights on, imap_acl the commands of RFC 4314. Dovecot's other plugins give a warning, mail_crypt is refused.").
 				to(func(s *Settings) any { return &s.Mail.Plugins }).user(),
-			imp("mail_max_userip_connections", Uint, "10", "Sessions of one user from one address; 0 sets no limit. Master logins are not counted.").
+			imp("mail_max_userip_connections", Uint, "10", "Sessions of one user from one address; 0 sets no limit. Master logins are not counted, and on a director the default sets no limit.").
 				to(func(s *Settings) any { return &s.Mail.MaxUserIPConnections }).user(),
 			acc("mail_max_keyword_length", Uint, "50", "The longest keyword, in bytes.", "it is 255 bytes").
 				to(func(s *Settings) any { return &s.Mail.MaxKeywordLength }).user(),

@@ -54,6 +54,8 @@ type Backend struct {
 	Port uint16     // 0 means the usual port of the protocol at hand
 	TLS  string     // "", "starttls" or "imaps": what it has registered with
 
+	Foreign bool // no Roost: a session there needs a Pass of the director's Keeper
+
 	// Revision is that of the answer, which the backend is told; 0 without a coordinator.
 	Revision Revision
 }

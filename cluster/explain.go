@@ -104,6 +104,8 @@ func (m *Map) whyFree(to route) string {
 	free := (m.clock.Now() - since).Round(time.Millisecond)
 	why := fmt.Sprintf("nobody has held it for %v", free)
 	switch {
+	case to.held.Leaving:
+		why = fmt.Sprintf("it leaves %s since revision %d, and directors have to confirm that their sessions there have ended", to.held.Backend, to.heldAt)
 	case to.heldAt != 0 && to.held.Lease == 0:
 		why = fmt.Sprintf("%s gave it up at revision %d for others to take", to.held.Backend, to.heldAt)
 	case to.heldAt != 0:

@@ -50,6 +50,8 @@ type Map struct {
 	paramsAt  Revision
 	nodes     map[string]*Node
 	directors map[string]DirectorRecord
+	keeper    KeeperRecord
+	keeperAt  Revision                   // 0: there is none
 	slots     map[string]*[Slots]holding // by tag
 	users     map[string]holding
 	pins      map[string]pinned
@@ -366,6 +368,8 @@ func (m *Map) apply(e Event) error {
 		return m.applyNode(prefix+"/", name, e)
 	case keyDirectors:
 		return m.applyDirector(name, e)
+	case keyKeeper + "/":
+		return m.applyKeeper(e)
 	case keyHeld, keyHeldUser:
 		return m.applyHeld(e)
 	case keyPins:
@@ -451,6 +455,18 @@ func (n *Node) apply(prefix string, e Event) (err error) {
 		}
 	}
 	return err
+}
+
+func (m *Map) applyKeeper(e Event) error {
+	if e.Key != keyKeeper {
+		return nil
+	}
+	m.keeper, m.keeperAt = KeeperRecord{}, 0
+	if e.Deleted {
+		return nil
+	}
+	m.keeperAt = e.Changed
+	return read(e.KV, &m.keeper)
 }
 
 func (m *Map) applyDirector(name string, e Event) error {

@@ -32,6 +32,10 @@ type Wish struct {
 	By     string    `json:"by,omitempty"`
 	Since  time.Time `json:"since,omitzero"`
 	Why    string    `json:"why,omitempty"`
+
+	// Stopped is the administrator's word that a foreign backend which can't be reached
+	// writes nothing any more.
+	Stopped bool `json:"stopped,omitempty"`
 }
 
 // State is what an administrator can wish.
@@ -65,7 +69,8 @@ type Held struct {
 	Backend     string  `json:"backend"`
 	Incarnation string  `json:"incarnation"`
 	Lease       LeaseID `json:"lease"`
-	Tag         string  `json:"tag,omitempty"` // of a user's slot; of a slot's record ""
+	Leaving     bool    `json:"leaving,omitempty"` // of a foreign backend's: it gets no more sessions, and those that it has are being ended
+	Tag         string  `json:"tag,omitempty"`     // of a user's slot; of a slot's record ""
 }
 
 // Pin places one user.
@@ -82,4 +87,8 @@ type DirectorRecord struct {
 	Addr        string    `json:"addr,omitempty"`  // where clients reach it
 	Admin       string    `json:"admin,omitempty"` // address of its HTTP API
 	Version     string    `json:"version,omitempty"`
+
+	// Confirmed is a revision: what was leaving a foreign backend by then has no
+	// session through this director any more.
+	Confirmed Revision `json:"confirmed,omitempty"`
 }

@@ -132,6 +132,8 @@ func (m *Map) route(q Query, slot Slot) route {
 		to.state = routeBehind
 	case to.heldAt != 0 && to.held.Backend == "":
 		to.state = routeUnreadable
+	case to.held.Leaving:
+		to.state = routeFree
 	case !m.Holds(to.held):
 		to.state = m.unheld(to.unit)
 	case to.node.RegisteredAt == 0:
@@ -171,7 +173,7 @@ func (m *Map) hasTag(tag string) bool {
 // backend makes the answer, for which it may have to find an address.
 func (r *Routes) backend(ctx context.Context, to route) (Backend, error) {
 	reg := to.node.Registration
-	b := Backend{Name: to.node.Name, Port: reg.Port, TLS: reg.TLS, Revision: to.revision}
+	b := Backend{Name: to.node.Name, Port: reg.Port, TLS: reg.TLS, Foreign: reg.Foreign, Revision: to.revision}
 	ip, err := netip.ParseAddr(reg.Host)
 	if err != nil {
 		b.Host = reg.Host

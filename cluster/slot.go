@@ -37,6 +37,7 @@ const (
 	keyWishes    = "wishes/"    // NAME: Wish of the administrator
 	keyAlive     = "alive/"     // NAME: Alive, with the backend's lease
 	keyLives     = "lives/"     // NAME: Life
+	keyKeeper    = "keeper"     // KeeperRecord, with the director's lease
 	keyDirectors = "directors/" // NAME: DirectorRecord, with the director's lease
 	keyHeld      = "held/"      // TAG/SLOT: Held
 	keyHeldUser  = "heldu/"     // USER: Held

@@ -107,6 +107,7 @@ type target struct {
 	host     string // that its certificate is for
 	security imapclient.Security
 	revision cluster.Revision // of the map that names it; 0 without a coordinator
+	foreign  bool             // no Roost: it is told nothing of the map, and needs a Pass
 }
 
 // attempt tries the backend that the user has now.
@@ -123,6 +124,24 @@ func (s *search) attempt(ctx context.Context) (*proxied, error) {
 			return nil, final{fmt.Errorf("it does not answer health checks: %s", reason)}
 		}
 	}
+	if s.at.foreign && s.director.cfg.Admit != nil {
+		pass, err := s.director.cfg.Admit(s.route.User, s.at.name)
+		if err != nil {
+			return nil, err
+		}
+		p, err := s.enter(ctx)
+		if err != nil {
+			pass.Done()
+			return nil, err
+		}
+		p.pass = pass
+		return p, nil
+	}
+	return s.enter(ctx)
+}
+
+// enter logs in at the backend.
+func (s *search) enter(ctx context.Context) (*proxied, error) {
 	conn, err := s.reach(ctx)
 	if err != nil {
 		return nil, unreachable{err}
@@ -193,7 +212,7 @@ func (s *search) locate(ctx context.Context) error {
 	if r.Port != 0 {
 		b.Port = r.Port
 	}
-	s.at = target{name: b.Name, host: b.Host, security: r.Security, revision: b.Revision}
+	s.at = target{name: b.Name, host: b.Host, security: r.Security, revision: b.Revision, foreign: b.Foreign}
 	if s.at.security == imapclient.Plain {
 		s.at.security = securityOf(b.TLS)
 	}
@@ -351,7 +370,7 @@ func (s *search) fields() map[string]string {
 	if c.ExternalSessionID != "" {
 		fields["x-session-ext-id"] = c.ExternalSessionID
 	}
-	if s.at.revision > 0 {
+	if s.at.revision > 0 && !s.at.foreign {
 		fields["x-roost-revision"] = strconv.FormatInt(int64(s.at.revision), 10)
 	}
 	left := maxForward

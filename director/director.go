@@ -39,6 +39,10 @@ type Config struct {
 	// why: its users are told so without waiting for a time-out. It is cheap.
 	Refuses func(addr string) (reason string, yes bool)
 
+	// Admit asks for leave before anything is sent to a backend that is no Roost: the
+	// login asks again where the user is if there is none. nil: that is not needed.
+	Admit func(user, backend string) (Pass, error)
+
 	// Timeout bounds connecting and logging in at a backend, all attempts
 	// together. 0 means 5 seconds.
 	Timeout time.Duration
@@ -62,6 +66,15 @@ type Config struct {
 
 	// WriteTimeout ends a connection one end of which takes no bytes. 0 means 2 minutes.
 	WriteTimeout time.Duration
+}
+
+// Pass is leave to have one session at a backend. cluster.Pass is one.
+type Pass interface {
+	// Notify has end called when the session has to end at once; perhaps that is now.
+	Notify(end func(why string))
+
+	// Done says that nothing can be sent there any more. It may be called again.
+	Done()
 }
 
 // Director sends logins on. It is safe for concurrent use.
@@ -105,6 +118,7 @@ type proxied struct {
 	conn         *imapclient.Conn
 	log          *slog.Logger
 	capabilities []string
+	pass         Pass                  // nil without
 	joint        atomic.Pointer[joint] // once there is one
 }
 
@@ -117,6 +131,13 @@ func (p *proxied) OK() (capabilities []string, text string) {
 func (p *proxied) Run(ctx context.Context, client net.Conn, buffered []byte, ended func(imapserver.Result)) {
 	backend, early := p.conn.Detach()
 	p.conn, p.capabilities = nil, nil // they are as large as the rest
+	if p.pass != nil {
+		told := ended
+		ended = func(r imapserver.Result) {
+			p.pass.Done()
+			told(r)
+		}
+	}
 	for _, first := range []struct {
 		to   net.Conn
 		data []byte
@@ -135,6 +156,9 @@ func (p *proxied) Run(ctx context.Context, client net.Conn, buffered []byte, end
 	j.toBackend.moved.Store(int64(len(buffered)))
 	j.toClient.moved.Store(int64(len(early)))
 	p.joint.Store(j)
+	if p.pass != nil {
+		p.pass.Notify(func(why string) { p.cut(backend, j, why) })
+	}
 	j.run(ctx, func(in, out int64, reason string) {
 		if reason == backendGone {
 			p.log.Warn("backend closed the connection of a client that did not log out")
@@ -152,5 +176,27 @@ func (p *proxied) Status() imapserver.ProxyStatus {
 	return s
 }
 
+// cut ends the session at once. What was sent and has not left yet does not leave any
+// more.
+func (p *proxied) cut(backend net.Conn, j *joint, why string) {
+	p.log.Warn("session is ended: its backend must get nothing more", "why", why)
+	var sock any = backend
+	if layered, ok := backend.(interface{ NetConn() net.Conn }); ok {
+		sock = layered.NetConn()
+	}
+	if tcp, ok := sock.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+		_ = tcp.Close() // not TLS's Close, which says good-bye
+	}
+	j.end("its backend must get nothing more")
+	p.pass.Done()
+}
+
 // Close gives the backend's connection up.
-func (p *proxied) Close() error { return p.conn.Close() }
+func (p *proxied) Close() error {
+	err := p.conn.Close()
+	if p.pass != nil {
+		p.pass.Done()
+	}
+	return err
+}

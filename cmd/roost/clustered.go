@@ -25,6 +25,7 @@ import (
 type clustered struct {
 	member      *member.Member // nil: this node is none of the coordinator's
 	coordinator cluster.Coordinator
+	measured    *cluster.Measured // which it is
 	params      cluster.Params
 	template    cluster.Template
 	view        *cluster.View
@@ -61,9 +62,12 @@ func (c *clustered) connect(ctx context.Context, set *config.Settings, log *slog
 	if c.member, err = startMember(ctx, &set.Cluster, log); err != nil {
 		return err
 	}
-	if c.coordinator, err = newCoordinator(set, log); err != nil {
+	coordinator, err := newCoordinator(set, log)
+	if err != nil {
 		return err
 	}
+	c.measured = cluster.Measure(coordinator, cluster.BootTime{})
+	c.coordinator = c.measured
 	own := cluster.NewParams(set.Director.UsernameHash, set.Auth.UsernameFormat)
 	c.params, err = join(ctx, c.coordinator, own, log)
 	return err

@@ -162,6 +162,7 @@ func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (n *no
 	}
 	n.imap = imapserver.New(cfg)
 	n.newAdministration(nil)
+	n.observe(nodeName(set))
 	n.pulse = newPulse(cluster.BootTime{})
 	n.pulse.addNode(n.parts)
 	return n, nil

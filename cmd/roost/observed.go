@@ -29,6 +29,23 @@ type lease struct {
 	taken, released, dropped uint64        // units, so far
 }
 
+// observe has what there is of these parts looked at. name is that of the node.
+func (p *parts) observe(name string) {
+	if p.clustered != nil {
+		p.observed = observed{coordinator: p.clustered.measured, view: p.clustered.view, name: name}
+	}
+	if p.holder != nil {
+		p.observed.lease = func() lease { return leaseOf(p.holder.Status()) }
+	}
+}
+
+func leaseOf(s cluster.HolderStatus) lease {
+	return lease{
+		left: s.Left, trouble: s.Trouble, held: s.Held, wanted: s.Wanted, leaving: s.Leaving,
+		taken: s.Taken, released: s.Released, dropped: s.Dropped,
+	}
+}
+
 // conditions: the map of the cluster is known, and a backend has its lease and is not
 // to give its users up. That the coordinator is away now is no reason not to serve.
 func (o *observed) conditions() []condition {
@@ -54,7 +71,9 @@ func (o *observed) mapReason() string {
 
 func (l lease) reason() string {
 	switch {
-	case l.left <= 0:
+	case l.left == 0:
+		return "there is none yet"
+	case l.left < 0:
 		return fmt.Sprintf("it was lost %v ago", (-l.left).Round(time.Millisecond))
 	case l.trouble != "":
 		return l.trouble

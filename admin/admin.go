@@ -29,8 +29,8 @@ type Admin struct {
 	// there are none.
 	Health func(host string) string
 
-	// Reload reads the configuration again, and gives its warnings.
-	Reload func(ctx context.Context) (warnings []string, err error)
+	// Reload reads the configuration again.
+	Reload func(ctx context.Context) (*Reloaded, error)
 }
 
 // UserNames knows the form of users' names, and those that are listed.

@@ -218,18 +218,18 @@ func nodeOperations() []Operation {
 			if c.Reload == nil {
 				return nil, imap.Errorf(imap.CodeCannot, "reload: this process has no configuration file")
 			}
-			warnings, err := c.Reload(ctx)
-			return &Reloaded{warnings}, err
+			return c.Reload(ctx)
 		},
 	}}
 }
 
 // Reloaded is how a reload went.
 type Reloaded struct {
-	Warnings []string `json:"warnings,omitempty"`
+	Warnings []string `json:"warnings,omitempty"` // of the file
+	Kept     []string `json:"kept,omitempty"`     // settings that change with a restart only
 }
 
-// Table is the warnings, and that it is done.
+// Table is what the log has, but for the file's warnings.
 func (r *Reloaded) Table() Table {
-	return Table{Foot: append(append([]string{}, r.Warnings...), "the configuration was read again")}
+	return Table{Foot: append(append([]string{}, r.Kept...), "the configuration was read again")}
 }

@@ -215,17 +215,20 @@ func (p adminPeers) Ask(ctx context.Context, address string, op *admin.Operation
 }
 
 // reloadFrom is what the operation reload does.
-func (p *parts) reloadFrom(file string) func(context.Context) ([]string, error) {
-	return func(context.Context) ([]string, error) {
-		warnings, err := p.reload(file)
-		var lines []string
-		for _, w := range warnings {
-			lines = append(lines, "warning: "+w.String())
-		}
+func (p *parts) reloadFrom(file string) func(context.Context) (*admin.Reloaded, error) {
+	return func(context.Context) (*admin.Reloaded, error) {
+		warnings, kept, err := p.reload(file)
 		if err != nil {
 			return nil, imap.Wrap(imap.CodeCannot, "the configuration was not read again, the old one stays: "+err.Error(), err)
 		}
 		p.log.Info("configuration was read again", "config", file)
-		return lines, nil
+		res := &admin.Reloaded{}
+		for _, w := range warnings {
+			res.Warnings = append(res.Warnings, w.String())
+		}
+		for _, w := range kept {
+			res.Kept = append(res.Kept, w.String())
+		}
+		return res, nil
 	}
 }

@@ -61,7 +61,7 @@ mail_max_userip_connections = 1
 	}
 
 	s.write(t, settings+"health_check_password = wrong\n")
-	if _, err := s.node.reload(s.file); err != nil {
+	if _, _, err := s.node.reload(s.file); err != nil {
 		t.Fatal(err)
 	}
 	awaitHealth(t, s.node, "a backend that is down", func(states []health.State) bool {

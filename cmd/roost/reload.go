@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"reflect"
+	"slices"
 
 	"github.com/roost-mail/roost/config"
 )
@@ -12,26 +13,25 @@ import (
 // an error nothing has changed.
 //
 // What is made once at the start, ports, stores, the list of backends, stays as
-// it is, and where the file says otherwise a warning names it.
-func (p *parts) reload(file string) ([]config.Warning, error) {
+// it is, and where the file says otherwise one of kept names it.
+func (p *parts) reload(file string) (warnings, kept []config.Warning, err error) {
 	p.reloading.Lock()
 	defer p.reloading.Unlock()
 	set, warnings, err := config.Load(file)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	old := p.latest()
-	set, kept := keepFixed(old.set, set)
+	set, kept = keepFixed(old.set, set)
 	next, err := p.read(set)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	warnings = append(warnings, kept...)
-	for _, w := range warnings {
+	for _, w := range slices.Concat(warnings, kept) {
 		p.log.Warn(w.String())
 	}
 	p.current.Store(next)
-	return warnings, nil
+	return warnings, kept, nil
 }
 
 // fixed are the settings that change with a restart only: their name in the
@@ -101,7 +101,7 @@ func withoutPlaces(v any) any {
 
 // logReload tells how a reload went: each mistake in the file in a line of its own.
 func (p *parts) logReload(file string) {
-	_, err := p.reload(file)
+	_, _, err := p.reload(file)
 	if err == nil {
 		p.log.Info("configuration was read again", "config", file)
 		return

@@ -29,6 +29,9 @@ func TestReloadCommand(t *testing.T) {
 	r := startProcessRig(t, "rig", freePort(t), "")
 	pidFile, log := filepath.Join(r.root, "be1.pid"), r.logFile("be1")
 	file := r.files["be1"]
+	r.stop(t, "be1")
+	appendTo(t, file, "admin_socket_path =\n") // testdata/commands has the socket
+	r.start(t, "be1")
 	if out, err := roost("reload", "-c", file); err == nil || !strings.Contains(out, "pid_file is not set") {
 		t.Errorf("without pid_file: %v, %s", err, out)
 	}

@@ -67,7 +67,8 @@ func (a Args) number(name string) int {
 	return n
 }
 
-func (a Args) time(name string) time.Duration {
+// Time is an argument of type Time.
+func (a Args) Time(name string) time.Duration {
 	d, _ := parseTime(a[name])
 	return d
 }

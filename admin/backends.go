@@ -155,10 +155,7 @@ func (c *call) backends(ctx context.Context, cl Cluster) ([]Backend, error) {
 		users[host][s.User] = true
 	}
 	for i := range list {
-		for _, name := range slices.Compact([]string{list[i].Host, list[i].Address}) {
-			list[i].Sessions += sessions[name]
-			list[i].Users += len(users[name])
-		}
+		list[i].Sessions, list[i].Users = sessions[list[i].Host], len(users[list[i].Host])
 	}
 	return list, nil
 }
@@ -261,11 +258,14 @@ func (c *call) wish(ctx context.Context, change func(*cluster.Wish)) (Result, er
 	if err != nil {
 		return nil, err
 	}
-	host := c.args.word("host")
-	if err := cl.Wish(ctx, host, c.signed(change)); err != nil {
+	b, err := findBackend(ctx, cl, c.args.word("host"))
+	if err != nil {
 		return nil, err
 	}
-	return c.await(ctx, cl, host)
+	if err := cl.Wish(ctx, b.Host, c.signed(change)); err != nil {
+		return nil, err
+	}
+	return c.await(ctx, cl, b.Host)
 }
 
 // signed has a changed wish say who changed it, and why.
@@ -285,9 +285,17 @@ func (c *call) signed(change func(*cluster.Wish)) func(*cluster.Wish) {
 // await waits until what is wished of a backend is so, and shows the backend.
 func (c *call) await(ctx context.Context, cl Cluster, host string) (Result, error) {
 	res := &BackendChanged{}
-	if limit := c.args.time("timeout"); limit > 0 {
+	if limit := c.args.Time("timeout"); limit > 0 {
 		res.Done = true
-		err := c.within(ctx, limit, func(ctx context.Context, tell func(Progress)) error { return cl.Await(ctx, host, tell) })
+		left := c.sessionsLeft(cl, host)
+		err := c.within(ctx, limit, func(ctx context.Context, tell func(Progress)) error {
+			return cl.Await(ctx, host, func(p Progress) {
+				if p.Sessions == nil {
+					p.Sessions = left(ctx)
+				}
+				tell(p)
+			})
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -295,6 +303,48 @@ func (c *call) await(ctx context.Context, cl Cluster, host string) (Result, erro
 	b, err := findBackend(ctx, cl, host)
 	res.Backend = b
 	return res, err
+}
+
+// How a backend is asked how many sessions it has.
+const (
+	countEvery = 2 * time.Second
+	countTime  = time.Second
+)
+
+// sessionsLeft is a function that asks a backend how many sessions it has, not too
+// often; nil if it does not say.
+func (c *call) sessionsLeft(cl Cluster, host string) func(context.Context) *int {
+	op, _ := Find("who")
+	at, known := "", false
+	if coordinated, ok := cl.(Coordinated); ok {
+		nodes, _ := coordinated.Nodes(context.Background()) // from memory
+		for _, n := range nodes {
+			if n.Name == host {
+				at, known = n.Admin, true
+			}
+		}
+	}
+	var last *int
+	var asked time.Time
+	return func(ctx context.Context) *int {
+		if !known || time.Since(asked) < countEvery {
+			return last
+		}
+		last = nil
+		ctx, cancel := context.WithTimeout(ctx, countTime)
+		defer cancel()
+		ask := func() (Result, error) { return c.ask(ctx, Node{host, at}, op, Args{"count": "true"}) }
+		if host == c.Node {
+			ask = func() (Result, error) { return op.run(ctx, &call{Admin: c.Admin, op: op, args: Args{"count": "true"}}) }
+		}
+		if res, err := ask(); err == nil {
+			if who, ok := res.(*Who); ok {
+				last = &who.Count
+			}
+		}
+		asked = time.Now()
+		return last
+	}
 }
 
 // within waits for something that goes on by itself. When the time is over the error
@@ -417,8 +467,10 @@ func directorRemove(ctx context.Context, c *call) (Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	host := c.args.word("host")
-	b, err := findBackend(ctx, cl, host)
+	b, err := findBackend(ctx, cl, c.args.word("host"))
+	if errors.Is(err, errNoHost) { // it may have been admitted, and never have registered
+		b, err = Backend{Host: c.args.word("host")}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -463,7 +515,7 @@ func directorFlush(ctx context.Context, c *call) (Result, error) {
 	if err := cl.Unpin(ctx, res.Users...); err != nil {
 		return nil, err
 	}
-	limit := c.args.time("timeout")
+	limit := c.args.Time("timeout")
 	if limit == 0 {
 		return res, nil
 	}

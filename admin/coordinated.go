@@ -166,6 +166,9 @@ func (s *Shared) Add(ctx context.Context, host string, wish cluster.Wish, foreig
 
 // Remove implements Coordinated.
 func (s *Shared) Remove(ctx context.Context, host string) error {
+	if _, err := s.node(ctx, host); err != nil {
+		return err
+	}
 	return s.change(ctx, "backend "+host, func() (*cluster.Txn, error) {
 		n, err := s.node(ctx, host)
 		switch {

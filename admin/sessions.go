@@ -41,7 +41,7 @@ type Session struct {
 	Command  string         `json:"command,omitempty"` // that runs, or ran last
 	Busy     bool           `json:"busy,omitempty"`
 	At       time.Time      `json:"at"`                // since when Command runs, or nothing has run
-	Backend  string         `json:"backend,omitempty"` // where a proxied session's mail is
+	Backend  string         `json:"backend,omitempty"` // the name of where a proxied session's mail is
 	BytesIn  int64          `json:"bytesIn,omitempty"`
 	BytesOut int64          `json:"bytesOut,omitempty"`
 }
@@ -410,16 +410,13 @@ func proxyKick(ctx context.Context, c *call) (Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	to := map[string]bool{}
-	if host := c.args.word("host"); host != "" {
-		to[host] = true
-		if cl, err := c.cluster(); err == nil {
-			b, err := findBackend(ctx, cl, host)
-			if err != nil {
-				return nil, err
-			}
-			to[b.Host], to[b.Address] = true, true
+	host := c.args.word("host")
+	if cl, cerr := c.cluster(); host != "" && cerr == nil {
+		b, err := findBackend(ctx, cl, host)
+		if err != nil {
+			return nil, err
 		}
+		host = b.Host
 	}
-	return c.end(ctx, func(s *Session) bool { return s.Backend != "" && match(s) && (len(to) == 0 || to[s.Backend]) })
+	return c.end(ctx, func(s *Session) bool { return s.Backend != "" && match(s) && (host == "" || s.Backend == host) })
 }

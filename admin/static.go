@@ -248,7 +248,7 @@ func leaves(turn *cluster.Turn, members []cluster.Member, s *Session) bool {
 		return false
 	}
 	for _, m := range members {
-		if s.Backend == m.Name || s.Backend == address(m.Backend) || withoutPort(s.Backend) == address(m.Backend) {
+		if s.Backend == m.Name {
 			return turn.Leaves(s.User, m)
 		}
 	}

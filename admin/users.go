@@ -178,7 +178,7 @@ func directorUnmove(ctx context.Context, c *call) (Result, error) {
 
 func (c *call) awaitUser(ctx context.Context, cl Cluster, user string) (Result, error) {
 	res := &Moved{}
-	if limit := c.args.time("timeout"); limit > 0 {
+	if limit := c.args.Time("timeout"); limit > 0 {
 		res.Done = true
 		err := c.within(ctx, limit, func(ctx context.Context, tell func(Progress)) error { return cl.AwaitUser(ctx, user, tell) })
 		if err != nil {

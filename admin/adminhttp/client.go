@@ -66,9 +66,15 @@ func isLoopback(host string) bool {
 }
 
 // Call calls an operation and gives its result. tell, which may be nil, hears of
-// progress. An error that the server has told is an *Error; if it can't be reached
+// progress. It waits for a while longer than the operation may take. An error that the server has told is an *Error; if it can't be reached
 // or understood, an *imap.Error with UNAVAILABLE.
 func (c *Client) Call(ctx context.Context, op *admin.Operation, args admin.Args, tell func(admin.Progress)) (admin.Result, error) {
+	limit := quickTime + dialTime
+	if op.Slow {
+		limit += args.Time("timeout")
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	body, err := encode(op, args)
 	if err != nil {
 		return nil, err

@@ -31,12 +31,13 @@ import (
 const (
 	MaxBody = 4 << 20 // bytes of a call's arguments
 
-	maxHeader = 16 << 10
-	maxConns  = 128 // open connections of each listener; others wait
-	readTime  = 15 * time.Second
-	writeTime = 30 * time.Second // of an answer, or of one line of it
-	idleTime  = 2 * time.Minute
-	quickTime = time.Minute // for an operation that is not slow
+	maxHeader   = 16 << 10
+	maxConns    = 128 // open connections of each listener; others wait
+	readTime    = 15 * time.Second
+	writeTime   = 30 * time.Second // of an answer, or of one line of it
+	idleTime    = 2 * time.Minute
+	refusedTime = time.Second // that who has no token waits for the answer
+	quickTime   = time.Minute // for an operation that is not slow
 )
 
 // Config is what a Server needs.
@@ -99,6 +100,10 @@ func (s *Server) admit(next http.Handler) http.Handler {
 		who, err := s.caller(r)
 		if err != nil {
 			s.cfg.Log.Warn("administrator's call refused", "from", r.RemoteAddr, "path", fmt.Sprintf("%.100q", r.URL.Path), "error", err)
+			select { // guessing is slow, and does not fill the log
+			case <-time.After(refusedTime):
+			case <-r.Context().Done():
+			}
 			w.Header().Set("WWW-Authenticate", `Bearer realm="roost"`)
 			fail(w, err)
 			return

@@ -9,7 +9,9 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -77,8 +79,8 @@ func operationCommand(op *admin.Operation) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     strings.Join(words[strings.Count(op.Name, " "):], " "),
 		Aliases: op.Aliases, Short: op.Help, Long: op.Help + ".",
-		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			return nil, cobra.ShellCompDirectiveNoFileComp
+		ValidArgsFunction: func(cmd *cobra.Command, words []string, _ string) ([]string, cobra.ShellCompDirective) {
+			return f.complete(cmd.Context(), op, len(words)), cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, op, args) },
 	}
@@ -101,6 +103,31 @@ func operationCommand(op *admin.Operation) *cobra.Command {
 	}
 	f.add(cmd)
 	return cmd
+}
+
+// completeTime is how long a shell waits for the names of backends.
+const completeTime = 2 * time.Second
+
+// complete are the words that may come next: the backends, where one is due.
+func (f *adminFlags) complete(ctx context.Context, op *admin.Operation, n int) (hosts []string) {
+	words := slices.DeleteFunc(slices.Clone(op.Args), func(a admin.Arg) bool { return a.Flag })
+	if n >= len(words) || words[n].Type != admin.Host {
+		return nil
+	}
+	client, err := f.client()
+	if err != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, completeTime)
+	defer cancel()
+	status, _ := admin.Find("director status")
+	res, err := client.Call(ctx, status, nil, nil)
+	if st, ok := res.(*admin.DirectorStatusResult); ok && err == nil {
+		for _, b := range st.Backends {
+			hosts = append(hosts, b.Host)
+		}
+	}
+	return hosts
 }
 
 // wrapped breaks lines at 80 columns.

@@ -47,10 +47,15 @@ func TestTable(t *testing.T) {
 
 func TestArguments(t *testing.T) {
 	op := Operation{Name: "test", Args: []Arg{
-		{Name: "user", Type: User}, {Name: "host", Type: Host}, {Name: "tag", Type: Tag, Flag: true},
-		{Name: "weight", Type: Weight, Flag: true}, {Name: "ip", Type: Address, Flag: true},
-		{Name: "timeout", Type: Time, Flag: true, Default: "30s"}, {Name: "all", Type: Bool, Flag: true},
-		{Name: "users", Type: Users, Flag: true}, {Name: "why", Type: Text, Flag: true},
+		{Name: "user", Type: User},
+		{Name: "host", Type: Host},
+		{Name: "tag", Type: Tag, Flag: true},
+		{Name: "weight", Type: Weight, Flag: true},
+		{Name: "ip", Type: Address, Flag: true},
+		{Name: "timeout", Type: Time, Flag: true, Default: "30s"},
+		{Name: "all", Type: Bool, Flag: true},
+		{Name: "users", Type: Users, Flag: true},
+		{Name: "why", Type: Text, Flag: true},
 	}}
 	for body, want := range map[string]string{
 		``:                              "timeout=30s",

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -142,18 +141,16 @@ func (f *Fixed) Wish(ctx context.Context, host string, change func(*cluster.Wish
 	})
 }
 
-// errAlready says that a change is none.
-var errAlready = errors.New("it is so already")
-
 // Pin implements Cluster.
 func (f *Fixed) Pin(_ context.Context, user, host, by string) error {
+	if _, moved := f.Where.State(); moved[user].Name == host {
+		return nil
+	}
 	return f.begin(func(members []cluster.Member, moved map[string]cluster.Backend) error {
 		i := slices.IndexFunc(members, func(m cluster.Member) bool { return m.Name == host })
 		switch {
 		case i < 0:
 			return NoHost(host)
-		case moved[user] == members[i].Backend:
-			return errAlready
 		case len(moved) >= cluster.MaxPins:
 			return imap.Errorf(imap.CodeLimit, "more than %d users are moved", cluster.MaxPins)
 		}
@@ -165,14 +162,14 @@ func (f *Fixed) Pin(_ context.Context, user, host, by string) error {
 
 // Unpin implements Cluster.
 func (f *Fixed) Unpin(_ context.Context, users ...string) error {
+	_, moved := f.Where.State()
+	if !slices.ContainsFunc(users, func(user string) bool { return moved[user].Name != "" }) {
+		return nil
+	}
 	return f.begin(func(_ []cluster.Member, moved map[string]cluster.Backend) error {
-		before := len(moved)
 		for _, user := range users {
 			delete(moved, user)
 			delete(f.pins, user)
-		}
-		if len(moved) == before {
-			return errAlready
 		}
 		return nil
 	})
@@ -194,9 +191,6 @@ func (f *Fixed) begin(change func([]cluster.Member, map[string]cluster.Backend) 
 		moved = map[string]cluster.Backend{}
 	}
 	if err := change(members, moved); err != nil {
-		if errors.Is(err, errAlready) {
-			return nil
-		}
 		return err
 	}
 	turn, err := f.Where.Begin(members, moved)

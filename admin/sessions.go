@@ -28,22 +28,23 @@ type Sessions interface {
 
 // Session is one connection.
 type Session struct {
-	ID       string         `json:"id"`
-	Node     string         `json:"node"`
-	User     string         `json:"user"`             // whose mail it is
-	Acting   string         `json:"acting,omitempty"` // whose rights apply, if others'
-	Proto    string         `json:"proto"`
-	Remote   netip.AddrPort `json:"remote"` // the client
-	Peer     netip.AddrPort `json:"peer"`   // who is connected: the client, or a proxy or backend of ours
-	TLS      bool           `json:"tls"`
-	Since    time.Time      `json:"since"`
-	State    string         `json:"state"`
-	Command  string         `json:"command,omitempty"` // that runs, or ran last
-	Busy     bool           `json:"busy,omitempty"`
-	At       time.Time      `json:"at"`                // since when Command runs, or nothing has run
-	Backend  string         `json:"backend,omitempty"` // the name of where a proxied session's mail is
-	BytesIn  int64          `json:"bytesIn,omitempty"`
-	BytesOut int64          `json:"bytesOut,omitempty"`
+	ID          string         `json:"id"`
+	Node        string         `json:"node"`
+	User        string         `json:"user"`             // whose mail it is
+	Acting      string         `json:"acting,omitempty"` // whose rights apply, if others'
+	Proto       string         `json:"proto"`
+	Remote      netip.AddrPort `json:"remote"` // the client
+	Peer        netip.AddrPort `json:"peer"`   // who is connected: the client, or a proxy or backend of ours
+	TLS         bool           `json:"tls"`
+	Since       time.Time      `json:"since"`
+	State       string         `json:"state"`
+	Command     string         `json:"command,omitempty"` // that runs, or ran last
+	Busy        bool           `json:"busy,omitempty"`
+	At          time.Time      `json:"at"`                    // since when Command runs, or nothing has run
+	Backend     string         `json:"backend,omitempty"`     // the name of where a proxied session's mail is
+	BackendUser string         `json:"backendUser,omitempty"` // whose mail it is there
+	BytesIn     int64          `json:"bytesIn,omitempty"`
+	BytesOut    int64          `json:"bytesOut,omitempty"`
 }
 
 // Peers are the other nodes of the cluster.

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -243,7 +244,7 @@ func leaves(turn *cluster.Turn, members []cluster.Member, s *Session) bool {
 	}
 	for _, m := range members {
 		if s.Backend == m.Name {
-			return turn.Leaves(s.User, m)
+			return turn.Leaves(cmp.Or(s.BackendUser, s.User), m)
 		}
 	}
 	return false

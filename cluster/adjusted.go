@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net/netip"
 	"slices"
 	"sync"
 
@@ -109,6 +110,27 @@ func (a *Adjusted) State() (members []Member, moved map[string]Backend) {
 		p = a.turn.next
 	}
 	return slices.Clone(p.members), maps.Clone(p.moved)
+}
+
+// Name is the name of the member at an address; empty if there is none. A port that
+// is not a member's own does not count, if there is one member only with the IP address.
+func (a *Adjusted) Name(at netip.AddrPort) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	name, n := "", 0
+	for _, m := range a.now.members {
+		if m.IP != at.Addr() {
+			continue
+		}
+		if m.Port == at.Port() {
+			return m.Name
+		}
+		name, n = m.Name, n+1
+	}
+	if n > 1 {
+		return ""
+	}
+	return name
 }
 
 // Turn is a change that has begun.

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -93,6 +94,24 @@ func TestTurn(t *testing.T) {
 			t.Error("it goes on")
 		}
 	})
+}
+
+func TestAdjustedName(t *testing.T) {
+	members, err := ParseMembers(t.Context(), "127.0.0.1:1143 127.0.0.1:2143 127.0.0.2", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := NewAdjusted(Template{}, members)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for addr, want := range map[string]string{
+		"127.0.0.1:1143": "127.0.0.1:1143", "127.0.0.1:143": "", "127.0.0.2:143": "127.0.0.2", "127.0.0.2:993": "127.0.0.2", "127.0.0.3:143": "",
+	} {
+		if got := a.Name(netip.MustParseAddrPort(addr)); got != want {
+			t.Errorf("%s is %q, want %q", addr, got, want)
+		}
+	}
 }
 
 // TestAdjustedMoves: a user who is moved is there whatever weights say.

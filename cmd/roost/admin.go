@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"iter"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/roost-mail/roost/admin"
 	"github.com/roost-mail/roost/admin/adminhttp"
+	"github.com/roost-mail/roost/cluster"
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/imapserver"
 	"github.com/roost-mail/roost/tlsconn"
@@ -33,7 +36,7 @@ type administration struct {
 func (n *node) newAdministration(cl admin.Coordinated) {
 	a := &n.administration
 	a.admin = &admin.Admin{
-		Node: nodeName(n.set), Log: n.log, Sessions: adminSessions{n.imap}, Users: adminUsers{n.parts}, Peers: adminPeers{n.parts},
+		Node: nodeName(n.set), Log: n.log, Sessions: adminSessions{n.imap, n.placed}, Users: adminUsers{n.parts}, Peers: adminPeers{n.parts},
 		Health: n.monitor.Words,
 	}
 	switch {
@@ -157,12 +160,15 @@ func readToken(path string) (string, error) {
 }
 
 // adminSessions are the sessions of this process, those that have logged in.
-type adminSessions struct{ server *imapserver.Server }
+type adminSessions struct {
+	server *imapserver.Server
+	placed *cluster.Adjusted // nil with a coordinator
+}
 
 func (s adminSessions) List() iter.Seq[admin.Session] {
 	return func(yield func(admin.Session) bool) {
 		for i := range s.server.Sessions() {
-			if i.User != "" && !yield(adminSession(i)) {
+			if i.User != "" && !yield(s.session(i)) {
 				return
 			}
 		}
@@ -171,21 +177,24 @@ func (s adminSessions) List() iter.Seq[admin.Session] {
 
 func (s adminSessions) End(match func(*admin.Session) bool, why *imap.Error) int {
 	return s.server.End(func(i imapserver.SessionInfo) bool {
-		as := adminSession(i)
+		as := s.session(i)
 		return i.User != "" && match(&as)
 	}, why)
 }
 
-func adminSession(i imapserver.SessionInfo) admin.Session {
-	s := admin.Session{
+func (s adminSessions) session(i imapserver.SessionInfo) admin.Session {
+	as := admin.Session{
 		ID: i.ID, User: i.User, Proto: "imap", Remote: i.Remote, Peer: i.Peer, TLS: i.TLS, Since: i.Since,
 		State: string(i.State), Command: i.Command, Busy: i.Busy, At: i.At,
-		Backend: i.Backend, BytesIn: i.BytesIn, BytesOut: i.BytesOut,
+		Backend: cmp.Or(i.BackendName, i.Backend), BackendUser: i.BackendUser, BytesIn: i.BytesIn, BytesOut: i.BytesOut,
+	}
+	if at, err := netip.ParseAddrPort(i.Backend); err == nil && s.placed != nil {
+		as.Backend = cmp.Or(s.placed.Name(at), as.Backend)
 	}
 	if i.Acting != i.User {
-		s.Acting = i.Acting
+		as.Acting = i.Acting
 	}
-	return s
+	return as
 }
 
 // adminUsers knows users as the latest reading of the configuration does.

@@ -354,7 +354,7 @@ func serveIdle(conf string) error {
 		case "goroutines":
 			fmt.Println(runtime.NumGoroutine())
 		case "reload":
-			_, err := n.parts.reload(conf)
+			_, _, err := n.parts.reload(conf)
 			fmt.Println(err)
 		case "profile":
 			fmt.Println(profileHeap(arg))

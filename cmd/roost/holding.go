@@ -169,6 +169,7 @@ func (p *parts) takePart(ctx context.Context) {
 	}
 	if p.latest().set.Cluster.Director {
 		p.tasks.Go(func() { p.endLeft(ctx) })
+		p.tasks.Go(func() { p.keeper.Run(ctx) })
 	}
 }
 

@@ -62,6 +62,7 @@ type parts struct {
 	placed    *cluster.Adjusted  // nil with a coordinator, and if this is no director
 	clustered *clustered         // nil without a coordinator
 	holder    *cluster.Holder    // nil unless this is a backend with a coordinator
+	keeper    *cluster.Keeper    // nil unless this is a director with a coordinator
 	holding   context.CancelFunc // ends holder, and the other tasks of the cluster
 	tasks     sync.WaitGroup     // that holding ends
 	failed    chan error         // why the process has to end
@@ -232,6 +233,13 @@ func (n *node) newDirector(ctx context.Context) (*director.Director, error) {
 	switch {
 	case n.clustered != nil:
 		cfg.Locator = n.clustered.routes
+		if set.Cluster.Director {
+			var err error
+			if n.keeper, err = n.newKeeper(set); err != nil {
+				return nil, err
+			}
+			cfg.Admit = n.admit
+		}
 	case set.Director.Enabled:
 		var err error
 		if n.placed, err = newLocator(ctx, set); err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/roost-mail/roost/admin"
 	"github.com/roost-mail/roost/admin/adminhttp"
 	"github.com/roost-mail/roost/cluster"
+	"github.com/roost-mail/roost/config"
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/imapserver"
 	"github.com/roost-mail/roost/tlsconn"
@@ -31,17 +32,20 @@ type administration struct {
 	socket string // the path of one of them
 }
 
-// newAdministration makes the operations' view of this node. cl is the cluster that
-// the node is a part of; nil: it has no coordinator.
-func (n *node) newAdministration(cl admin.Coordinated) {
+// newAdministration makes the operations' view of this node.
+func (n *node) newAdministration() {
 	a := &n.administration
 	a.admin = &admin.Admin{
 		Node: nodeName(n.set), Log: n.log, Sessions: adminSessions{n.imap, n.placed}, Users: adminUsers{n.parts}, Peers: adminPeers{n.parts},
 		Health: n.monitor.Words,
 	}
 	switch {
-	case cl != nil:
-		a.admin.Cluster = cl
+	case n.clustered != nil:
+		c := n.clustered
+		a.admin.Cluster = admin.NewShared(c.view, c.coordinator, c.template, cluster.BootTime{})
+		if n.set.Cluster.Kind == config.EmbeddedCoordinator {
+			a.admin.Ring = &ring{&n.set.Cluster}
+		}
 	case n.placed != nil:
 		settle := n.set.Login.ProxyTimeout
 		if n.set.Where("login_proxy_timeout").IsZero() {

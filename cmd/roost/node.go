@@ -162,7 +162,7 @@ func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (n *no
 		return nil, err
 	}
 	n.imap = imapserver.New(cfg)
-	n.newAdministration(nil)
+	n.newAdministration()
 	n.observe(nodeName(set))
 	n.pulse = newPulse(cluster.BootTime{})
 	n.pulse.addNode(n.parts)

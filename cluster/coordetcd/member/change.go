@@ -3,6 +3,7 @@ package member
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -111,14 +112,20 @@ func (c *Changer) Leave(ctx context.Context, again bool, names ...string) error 
 // wellOf is how many of the members answer and vote.
 func (c *Changer) wellOf(ctx context.Context, members []Info) (n int) {
 	for _, m := range members {
-		if m.Learner || len(m.Clients) == 0 {
-			continue
-		}
-		brief, cancel := context.WithTimeout(ctx, askTime)
-		if _, err := c.client.Status(brief, m.Clients[0]); err == nil {
+		if _, err := c.Ask(ctx, m); err == nil && !m.Learner {
 			n++
 		}
-		cancel()
 	}
 	return n
+}
+
+// Ask says whether a member is the leader, or why it does not answer.
+func (c *Changer) Ask(ctx context.Context, m Info) (leader bool, err error) {
+	if len(m.Clients) == 0 {
+		return false, errors.New("it has not started yet")
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	s, err := c.client.Status(ctx, m.Clients[0])
+	return err == nil && s.Leader == m.ID, err
 }

@@ -169,7 +169,7 @@ func (c *Config) existing(ctx context.Context) (initial string, err error) {
 		if slices.Contains(m.PeerURLs, c.peerURL(c.Host)) {
 			switch {
 			case len(m.Clients) > 0:
-				return "", fmt.Errorf("%s has no data, but is a member of the coordinator: its data were lost; say `roost cluster leave %s` and then `roost cluster join %s`", c.Dir, c.Host, c.Host)
+				return "", fmt.Errorf("%s has no data, but is a member of the coordinator: its data were lost; say `roost director ring remove %s` and then `roost director ring add %s`", c.Dir, c.Host, c.Host)
 			case name != "":
 				return "", nil // the cluster begins, and others were faster
 			}
@@ -180,7 +180,7 @@ func (c *Config) existing(ctx context.Context) (initial string, err error) {
 		}
 	}
 	if !known {
-		return "", fmt.Errorf("%s is not a member of the coordinator that answers: say `roost cluster join %s` first", c.Host, c.Host)
+		return "", fmt.Errorf("%s is not a member of the coordinator that answers: say `roost director ring add %s` first", c.Host, c.Host)
 	}
 	return strings.Join(names, ","), nil
 }

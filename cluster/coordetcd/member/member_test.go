@@ -179,7 +179,7 @@ func TestJoinAndLeave(t *testing.T) {
 	if err := c.Join(t.Context(), url("127.0.7.2")); err == nil || !strings.Contains(err.Error(), "even") {
 		t.Fatalf("two members: %v", err)
 	}
-	if _, err := Start(t.Context(), r.config("127.0.7.2", hosts(3))); err == nil || !strings.Contains(err.Error(), "roost cluster join 127.0.7.2") {
+	if _, err := Start(t.Context(), r.config("127.0.7.2", hosts(3))); err == nil || !strings.Contains(err.Error(), "roost director ring add 127.0.7.2") {
 		t.Fatalf("a stranger started: %v", err)
 	}
 	if err := c.Join(t.Context(), url("127.0.7.2"), url("127.0.7.3")); err != nil {

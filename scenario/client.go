@@ -52,7 +52,7 @@ func (c *client) leave() {
 }
 
 // commandTime is the longest a client waits for an answer.
-const commandTime = 20 * time.Second
+const commandTime = 10 * time.Second
 
 // step gives one command. The error is that of a command or login that got no OK.
 func (c *client) step(ctx context.Context) error {

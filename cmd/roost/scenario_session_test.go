@@ -24,13 +24,17 @@ type imapSession struct {
 	validity uint32
 }
 
-// connectTime bounds connecting and logging in.
-const connectTime = 15 * time.Second
+// connectTime bounds connecting, and loginTime the login, which waits while a user
+// changes hands.
+const (
+	connectTime = 2 * time.Second
+	loginTime   = 10 * time.Second
+)
 
 func openIMAPSession(ctx context.Context, addr, user, password string) (*imapSession, error) {
-	ctx, cancel := context.WithTimeout(ctx, connectTime)
+	ctx, cancel := context.WithTimeout(ctx, loginTime)
 	defer cancel()
-	var d net.Dialer
+	d := net.Dialer{Timeout: connectTime}
 	conn, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err

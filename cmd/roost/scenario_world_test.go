@@ -31,7 +31,7 @@ var (
 // TestScenarios has what the files tell happen to real processes on loopback: a
 // coordinator, directors, and backends that share a filesystem.
 func TestScenarios(t *testing.T) {
-	eachScenario(t, "testdata/scenarios/*.txt", func() worldNetwork { return &loopback{links: map[string]*cutLink{}} })
+	eachScenario(t, "testdata/scenarios/*.txt", func(*testing.T) worldNetwork { return &loopback{links: map[string]*cutLink{}} })
 }
 
 // TestPartitions does so where every node is a machine in the network.
@@ -40,11 +40,11 @@ func TestPartitions(t *testing.T) {
 		t.Skip("scenarios take their time")
 	}
 	inNetworkNamespace(t, func(t *testing.T) {
-		eachScenario(t, "testdata/scenarios/network/*.txt", func() worldNetwork { return newMachines(t) })
+		eachScenario(t, "testdata/scenarios/network/*.txt", func(t *testing.T) worldNetwork { return newMachines(t) })
 	})
 }
 
-func eachScenario(t *testing.T, pattern string, makeNetwork func() worldNetwork) {
+func eachScenario(t *testing.T, pattern string, makeNetwork func(*testing.T) worldNetwork) {
 	if testing.Short() {
 		t.Skip("scenarios take their time")
 	}
@@ -58,7 +58,7 @@ func eachScenario(t *testing.T, pattern string, makeNetwork func() worldNetwork)
 			if *scenarioOnly != "" && *scenarioOnly != name {
 				t.Skip("another is asked for")
 			}
-			runScenario(t, file, makeNetwork())
+			runScenario(t, file, makeNetwork(t))
 		})
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"math"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -34,7 +36,9 @@ type Config struct {
 // Coordinator is a cluster.Coordinator.
 type Coordinator struct {
 	cfg    Config
-	client *clientv3.Client
+	made   chan struct{} // whoever has put something in may set client; Close leaves it there
+	client atomic.Pointer[clientv3.Client]
+	closed sync.Once
 }
 
 var _ cluster.Coordinator = (*Coordinator)(nil)
@@ -50,6 +54,9 @@ const (
 	connectTime    = 2 * time.Second
 
 	watchProgress = 30 * time.Second // between questions how far a quiet watch is
+
+	// The largest answer: what a cluster at all limits of cluster.Map has is half of it.
+	maxAnswer = 256 << 20
 )
 
 // New makes a Coordinator. It need not be reachable yet.
@@ -60,6 +67,19 @@ func New(cfg Config) (*Coordinator, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	c := &Coordinator{cfg: cfg, made: make(chan struct{}, 1)}
+	if cfg.User != "" {
+		return c, nil // a client that has a password is made only once etcd is there
+	}
+	client, err := newClient(&cfg)
+	if err != nil {
+		return nil, err
+	}
+	c.client.Store(client)
+	return c, nil
+}
+
+func newClient(cfg *Config) (*clientv3.Client, error) {
 	scheme := "http://"
 	if cfg.TLS != nil {
 		scheme = "https://"
@@ -68,24 +88,51 @@ func New(cfg Config) (*Coordinator, error) {
 	for i, at := range cfg.Endpoints {
 		endpoints[i] = scheme + at
 	}
-	client, err := clientv3.New(clientv3.Config{
+	return clientv3.New(clientv3.Config{
 		Endpoints: endpoints, TLS: cfg.TLS, Username: cfg.User, Password: cfg.Password,
 		DialTimeout: cfg.CallTime, DialKeepAliveTime: pingAfter, DialKeepAliveTimeout: pingTime,
-		PermitWithoutStream: true,
+		PermitWithoutStream: true, MaxCallRecvMsgSize: maxAnswer,
 		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: reconnectFirst, Multiplier: 1.5, Jitter: 0.2, MaxDelay: reconnectMost},
 			MinConnectTimeout: connectTime,
 		})},
 		Logger: zap.NewNop(), // what fails is told by those who called
 	})
+}
+
+// etcd is the client, which is made first if need be.
+func (c *Coordinator) etcd(ctx context.Context) (*clientv3.Client, error) {
+	if client := c.client.Load(); client != nil {
+		return client, nil
+	}
+	select {
+	case c.made <- struct{}{}:
+		defer func() { <-c.made }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if client := c.client.Load(); client != nil {
+		return client, nil
+	}
+	client, err := newClient(&c.cfg)
 	if err != nil {
 		return nil, err
 	}
-	return &Coordinator{cfg: cfg, client: client}, nil
+	c.client.Store(client)
+	return client, nil
 }
 
 // Close implements cluster.Coordinator.
-func (c *Coordinator) Close() error { return c.client.Close() }
+func (c *Coordinator) Close() error {
+	var err error
+	c.closed.Do(func() {
+		c.made <- struct{}{}
+		if client := c.client.Load(); client != nil {
+			err = client.Close()
+		}
+	})
+	return err
+}
 
 // brief bounds a call.
 func (c *Coordinator) brief(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -96,7 +143,11 @@ func (c *Coordinator) brief(ctx context.Context) (context.Context, context.Cance
 func (c *Coordinator) Range(ctx context.Context, prefix string) ([]cluster.KV, cluster.Revision, error) {
 	ctx, cancel := c.brief(ctx)
 	defer cancel()
-	res, err := c.client.Get(ctx, c.cfg.Prefix+prefix, allBelow(c.cfg.Prefix+prefix))
+	client, err := c.etcd(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	res, err := client.Get(ctx, c.cfg.Prefix+prefix, allBelow(c.cfg.Prefix+prefix))
 	if err != nil {
 		return nil, 0, err
 	}
@@ -139,7 +190,11 @@ func (c *Coordinator) Commit(ctx context.Context, t cluster.Txn) (cluster.Revisi
 			ops = append(ops, clientv3.OpPut(key, string(op.Value), clientv3.WithLease(clientv3.LeaseID(op.Lease))))
 		}
 	}
-	res, err := c.client.Txn(ctx).If(conditions...).Then(ops...).Commit()
+	client, err := c.etcd(ctx)
+	if err != nil {
+		return 0, false, err
+	}
+	res, err := client.Txn(ctx).If(conditions...).Then(ops...).Commit()
 	if err != nil {
 		return 0, false, leaseError(err)
 	}
@@ -161,8 +216,12 @@ func (c *Coordinator) Watch(ctx context.Context, prefix string, after cluster.Re
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	watcher := clientv3.NewWatcher(c.client) // of its own, so that Close ends all of it
-	defer watcher.Close()                    //nolint:errcheck // there is nothing to lose
+	client, err := c.etcd(ctx)
+	if err != nil {
+		return err
+	}
+	watcher := clientv3.NewWatcher(client) // of its own, so that Close ends all of it
+	defer watcher.Close()                  //nolint:errcheck // there is nothing to lose
 	full := c.cfg.Prefix + prefix
 	told := watcher.Watch(clientv3.WithRequireLeader(ctx), full, allBelow(full), clientv3.WithRev(int64(after)+1), clientv3.WithFragment(), clientv3.WithProgressNotify())
 	ask := time.NewTicker(watchProgress)
@@ -217,32 +276,63 @@ func (c *Coordinator) tell(all []*clientv3.Event, deliver func([]cluster.Event, 
 func (c *Coordinator) Grant(ctx context.Context, ttl time.Duration) (cluster.LeaseID, time.Duration, error) {
 	ctx, cancel := c.brief(ctx)
 	defer cancel()
-	res, err := c.client.Grant(ctx, int64(math.Ceil(ttl.Seconds())))
+	client, err := c.etcd(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	res, err := client.Grant(ctx, int64(math.Ceil(ttl.Seconds())))
 	if err != nil {
 		return 0, 0, err
 	}
 	return cluster.LeaseID(res.ID), time.Duration(res.TTL) * time.Second, nil
 }
 
+// keepAliveTries bounds how often a KeepAlive is repeated because a leader was elected
+// meanwhile.
+const keepAliveTries = 3
+
 // KeepAlive implements cluster.Coordinator.
+//
+// A leader of etcd 3.4 that was paused, and replaced meanwhile, renews leases until it
+// hears of that, even such as have ended. So its word counts only if the members still
+// are in its term afterwards.
 func (c *Coordinator) KeepAlive(ctx context.Context, id cluster.LeaseID) (time.Duration, error) {
 	ctx, cancel := c.brief(ctx)
 	defer cancel()
-	res, err := c.client.KeepAliveOnce(ctx, clientv3.LeaseID(id))
-	switch {
-	case err != nil:
-		return 0, leaseError(err)
-	case res.TTL <= 0:
-		return 0, cluster.ErrNoLease
+	client, err := c.etcd(ctx)
+	if err != nil {
+		return 0, err
 	}
-	return time.Duration(res.TTL) * time.Second, nil
+	for range keepAliveTries {
+		res, err := client.KeepAliveOnce(ctx, clientv3.LeaseID(id))
+		switch {
+		case err != nil:
+			return 0, leaseError(err)
+		case res.TTL <= 0:
+			return 0, cluster.ErrNoLease
+		}
+		after, err := client.Get(ctx, c.cfg.Prefix+"term", clientv3.WithCountOnly())
+		switch {
+		case err != nil:
+			return 0, err
+		case res.ResponseHeader != nil && after.Header.RaftTerm == res.RaftTerm:
+			return time.Duration(res.TTL) * time.Second, nil
+		}
+	}
+	return 0, errElections
 }
+
+var errElections = errors.New("etcd elects one leader after the other")
 
 // Revoke implements cluster.Coordinator.
 func (c *Coordinator) Revoke(ctx context.Context, id cluster.LeaseID) error {
 	ctx, cancel := c.brief(ctx)
 	defer cancel()
-	_, err := c.client.Revoke(ctx, clientv3.LeaseID(id))
+	client, err := c.etcd(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = client.Revoke(ctx, clientv3.LeaseID(id))
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
 		return nil
 	}

@@ -34,7 +34,7 @@ func TestCoordinator(t *testing.T) {
 
 func compact(c *Coordinator) func(*testing.T, cluster.Revision) {
 	return func(t *testing.T, revision cluster.Revision) {
-		if _, err := c.client.Compact(t.Context(), int64(revision)); err != nil {
+		if _, err := c.client.Load().Compact(t.Context(), int64(revision)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -42,11 +42,12 @@ func New(t testing.TB) *Authority {
 // Pair is a certificate and its key in PEM.
 type Pair struct{ Cert, Key string }
 
-// Pair makes a certificate for host names and IP addresses that lives until end.
+// Pair makes a certificate of a server, or client, with host names and IP addresses. It
+// lives until end.
 func (a *Authority) Pair(t testing.TB, end time.Time, names ...string) Pair {
 	t.Helper()
 	key := newKey(t)
-	template := &x509.Certificate{NotAfter: end, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	template := &x509.Certificate{NotAfter: end, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
 	for _, name := range names {
 		if ip := net.ParseIP(name); ip != nil {
 			template.IPAddresses = append(template.IPAddresses, ip)

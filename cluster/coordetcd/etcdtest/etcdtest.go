@@ -3,10 +3,13 @@ package etcdtest
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -26,6 +29,7 @@ const startTime = 30 * time.Second
 
 // Start starts a Server at an address of this host, which ends with the test. Without
 // the program the test is skipped, unless ROOST_TEST_PEERS=1 says that it must run.
+// With --cert-file among args clients reach it by TLS.
 func Start(t testing.TB, host string, args ...string) *Server {
 	t.Helper()
 	program, err := exec.LookPath("etcd")
@@ -35,11 +39,15 @@ func Start(t testing.TB, host string, args ...string) *Server {
 		}
 		t.Skip(err)
 	}
+	scheme := "http://"
+	if slices.Contains(args, "--cert-file") {
+		scheme = "https://"
+	}
 	dir := t.TempDir()
 	s := &Server{Addr: freeAddr(t, host), log: filepath.Join(dir, "log")}
 	s.args = append([]string{
 		program, "--data-dir", filepath.Join(dir, "data"), "--logger", "zap", "--log-level", "error",
-		"--listen-client-urls", "http://" + s.Addr, "--advertise-client-urls", "http://" + s.Addr,
+		"--listen-client-urls", scheme + s.Addr, "--advertise-client-urls", scheme + s.Addr,
 		"--listen-peer-urls", "http://" + freeAddr(t, host),
 	}, args...)
 	if err := s.Start(); err != nil {
@@ -47,6 +55,24 @@ func Start(t testing.TB, host string, args ...string) *Server {
 	}
 	t.Cleanup(func() { _ = s.Kill() })
 	return s
+}
+
+// StartMembers starts the members of one cluster.
+func StartMembers(t testing.TB, host string, n int) []*Server {
+	t.Helper()
+	servers, initial := make([]*Server, n), make([]string, n)
+	peers := make([]string, n)
+	for i := range n {
+		peers[i] = "http://" + freeAddr(t, host)
+		initial[i] = fmt.Sprintf("m%d=%s", i, peers[i])
+	}
+	for i := range n {
+		servers[i] = Start(
+			t, host, "--name", fmt.Sprintf("m%d", i), "--listen-peer-urls", peers[i],
+			"--initial-advertise-peer-urls", peers[i], "--initial-cluster", strings.Join(initial, ","),
+		)
+	}
+	return servers
 }
 
 func freeAddr(t testing.TB, host string) string {

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"go.etcd.io/etcd/client/pkg/v3/transport"
@@ -39,6 +40,8 @@ type Config struct {
 	// Listen is the address of the ports; empty is all.
 	Listen string
 
+	Volumes []string // filesystems of the mail, of which Dir should be on none
+
 	Log *slog.Logger
 }
 
@@ -56,8 +59,9 @@ type Member struct {
 	cfg    Config
 	server *embed.Etcd
 	log    *slog.Logger
+	syncs  syncs
 	stop   context.CancelFunc
-	done   chan struct{} // closed when the promotion has ended
+	ending sync.WaitGroup // what stop ends
 }
 
 // Start starts the member, with its data if there are any. With none it begins a new
@@ -75,25 +79,32 @@ func Start(ctx context.Context, cfg Config) (*Member, error) {
 		if err != nil {
 			return nil, err
 		}
-		if initial != "" {
+		switch {
+		case initial != "":
 			c.ClusterState, c.InitialCluster = embed.ClusterStateFlagExisting, initial
+		case len(cfg.Hosts)%2 == 0:
+			return nil, fmt.Errorf("%d members: %w", len(cfg.Hosts), errEven)
 		}
+	}
+	if v := sharesDisk(cfg.Dir, cfg.Volumes); v != "" {
+		cfg.Log.Warn("coordinator: its data are on the disk of mail, whose writes hold it up: elections may follow", "dir", cfg.Dir, "volume", v)
 	}
 	server, err := embed.StartEtcd(c)
 	if err != nil {
 		return nil, fmt.Errorf("coordinator's member %s: %w", cfg.Host, err)
 	}
-	m := &Member{cfg: cfg, server: server, log: cfg.Log, done: make(chan struct{})}
-	promoting, stop := context.WithCancel(context.WithoutCancel(ctx))
+	m := &Member{cfg: cfg, server: server, log: cfg.Log}
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	m.stop = stop
-	go m.promote(promoting)
+	m.ending.Go(func() { m.promote(running) })
+	m.ending.Go(func() { m.syncs.watch(running, cfg.Log) })
 	return m, nil
 }
 
 // Stop ends the member. The others go on if they are the majority.
 func (m *Member) Stop() {
 	m.stop()
-	<-m.done
+	m.ending.Wait()
 	m.server.Close()
 }
 
@@ -106,7 +117,7 @@ func hasData(dir string) bool {
 }
 
 func (c *Config) url(host string, port int) url.URL {
-	u := url.URL{Scheme: "http", Host: net.JoinHostPort(host, strconv.Itoa(port))}
+	u := url.URL{Scheme: "http", Host: net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(port))}
 	if c.CAFile != "" {
 		u.Scheme = "https"
 	}
@@ -129,7 +140,11 @@ func (c *Config) embed() *embed.Config {
 	e.StrictReconfigCheck = false // Changer is as strict, but lets two join before either has started
 	e.InitialClusterToken = "roost"
 	listen := c.Listen
-	if listen == "" {
+	switch {
+	case listen != "":
+	case strings.Contains(c.Host, ":"):
+		listen = "::"
+	default:
 		listen = "0.0.0.0"
 	}
 	e.ListenClientUrls = []url.URL{c.url(listen, c.ClientPort)}
@@ -144,7 +159,8 @@ func (c *Config) embed() *embed.Config {
 	if c.CAFile != "" {
 		info := transport.TLSInfo{
 			TrustedCAFile: c.CAFile, CertFile: c.CertFile, KeyFile: c.KeyFile,
-			ClientCertAuth: true, EmptyCN: false,
+			ClientCertAuth:      true,
+			SkipClientSANVerify: true, // nodes may have more addresses than they are named by
 		}
 		e.ClientTLSInfo, e.PeerTLSInfo = info, info
 	}
@@ -190,7 +206,7 @@ func (c *Config) list(ctx context.Context) ([]Info, error) {
 	var others []string
 	for _, host := range c.Hosts {
 		if host != c.Host {
-			others = append(others, net.JoinHostPort(host, strconv.Itoa(c.ClientPort)))
+			others = append(others, net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(c.ClientPort)))
 		}
 	}
 	if len(others) == 0 {
@@ -235,7 +251,6 @@ const promotePause = 2 * time.Second
 // promote makes this member a voter, if it joined as a learner, once it knows what the
 // others do and the voters are of an odd number with it and the other learners.
 func (m *Member) promote(ctx context.Context) {
-	defer close(m.done)
 	select {
 	case <-m.Ready():
 	case <-ctx.Done():

@@ -2,6 +2,7 @@ package member
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -11,9 +12,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/roost-mail/roost/cluster"
 	"github.com/roost-mail/roost/cluster/coordetcd"
 	"github.com/roost-mail/roost/cluster/coordtest"
+	"github.com/roost-mail/roost/tlsconn/tlstest"
 )
 
 // rig is some members on loopback addresses, with the same two ports each.
@@ -139,6 +143,68 @@ func compact(t *testing.T, r *rig, revision cluster.Revision) {
 	defer client.Close()
 	if _, err := client.Compact(t.Context(), int64(revision)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A member's own syncs are measured.
+func TestMeasuresSyncs(t *testing.T) {
+	before := buckets(prometheus.DefaultGatherer)
+	newRig(t, 1).put(t, "a")
+	if s := syncsBetween(before, buckets(prometheus.DefaultGatherer)); s.Count == 0 || s.P99 == 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// Two members are refused, with what is to be done.
+func TestEven(t *testing.T) {
+	r := &rig{client: freePort(t), peer: freePort(t), dir: t.TempDir()}
+	if _, err := Start(t.Context(), r.config("127.0.7.1", hosts(2))); err == nil || !strings.Contains(err.Error(), "witness") {
+		t.Errorf("two members: %v", err)
+	}
+}
+
+// With an authority, members and nodes know each other by certificates, and nobody else
+// is let in.
+func TestTLS(t *testing.T) {
+	authority, dir := tlstest.New(t), t.TempDir()
+	pair := authority.Valid(t, hosts(3)...)
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	ca, cert, key := file("ca", authority.PEM), file("cert", pair.Cert), file("key", pair.Key)
+	r := &rig{client: freePort(t), peer: freePort(t), dir: dir}
+	var endpoints []string
+	for _, host := range hosts(3) {
+		c := r.config(host, hosts(3))
+		c.CAFile, c.CertFile, c.KeyFile = ca, cert, key
+		m, err := Start(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(m.Stop)
+		endpoints = append(endpoints, fmt.Sprintf("%s:%d", host, r.client))
+	}
+	known := authority.Client("")
+	known.Certificates = []tls.Certificate{pair.Certificate(t)}
+	var err error
+	if r.coordinator, err = coordetcd.New(coordetcd.Config{Endpoints: endpoints, TLS: known}); err != nil {
+		t.Fatal(err)
+	}
+	defer r.coordinator.Close()
+	r.put(t, "a")
+	for name, stranger := range map[string]*tls.Config{"no certificate": authority.Client(""), "no encryption": nil} {
+		c, err := coordetcd.New(coordetcd.Config{Endpoints: endpoints, TLS: stranger, CallTime: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := c.Range(t.Context(), ""); err == nil {
+			t.Errorf("%s: answered", name)
+		}
+		_ = c.Close()
 	}
 }
 

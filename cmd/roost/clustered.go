@@ -59,7 +59,7 @@ func joinCluster(ctx context.Context, set *config.Settings, log *slog.Logger) (*
 // connect starts this node's member of the coordinator, if it is one, and agrees with
 // the other nodes.
 func (c *clustered) connect(ctx context.Context, set *config.Settings, log *slog.Logger) (err error) {
-	if c.member, err = startMember(ctx, &set.Cluster, log); err != nil {
+	if c.member, err = startMember(ctx, set, log); err != nil {
 		return err
 	}
 	coordinator, err := newCoordinator(set, log)
@@ -91,7 +91,8 @@ func (c *clustered) close() error {
 }
 
 // startMember starts the member of an embedded coordinator that this host is.
-func startMember(ctx context.Context, s *config.Cluster, log *slog.Logger) (*member.Member, error) {
+func startMember(ctx context.Context, set *config.Settings, log *slog.Logger) (*member.Member, error) {
+	s := &set.Cluster
 	if s.Kind != config.EmbeddedCoordinator {
 		return nil, nil
 	}
@@ -101,7 +102,7 @@ func startMember(ctx context.Context, s *config.Cluster, log *slog.Logger) (*mem
 	}
 	return member.Start(ctx, member.Config{
 		Host: host, Hosts: s.MemberHosts, ClientPort: s.ClientPort, PeerPort: s.PeerPort, Dir: s.DataDir,
-		CAFile: s.CAFile, CertFile: s.CertFile, KeyFile: s.KeyFile, Log: log,
+		CAFile: s.CAFile, CertFile: s.CertFile, KeyFile: s.KeyFile, Volumes: set.Mail.Volumes, Log: log,
 	})
 }
 

@@ -17,10 +17,6 @@ func TestPausedLeader(t *testing.T) {
 	}
 	t.Parallel()
 	servers := etcdtest.StartMembers(t, host, 3)
-	var endpoints []string
-	for _, s := range servers {
-		endpoints = append(endpoints, s.Addr)
-	}
 	const asked = 50 // calls that wait for the leader when it goes on
 	for round := range 3 {
 		leader, others := findLeader(t, servers)

@@ -63,6 +63,16 @@ type Listener struct {
 	Pos     Pos
 }
 
+// DirectListener is the first listener to which other nodes can connect: those with
+// haproxy are for proxies alone.
+func (s *Settings) DirectListener() (l Listener, ok bool) {
+	i := slices.IndexFunc(s.Listeners, func(l Listener) bool { return !l.HAProxy })
+	if i < 0 {
+		return Listener{}, false
+	}
+	return s.Listeners[i], true
+}
+
 // TLS says how connections are encrypted.
 type TLS struct {
 	Mode   string               // no, yes or required; no without a certificate

@@ -12,6 +12,18 @@ import (
 )
 
 // plain is s without places, which differ when a configuration is written anew.
+// Other nodes connect to the first listener that expects no PROXY header.
+func TestDirectListener(t *testing.T) {
+	s := &Settings{Listeners: []Listener{{Port: 1, HAProxy: true}, {Port: 2}, {Port: 3}}}
+	if l, ok := s.DirectListener(); !ok || l.Port != 2 {
+		t.Errorf("%+v", l)
+	}
+	s.Listeners = s.Listeners[:1]
+	if l, ok := s.DirectListener(); ok {
+		t.Errorf("%+v", l)
+	}
+}
+
 func plain(s *Settings) Settings {
 	c := *s
 	c.path, c.root, c.base = "", nil, nil

@@ -106,6 +106,8 @@ func (s *session) askAuthenticator(ctx context.Context, cred *Credentials) (*Log
 	if s.client.ProxyTTL <= 1 {
 		return nil, imap.Errorf(imap.CodeContactAdmin, "TTL reached zero - proxies appear to be looping?")
 	}
+	ctx, done := s.loginContext(ctx)
+	defer done()
 	login, err := s.cfg.Authenticator.Login(ctx, s.client, *cred)
 	if moved, ok := errors.AsType[*Moved](err); ok {
 		return nil, s.elsewhere(moved)
@@ -117,6 +119,27 @@ func (s *session) askAuthenticator(ctx context.Context, cred *Credentials) (*Log
 		return nil, errors.New("authenticator gave neither an account nor a proxy")
 	}
 	return login, nil
+}
+
+// loginContext is for one login, whose end it does not outlive. It is no child of the
+// session's, which would keep room for it as long as the session lasts.
+func (s *session) loginContext(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s.stopLogin.Store(&cancel)
+	if s.ctx.Err() != nil {
+		cancel()
+	}
+	return ctx, func() {
+		s.stopLogin.Store(nil)
+		cancel()
+	}
+}
+
+// endLogin may be called from any goroutine, after ctx has ended.
+func (s *session) endLogin() {
+	if stop := s.stopLogin.Load(); stop != nil {
+		(*stop)()
+	}
 }
 
 // elsewhere is the answer for a user who is not held here.

@@ -108,7 +108,10 @@ func (s *Server) serveConn(ctx context.Context, conn net.Conn, ended func()) {
 	}
 	stop := func() bool { return true }
 	if ctx.Done() != nil {
-		stop = context.AfterFunc(ctx, ss.shutdown)
+		stop = context.AfterFunc(ctx, func() {
+			ss.shutdown()
+			ss.endLogin()
+		})
 	}
 	ss.ended = func() {
 		stop()

@@ -75,6 +75,8 @@ type session struct {
 	words   []byte      // its tag and name
 	proxied atomic.Bool // ctx belongs to a Proxy now
 
+	stopLogin atomic.Pointer[context.CancelFunc] // of a login that is under way
+
 	commands uint32
 	bad      uint32 // BAD answers in a row
 }
@@ -194,6 +196,7 @@ func (s *session) shutdown() {
 
 func (s *session) abort() {
 	s.cancel()
+	s.endLogin()
 	_ = s.stream.sock.Close() // not TLS's Close, which may wait for the client
 	s.stream.rouse()
 }

@@ -73,10 +73,10 @@ func backendTarget(set *config.Settings, b cluster.Backend) health.Target {
 
 // selfTarget is a backend as it sees itself.
 func selfTarget(set *config.Settings) (t health.Target, ok bool) {
-	if !set.Cluster.Backend || set.Health.User == "" || len(set.Listeners) == 0 {
+	l, ok := set.DirectListener()
+	if !set.Cluster.Backend || set.Health.User == "" || !ok {
 		return t, false
 	}
-	l := set.Listeners[0]
 	host := l.Address
 	switch host {
 	case "0.0.0.0":

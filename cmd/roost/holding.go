@@ -42,8 +42,7 @@ func (p *parts) newHolder(set *config.Settings) (*cluster.Holder, error) {
 func registration(set *config.Settings, volumes []string) (cluster.Registration, error) {
 	c := &set.Cluster
 	r := cluster.Registration{Tag: c.Tag, Volumes: volumes, Local: !set.Mail.VolumeShared, Version: version()}
-	if len(set.Listeners) > 0 {
-		l := set.Listeners[0]
+	if l, ok := set.DirectListener(); ok {
 		r.Port = uint16(l.Port)
 		if r.Host = l.Address; l.Address == "0.0.0.0" || l.Address == "::" {
 			host, err := os.Hostname()
@@ -59,7 +58,10 @@ func registration(set *config.Settings, volumes []string) (cluster.Registration,
 			r.TLS = "starttls"
 		}
 	}
-	if c.Address == "" {
+	switch {
+	case c.Address == "" && r.Host == "":
+		return r, errors.New("it is not set, and there is no listener without haproxy")
+	case c.Address == "":
 		return r, nil
 	}
 	host, port, err := net.SplitHostPort(c.Address)

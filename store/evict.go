@@ -69,6 +69,7 @@ func (s *Store) takeOut(match func(user string) bool) (leaving []*slot) {
 	for _, p := range s.accounts {
 		if p.account != nil && match(p.account.user) {
 			s.detachLocked(p)
+			s.leaving[p.dir] = make(chan struct{})
 			leaving = append(leaving, p)
 		}
 	}
@@ -77,6 +78,7 @@ func (s *Store) takeOut(match func(user string) bool) (leaving []*slot) {
 
 // evict closes one account, or abandons it when ctx ends.
 func (s *Store) evict(ctx context.Context, p *slot) error {
+	defer s.hasLeft(p.dir)
 	s.mu.Lock()
 	a := p.account
 	s.mu.Unlock()
@@ -99,6 +101,14 @@ func (s *Store) evict(ctx context.Context, p *slot) error {
 		a.giveUp(context.Cause(ctx))
 		return fmt.Errorf("the mail of %s was abandoned: %w", a.user, context.Cause(ctx))
 	}
+}
+
+// hasLeft lets opens of an evicted account begin.
+func (s *Store) hasLeft(dir string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.leaving[dir])
+	delete(s.leaving, dir)
 }
 
 // closeSlot closes the account of p, if there is one still.
@@ -128,6 +138,12 @@ func (s *Store) detachLocked(p *slot) {
 	if s.accounts[p.dir] == p {
 		delete(s.accounts, p.dir)
 	}
+}
+
+func (s *Store) isDetached(p *slot) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return p.detached
 }
 
 // claim asks for the right to a user's mail, and notes that it is being opened: Evict

@@ -632,3 +632,49 @@ func TestProbeHangs(t *testing.T) {
 	}
 	close(fs.resume)
 }
+
+// An open waits until an account that is being evicted is closed, though the right is
+// ours: until then that may acknowledge more.
+func TestOpenDuringEvict(t *testing.T) {
+	fs, r := newMemFS(), newReferee()
+	s := backend(t, fs, r.acquire("b1"), "b1")
+	a := mustOpen(t, s, "/mail", owner)
+	mustAppend(t, a, "INBOX", 1)
+	leads, release := make(chan struct{}), make(chan struct{})
+	go a.submit(t.Context(), &txn{alone: true, run: func() error { close(leads); <-release; return nil }}) //nolint:errcheck // returns nil
+	<-leads
+	delivered := make(chan error, 1)
+	go func() {
+		_, err := a.Append(context.Background(), "INBOX", newMail(2))
+		delivered <- err
+	}()
+	queued := func(n int) {
+		for waiting := 0; waiting < n; {
+			a.queueMu.Lock()
+			waiting = len(a.queue)
+			a.queueMu.Unlock()
+		}
+	}
+	queued(1)
+	evicted := make(chan error, 1)
+	go func() { evicted <- s.Evict(context.Background(), func(string) bool { return true }) }()
+	queued(2)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.Open(ctx, "alice", "/mail"); imap.CodeOf(err) != imap.CodeUnavailable {
+		t.Errorf("open while it leaves: %v", err)
+	}
+	opened := make(chan error, 1)
+	go func() {
+		_, err := s.Open(context.Background(), "alice", "/mail")
+		opened <- err
+	}()
+	close(release)
+	if err := errors.Join(<-delivered, <-evicted, <-opened); err != nil {
+		t.Fatal(err)
+	}
+	status, err := mustOpen(t, s, "/mail", owner).Status(t.Context(), "INBOX", imap.StatusMessages)
+	if err != nil || status.Messages != 2 {
+		t.Errorf("%d messages, %v", status.Messages, err)
+	}
+}

@@ -111,8 +111,9 @@ type Store struct {
 	probes    probes
 
 	mu       sync.Mutex
-	accounts map[string]*slot      // by directory
-	openings map[*opening]struct{} // with Ownership
+	accounts map[string]*slot         // by directory
+	openings map[*opening]struct{}    // with Ownership
+	leaving  map[string]chan struct{} // by directory: closed when an evicted account is closed or given up
 	idle     int
 	closed   bool
 
@@ -181,7 +182,7 @@ func New(o Options) *Store {
 		o.limits = limits{segment: segmentMax, foldBytes: foldBytes, foldRecords: foldRecords, digests: digestMin}
 	}
 	s := &Store{
-		options: o, codec: newCodec(o.CompressLevel), accounts: map[string]*slot{}, openings: map[*opening]struct{}{}, ballasts: map[string]*ballast{}, roomyFor: roomy,
+		options: o, codec: newCodec(o.CompressLevel), accounts: map[string]*slot{}, openings: map[*opening]struct{}{}, leaving: map[string]chan struct{}{}, ballasts: map[string]*ballast{}, roomyFor: roomy,
 		memory: newLRU(o.CacheSize), files: newLRU(int64(o.MaxFiles)), opening: gate{free: maxOpening},
 		syncer:  syncer{fs: o.FS, log: o.Log, now: o.Now, volumes: map[uint64]*syncVolume{}},
 		windows: sync.Pool{New: func() any { b := make([]byte, scanWindow); return &b }},
@@ -217,7 +218,7 @@ func (s *Store) Open(ctx context.Context, user, dir string) (*Account, error) {
 	}
 	defer s.opened(o)
 	for {
-		p, err := s.enter(dir)
+		p, err := s.enter(ctx, dir)
 		if err != nil {
 			return nil, err
 		}
@@ -242,21 +243,39 @@ var errStale = errors.New("opened under an earlier right")
 // errOverdue says that an open has taken so long that its right is not ours any more.
 var errOverdue = errors.New("opened meanwhile under a later right")
 
-// enter takes a reference to the directory's slot.
-func (s *Store) enter(dir string) (*slot, error) {
+// enter takes a reference to the directory's slot. While an account there is being
+// evicted it waits: until then that may acknowledge what an open would not see.
+func (s *Store) enter(ctx context.Context, dir string) (*slot, error) {
+	for {
+		p, leaving, err := s.tryEnter(dir)
+		if leaving == nil {
+			return p, err
+		}
+		select {
+		case <-leaving:
+		case <-ctx.Done():
+			return nil, unavailable(context.Cause(ctx))
+		}
+	}
+}
+
+func (s *Store) tryEnter(dir string) (p *slot, leaving <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, unavailable(errEnded)
+		return nil, nil, unavailable(errEnded)
 	}
-	p := s.accounts[dir]
+	if leaving := s.leaving[dir]; leaving != nil {
+		return nil, leaving, nil
+	}
+	p = s.accounts[dir]
 	if p == nil {
 		p = &slot{dir: dir, busy: make(chan struct{}, 1)}
 		s.accounts[dir] = p
 	}
 	p.refs++
 	s.wake(p)
-	return p, nil
+	return p, nil, nil
 }
 
 // wake ends an account's idleness. The caller holds s.mu.
@@ -274,6 +293,9 @@ func (p *slot) open(ctx context.Context, s *Store, o *opening) (*account, error)
 		return nil, err
 	}
 	defer p.unlock()
+	if s.isDetached(p) {
+		return nil, errStale
+	}
 	if a := p.account; a != nil {
 		if a.user != o.user {
 			return nil, errors.New("the directory is open as the mail of " + a.user)

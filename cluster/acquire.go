@@ -13,6 +13,7 @@ const (
 	freeBefore = 2 * time.Second  // a unit has been before the next in rank takes it, and so on
 	standIn    = 30 * time.Second // the next in rank keeps it at least
 	takers     = 4                // transactions at once
+	never      = 24 * time.Hour   // until a plan has to be looked at again
 )
 
 // plan is what there is to do by one state of the Map.
@@ -56,7 +57,7 @@ type planner struct {
 }
 
 func (h *Holder) plan() *plan {
-	p := &plan{again: maxIdle}
+	p := &plan{again: never}
 	h.cfg.View.Read(func(m *Map) {
 		p.changed = h.cfg.View.changed
 		h.mu.Lock()
@@ -73,6 +74,11 @@ func (h *Holder) plan() *plan {
 		h.status.Wanted, h.status.Frozen = p.wanted, h.crowd.frozen(x.now)
 	})
 	return p
+}
+
+// idle says whether there is nothing to do until something changes.
+func (p *plan) idle() bool {
+	return len(p.take)+len(p.lost)+len(p.leave)+len(p.closed)+len(p.handOver)+len(p.home) == 0 && p.again == never
 }
 
 // unit looks at one unit.
@@ -101,6 +107,10 @@ func (p *planner) unit(id Unit) {
 
 // free takes a unit that nobody holds if that is for us to do.
 func (p *planner) free(id Unit, held Held, at Revision, wanted string) {
+	if left := p.h.takesAt - p.now; left > 0 {
+		p.again = min(p.again, left)
+		return
+	}
 	t := taking{unit: id, from: held, at: at, why: "it should be here"}
 	if wanted != p.h.cfg.Name {
 		since, ok := p.m.FreeSince(id)
@@ -152,12 +162,24 @@ func (p *planner) own(u *unit, held Held, at Revision, wanted string) {
 		p.unarmed = true
 		p.take = append(p.take, taking{unit: u.Unit, ours: u, from: held, at: at, why: "it was ours before the lease was lost"})
 	case wanted == p.h.cfg.Name || wanted == "" && !p.down:
-	case p.now < u.keep:
-		p.again = min(p.again, u.keep-p.now)
+	case p.now < p.keepsUntil(u):
+		p.again = min(p.again, p.keepsUntil(u)-p.now)
 	default:
 		p.give[p.h.cfg.Name] = true
 		p.leave = append(p.leave, u)
 	}
+}
+
+// keepsUntil is when we give up a unit for which another backend is wanted: one that is not
+// stable has what nobody else took, and its users have had enough for now.
+func (p *planner) keepsUntil(u *unit) time.Duration {
+	switch {
+	case p.down || p.drain || p.h.told.Trouble != "":
+		return 0
+	case u.User != "":
+		return u.keep
+	}
+	return max(u.keep, p.h.stableAt)
 }
 
 // take does transactions until all is ours that can be, several at once.

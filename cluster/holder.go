@@ -115,10 +115,12 @@ type Holder struct {
 	told      Alive    // what it says
 	life      Life
 	stableAt  time.Duration // when we become a candidate
+	takesAt   time.Duration // until then others may come back for what they had
 	suspended bool          // and told so
 	lostAt    time.Duration // when the lease was lost, then
 	dropped   bool          // what was held then
 	known     Revision      // of the Map, when last looked at
+	last      *plan         // that holds still: there was nothing to do, and nothing has changed
 	tokens    tokens
 	crowd     crowd
 	releasing atomic.Bool // a task gives up slots
@@ -216,16 +218,20 @@ func (h *Holder) Run(ctx context.Context) error {
 // task runs f beside Run, which ends after it.
 func (h *Holder) task(f func()) { h.tasks.Go(f) }
 
-// wait returns when there may be something to do.
+// wait returns when there may be something to do, and not before planPause: others may
+// be about to change more.
 func (h *Holder) wait(ctx context.Context, again time.Duration, changed <-chan struct{}) {
+	pause, rest := h.cfg.Clock.After(planPause), h.cfg.Clock.After(min(again, maxIdle))
 	select {
-	case <-changed: // others may be about to change more
-		select {
-		case <-h.cfg.Clock.After(planPause):
-		case <-ctx.Done():
-		}
+	case <-changed:
+		h.last = nil
 	case <-h.poked:
-	case <-h.cfg.Clock.After(min(again, maxIdle)):
+		h.last = nil
+	case <-rest:
+	case <-ctx.Done():
+	}
+	select {
+	case <-pause:
 	case <-ctx.Done():
 	}
 }
@@ -248,7 +254,10 @@ func (h *Holder) step(ctx context.Context) (again time.Duration, changed <-chan 
 		return h.cfg.TTL / 20, nil
 	}
 	h.tell(ctx)
-	p := h.plan()
+	p := h.last
+	if p == nil || h.suspended {
+		p = h.plan()
+	}
 	h.drop(p.lost, "another backend holds it by the coordinator's record")
 	h.take(ctx, p.take)
 	h.goHome(ctx, p.home)
@@ -256,6 +265,10 @@ func (h *Holder) step(ctx context.Context) (again time.Duration, changed <-chan 
 	h.handOver(p.handOver)
 	if h.suspended && !p.unarmed && h.term.Load().holds(h.cfg.Clock.Now()) {
 		h.resume()
+	}
+	h.last = nil
+	if p.idle() {
+		h.last = p
 	}
 	return p.again, p.changed
 }
@@ -302,6 +315,13 @@ func (h *Holder) commit(ctx context.Context, t Txn) (at Revision, ok bool, err e
 		return 0, false, err
 	}
 	return at, ok, nil
+}
+
+// ask is get that waits for callLimit at most.
+func (h *Holder) ask(ctx context.Context, key string) (KV, error) {
+	ctx, done := context.WithTimeout(ctx, callLimit)
+	defer done()
+	return h.get(ctx, key)
 }
 
 // get reads one key as it is now. Changed is 0 if there is none.

@@ -51,16 +51,32 @@ func (t *term) left(now time.Duration) time.Duration {
 
 func (t *term) holds(now time.Duration) bool { return t != nil && int64(now) < t.deadline.Load() }
 
-// join registers the backend at its start.
+// join registers the backend at its start, however long the Coordinator can't be asked.
 func (h *Holder) join(ctx context.Context) error {
+	for {
+		err := h.tryJoin(ctx)
+		if err == nil || errors.Is(err, errUsurped) {
+			return err
+		}
+		h.cfg.Log.Warn("this backend can't register with the coordinator yet", "err", err)
+		select {
+		case <-h.cfg.Clock.After(retryMost):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (h *Holder) tryJoin(ctx context.Context) error {
 	seen, err := h.awaitName(ctx)
 	if err != nil {
 		return err
 	}
-	kv, err := h.get(ctx, keyLives+h.cfg.Name)
+	kv, err := h.ask(ctx, keyLives+h.cfg.Name)
 	if err != nil {
 		return fmt.Errorf("the record of earlier lives: %w", err)
 	}
+	h.life = Life{}
 	if kv.Changed != 0 {
 		if err := read(kv, &h.life); err != nil {
 			h.cfg.Log.Error("record of the coordinator", "key", kv.Key, "err", err)
@@ -77,7 +93,7 @@ func (h *Holder) join(ctx context.Context) error {
 func (h *Holder) awaitName(ctx context.Context) (Revision, error) {
 	limit := h.cfg.Clock.Now() + 2*h.cfg.TTL + callLimit
 	for first := true; ; first = false {
-		kv, err := h.get(ctx, keyAlive+h.cfg.Name)
+		kv, err := h.ask(ctx, keyAlive+h.cfg.Name)
 		if err != nil {
 			return 0, fmt.Errorf("whether %s is alive already: %w", h.cfg.Name, err)
 		}
@@ -86,8 +102,8 @@ func (h *Holder) awaitName(ctx context.Context) (Revision, error) {
 			return kv.Changed, nil
 		}
 		if h.cfg.Clock.Now() > limit {
-			return 0, fmt.Errorf("another process is alive as backend %s: incarnation %q since %v; each backend needs a cluster_name of its own",
-				h.cfg.Name, other.Incarnation, other.Since.Format(time.RFC3339))
+			return 0, fmt.Errorf("%w: incarnation %q since %v; each backend needs a cluster_name of its own",
+				errUsurped, other.Incarnation, other.Since.Format(time.RFC3339))
 		}
 		if first {
 			h.cfg.Log.Warn("a process with this backend's name has a lease still; waiting for its end",
@@ -111,7 +127,11 @@ func (h *Holder) register(ctx context.Context, seen Revision) error {
 	if err != nil {
 		return fmt.Errorf("lease: %w", err)
 	}
-	h.stableAt = sent + h.probation()
+	h.stableAt, h.takesAt = sent, sent
+	if h.life.Deaths > 0 {
+		h.stableAt += min(probation<<min(h.life.Deaths-1, 10), maxProbation)
+		h.takesAt += h.cfg.TTL
+	}
 	alive := Alive{Incarnation: h.cfg.Incarnation, Since: time.Now(), Candidate: h.stableAt <= sent, Trouble: h.health.trouble(sent)}
 	h.life.Clean = false
 	t := Txn{
@@ -138,20 +158,6 @@ func (h *Holder) register(ctx context.Context, seen Revision) error {
 	h.cfg.Log.Info("registered with the coordinator", "incarnation", h.cfg.Incarnation, "lease", id, "ttl", granted,
 		"revision", at, "deaths", h.life.Deaths, "candidateIn", max(0, h.stableAt-sent))
 	return nil
-}
-
-// probation is how long we have to live before we are a candidate. It is short if
-// there is none: then it was not we alone who died.
-func (h *Holder) probation() time.Duration {
-	if h.life.Deaths == 0 {
-		return 0
-	}
-	none := false
-	h.cfg.View.Read(func(m *Map) { none = m.Placement(h.cfg.Registration.Tag).wanted == nil })
-	if none {
-		return h.cfg.TTL
-	}
-	return min(probation<<min(h.life.Deaths-1, 10), maxProbation)
 }
 
 // encode is a record's JSON.
@@ -231,9 +237,7 @@ func (h *Holder) again(ctx context.Context) error {
 
 // ownAlive is our own record at the Coordinator; Changed is 0 if there is none.
 func (h *Holder) ownAlive(ctx context.Context) (KV, error) {
-	ctx, done := context.WithTimeout(ctx, callLimit)
-	defer done()
-	kv, err := h.get(ctx, keyAlive+h.cfg.Name)
+	kv, err := h.ask(ctx, keyAlive+h.cfg.Name)
 	if err != nil || kv.Changed == 0 {
 		return KV{}, err
 	}

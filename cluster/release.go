@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	freezeTime = time.Minute      // without rebalancing, after
-	crowdTime  = 10 * time.Second // in which more than half of the backends have gone
+	rateStep   = 100 * time.Millisecond // in which users leave by the rate
+	freezeTime = time.Minute            // without rebalancing, after
+	crowdTime  = 10 * time.Second       // in which more than half of the backends have gone
 )
 
 // giveUp begins to give up what other backends should hold: what nobody uses at once,
@@ -24,21 +25,29 @@ func (h *Holder) giveUp(p *plan) {
 		}
 	}
 	h.startRelease(users, "the user's pin has changed")
-	if len(slots)+len(p.closed) == 0 || !h.releasing.CompareAndSwap(false, true) {
+	if len(slots)+len(p.closed) == 0 || h.releasing.Load() {
 		return
 	}
 	why := "another backend should hold it"
+	frozen := !p.drain && !p.down && h.crowd.frozen(h.cfg.Clock.Now())
 	switch {
 	case p.down:
 		why = "the administrator wants this backend down"
 	case p.drain:
 		why = "the administrator drains this backend"
 		slots = h.affordable(slots, p.givers)
-	case h.crowd.frozen(h.cfg.Clock.Now()):
+	case frozen:
 		slots = nil
 	default:
 		slots = h.affordable(slots, p.givers)
 	}
+	if len(slots) < len(p.leave)-len(users) && !frozen {
+		p.again = min(p.again, rateStep)
+	}
+	if len(slots)+len(p.closed) == 0 {
+		return
+	}
+	h.releasing.Store(true)
 	h.leaving(slots)
 	h.task(func() {
 		defer h.poke()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -27,6 +28,9 @@ type Fixture struct {
 func Run(t *testing.T, make func(t *testing.T) Fixture) {
 	for name, test := range map[string]func(*testing.T, Fixture){
 		"Keys":       testKeys,
+		"Prefixes":   testPrefixes,
+		"Together":   testTogether,
+		"WatchEnds":  testWatchEnds,
 		"Conditions": testConditions,
 		"Limits":     testLimits,
 		"OneWins":    testOneWins,
@@ -92,6 +96,18 @@ func testKeys(t *testing.T, f Fixture) {
 	got, _ = keys(t, c, "")
 	want(t, got, "[a=z@%d a/1=@%d a/2=w@%d]", r1, r1, r2)
 	got, _ = keys(t, c, "c")
+	want(t, got, "[]")
+}
+
+// testPrefixes looks for keys beside a prefix, and at its ends.
+func testPrefixes(t *testing.T, f Fixture) {
+	c := f.Coordinator
+	rev := commit(t, c, cluster.Txn{Then: []cluster.Op{put("o", ""), put("p", ""), put("p/", ""), put("p\xff", ""), put("q", "")}})
+	for prefix, w := range map[string]string{"p": "[p=@%[1]d p/=@%[1]d p\xff=@%[1]d]", "p/": "[p/=@%[1]d]", "p\xff": "[p\xff=@%[1]d]"} {
+		got, _ := keys(t, c, prefix)
+		want(t, got, w, rev)
+	}
+	got, _ := keys(t, c, "p0")
 	want(t, got, "[]")
 }
 
@@ -213,6 +229,73 @@ func testWatchAt(t *testing.T, f Fixture) {
 	want(t, seen, "[w=3@%d]", r2)
 	if r1 <= r0 {
 		t.Error("revisions do not grow")
+	}
+}
+
+// testTogether has several change keys at once. Each reads what it wrote, and a watch tells
+// every revision once, whole, and in order.
+func testTogether(t *testing.T, f Fixture) {
+	c := f.Coordinator
+	const writers, rounds = 4, 25
+	r0 := commit(t, c, cluster.Txn{Then: []cluster.Op{put("begin", "")}})
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	made := map[cluster.Revision]bool{}
+	for w := range writers {
+		all.Go(func() {
+			for range rounds {
+				rev, ok, err := c.Commit(t.Context(), cluster.Txn{Then: []cluster.Op{put(fmt.Sprintf("t/%d/a", w), ""), put(fmt.Sprintf("t/%d/b", w), "")}})
+				kvs, at, readErr := c.Range(t.Context(), fmt.Sprintf("t/%d/", w))
+				if err != nil || !ok || readErr != nil || at < rev || len(kvs) != 2 || kvs[0].Changed != rev || kvs[1].Changed != rev {
+					t.Errorf("%d, %v, %v; then %v at %d, %v", rev, ok, err, kvs, at, readErr)
+				}
+				mu.Lock()
+				made[rev] = true
+				mu.Unlock()
+			}
+		})
+	}
+	last := r0
+	follow(t, c, "t/", r0, func(seen []string, at cluster.Revision) bool {
+		if at < last {
+			t.Errorf("revision %d after %d", at, last)
+		}
+		if n := len(seen); at != last && n%2 != 0 {
+			t.Errorf("half of revision %d was told", at)
+		}
+		last = at
+		return len(seen) >= 2*writers*rounds
+	})
+	all.Wait()
+	seen := follow(t, c, "t/", r0, func(seen []string, _ cluster.Revision) bool { return len(seen) >= 2*writers*rounds })
+	told := map[string]int{}
+	for _, s := range seen {
+		told[s[strings.LastIndexByte(s, '@')+1:]]++
+	}
+	for rev := range made {
+		if n := told[fmt.Sprint(rev)]; n != 2 {
+			t.Errorf("of revision %d %d keys were told", rev, n)
+		}
+	}
+	want(t, len(made), "%d", writers*rounds)
+}
+
+// testWatchEnds ends a watch that waits.
+func testWatchEnds(t *testing.T, f Fixture) {
+	c := f.Coordinator
+	rev := commit(t, c, cluster.Txn{Then: []cluster.Op{put("k", "1")}})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- c.Watch(ctx, "k", rev-1, func([]cluster.Event, cluster.Revision) { cancel() })
+	}()
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("it ended without a reason")
+		}
+	case <-time.After(time.Minute):
+		t.Error("it goes on")
 	}
 }
 

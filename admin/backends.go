@@ -25,15 +25,19 @@ var (
 )
 
 func backendOperations() []Operation {
-	state := func(name string, s cluster.State, help, long string) Operation {
+	state := func(name string, s cluster.State, help, long string, more ...Arg) Operation {
 		return Operation{
-			Name: "director " + name, Args: []Arg{hostArg, whyArg, timeoutArg}, Help: help, Long: long,
+			Name: "director " + name, Args: append([]Arg{hostArg, whyArg, timeoutArg}, more...), Help: help, Long: long,
 			Changes: "what is wished of a backend", Slow: true, New: newResult[BackendChanged],
 			run: func(ctx context.Context, c *call) (Result, error) {
-				return c.wish(ctx, func(w *cluster.Wish) { w.State = s })
+				return c.wish(ctx, func(w *cluster.Wish) {
+					w.State = s
+					w.Stopped = c.args.is("stopped") || w.Stopped && s != cluster.Up
+				})
 			},
 		}
 	}
+	stopped := Arg{Name: "stopped", Type: Bool, Flag: true, Help: "it is no Roost, can't be reached, and you are sure that it writes nothing any more"}
 	return []Operation{
 		{
 			Name: "director status", Args: []Arg{{Name: "user", Type: User, Help: "show where this user is"}, tagArg},
@@ -56,7 +60,7 @@ func backendOperations() []Operation {
 		{
 			Name: "director remove", Args: []Arg{hostArg},
 			Help:    "Forget a backend that is stopped for good",
-			Long:    "A backend that is alive can't be removed: drain it and stop it first. What users it still had go to the others.",
+			Long:    "A backend that is alive can't be removed: drain it and stop it first; one that is no Roost has to be drained. What users it still had go to the others.",
 			Changes: "the list of backends", New: newResult[BackendChanged], run: directorRemove,
 		},
 		{
@@ -68,7 +72,7 @@ func backendOperations() []Operation {
 			},
 		},
 		state("up", cluster.Up, "Let a backend have users again", "It gets its share when it is alive; users come back at a bounded rate."),
-		state("down", cluster.Down, "Take all users from a backend at once", "Its sessions end with BYE [UNAVAILABLE], and others take its users over as fast as they can. Say drain if there is time."),
+		state("down", cluster.Down, "Take all users from a backend at once", "Its sessions end with BYE [UNAVAILABLE], and others take its users over as fast as they can. Say drain if there is time. A backend that is no Roost and can't be reached keeps its users, as it may still be writing, unless it could be fenced or --stopped gives your word; up ends that.", stopped),
 		state("drain", cluster.Drain, "Take a backend's users from it, a few at a time", "Its sessions end at a bounded rate with BYE [UNAVAILABLE], so that clients come back spread over time, and others take over. Said again, it shows how far the same drain has come. When it is done the backend can be stopped; director up ends it."),
 		{
 			Name: "director flush", Args: []Arg{{Name: "host", Type: Host, Required: true, Help: "a backend, or all"}, timeoutArg},
@@ -200,6 +204,9 @@ func (b *Backend) remarks() string {
 	if b.Foreign {
 		words = append(words, "no Roost")
 	}
+	if b.Stopped {
+		words = append(words, "said to have stopped")
+	}
 	return strings.Join(words, "; ")
 }
 
@@ -261,6 +268,9 @@ func (c *call) wish(ctx context.Context, change func(*cluster.Wish)) (Result, er
 	b, err := findBackend(ctx, cl, c.args.word("host"))
 	if err != nil {
 		return nil, err
+	}
+	if c.args.is("stopped") && !b.Foreign {
+		return nil, imap.BadCommand("%s: --stopped is for backends that are no Roost: %s loses its lease by itself", c.op.Name, b.Host)
 	}
 	if err := cl.Wish(ctx, b.Host, c.signed(change)); err != nil {
 		return nil, err

@@ -94,7 +94,8 @@ type Backend struct {
 	Version    string    `json:"version,omitempty"`
 	Volumes    []string  `json:"volumes,omitempty"`
 	Local      bool      `json:"local,omitempty"`
-	Foreign    bool      `json:"foreign,omitempty"`
+	Foreign    bool      `json:"foreign,omitempty"` // it is no Roost
+	Stopped    bool      `json:"stopped,omitempty"` // it is foreign, and an administrator says that it writes nothing
 
 	Health string `json:"health,omitempty"` // what this node's health checks find; it moves nobody
 

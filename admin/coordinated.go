@@ -54,7 +54,7 @@ func shown(of cluster.BackendStatus) Backend {
 	b := Backend{
 		Host: of.Name, Address: net.JoinHostPort(of.Host, strconv.Itoa(int(of.Port))), Tag: of.Tag,
 		Weight: of.Wish.Weight, State: of.Wish.State, Since: of.Wish.Since, By: of.Wish.By, Why: of.Wish.Why,
-		Alive: "no", Version: of.Version, Volumes: of.Volumes, Local: of.Local, Foreign: of.Foreign,
+		Alive: "no", Version: of.Version, Volumes: of.Volumes, Local: of.Local, Foreign: of.Foreign, Stopped: of.Wish.Stopped,
 		Slots: of.Held, Wanted: of.Wanted, Lost: of.Lost, Pinned: of.Users, Not: of.Not,
 	}
 	if of.State != nil {
@@ -176,7 +176,9 @@ func (s *Shared) Remove(ctx context.Context, host string) error {
 			return nil, nil
 		case err != nil:
 			return nil, err
-		case n.AliveAt != 0:
+		case n.Registration.Foreign && (n.Wish.State == cluster.Up || s.holds(n.Name) > 0):
+			return nil, imap.Errorf(imap.CodeInUse, "backend %s has users, or may get some: say director drain %s, and remove it then", n.Name, n.Name)
+		case n.AliveAt != 0 && !n.Registration.Foreign:
 			return nil, imap.Errorf(imap.CodeInUse, "backend %s is alive: say director drain %s, stop it, and remove it then", n.Name, n.Name)
 		case n.Registration.Local && s.lost(n.Name) > 0:
 			return nil, imap.Errorf(imap.CodeInUse, "backend %s has users whose mail is on its own disk: nobody else can serve them", n.Name)
@@ -184,6 +186,12 @@ func (s *Shared) Remove(ctx context.Context, host string) error {
 		t := cluster.Forget(n)
 		return &t, nil
 	})
+}
+
+// holds is how many units a backend has.
+func (s *Shared) holds(backend string) (n int) {
+	s.view.Read(func(m *cluster.Map) { n = heldBy(m, backend) })
+	return n
 }
 
 // lost is how many slots a dead backend had, which nobody has taken.
@@ -209,6 +217,9 @@ func (s *Shared) Pin(ctx context.Context, user, host, by string) error {
 		n, err := s.node(ctx, host)
 		if err != nil {
 			return nil, err
+		}
+		if n.Registration.Foreign {
+			return nil, imap.Errorf(imap.CodeCannot, "%s is no Roost, and single users are not moved to it: the passdb's field host does that", n.Name)
 		}
 		pin, at := s.pin(user)
 		if at != 0 && pin.Backend == n.Name {

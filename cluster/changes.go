@@ -37,9 +37,13 @@ func Register(n Node, r Registration, w Wish) (Txn, error) {
 	return Txn{If: append(t.If, more.If...), Then: append(t.Then, more.Then...)}, err
 }
 
-// Forget removes a backend that is not alive, as it was when it was read.
+// Forget removes a backend that is not alive, as it was when it was read. A foreign one,
+// for which a Keeper is alive, must have no units and be wished none.
 func Forget(n Node) Txn {
-	t := Txn{If: []Condition{{keyBackends + n.Name, n.RegisteredAt}, {keyWishes + n.Name, n.WishAt}, {keyAlive + n.Name, 0}}}
+	t := Txn{If: []Condition{{keyBackends + n.Name, n.RegisteredAt}, {keyWishes + n.Name, n.WishAt}}}
+	if !n.Registration.Foreign {
+		t.If = append(t.If, Condition{keyAlive + n.Name, 0})
+	}
 	if n.RegisteredAt != 0 {
 		t.Then = append(t.Then, Op{Key: keyBackends + n.Name, Delete: true})
 	}

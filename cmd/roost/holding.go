@@ -41,7 +41,7 @@ func (p *parts) newHolder(set *config.Settings) (*cluster.Holder, error) {
 // it has mounted.
 func registration(set *config.Settings, volumes []string) (cluster.Registration, error) {
 	c := &set.Cluster
-	r := cluster.Registration{Tag: c.Tag, Volumes: volumes, Local: !set.Mail.VolumeShared, Version: version()}
+	r := cluster.Registration{Tag: c.Tag, Volumes: volumes, Local: !set.Mail.VolumeShared, Version: version(), Admin: set.AdminAddress()}
 	if l, ok := set.DirectListener(); ok {
 		r.Port = uint16(l.Port)
 		if r.Host = l.Address; l.Address == "0.0.0.0" || l.Address == "::" {

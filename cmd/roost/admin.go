@@ -29,7 +29,6 @@ type administration struct {
 	server *adminhttp.Server
 	fixed  *admin.Fixed // nil with a coordinator, and without director_mail_servers
 	at     []net.Listener
-	socket string // the path of one of them
 }
 
 // newAdministration makes the operations' view of this node.
@@ -68,7 +67,7 @@ func (n *node) listenAdmin() error {
 		ln, err := adminhttp.Socket(path)
 		switch {
 		case err == nil:
-			a.at, a.socket = append(a.at, ln), path
+			a.at = append(a.at, ln)
 		case !set.Where("admin_socket_path").IsZero():
 			return fmt.Errorf("%s: admin_socket_path: %w", set.Where("admin_socket_path"), err)
 		default:

@@ -25,7 +25,7 @@ type client struct {
 
 // pauses of a client, so that few clients are a load and many are no flood.
 const (
-	betweenCommands = 20 * time.Millisecond
+	betweenCommands = 40 * time.Millisecond
 	afterFailure    = 100 * time.Millisecond
 )
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"flag"
 	"fmt"
 	"net/netip"
 	"os"
@@ -80,7 +81,13 @@ func (e *noNamespace) Error() string {
 func runInNamespace(ctx context.Context, test string) (out []byte, err error) {
 	for _, withUser := range []bool{false, true} {
 		var b bytes.Buffer
-		cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^"+test+"$", "-test.v")
+		args := []string{"-test.run=^" + test + "$", "-test.v"}
+		flag.Visit(func(f *flag.Flag) {
+			if strings.HasPrefix(f.Name, "scenario") {
+				args = append(args, "-"+f.Name+"="+f.Value.String())
+			}
+		})
+		cmd := exec.CommandContext(ctx, os.Args[0], args...)
 		cmd.Env = append(os.Environ(), namespaceMarker+"=1")
 		cmd.Stdout, cmd.Stderr = &b, &b
 		cmd.SysProcAttr = namespaceAttr(withUser)

@@ -24,30 +24,36 @@ import (
 )
 
 var (
-	scenarioSeed = flag.Uint64("scenario.seed", 0, "seed of the scenarios; 0: one of the clock")
-	scenarioOnly = flag.String("scenario", "", "run only the scenario of this name")
+	scenarioSeed  = flag.Uint64("scenario.seed", 0, "seed of the scenarios; 0: one of the clock")
+	scenarioSlack = flag.Int("scenario.slack", 1, "how many times longer things may take than the scenarios say, on a machine that is busy")
+	scenarioOnly  = flag.String("scenario", "", "run only the scenario of this name")
 )
 
 // TestScenarios has what the files tell happen to real processes on loopback: a
 // coordinator, directors, and backends that share a filesystem.
 func TestScenarios(t *testing.T) {
+	scenariosToo(t)
 	eachScenario(t, "testdata/scenarios/*.txt", func(*testing.T) worldNetwork { return &loopback{links: map[string]*cutLink{}} })
 }
 
 // TestPartitions does so where every node is a machine in the network.
 func TestPartitions(t *testing.T) {
-	if testing.Short() {
-		t.Skip("scenarios take their time")
-	}
+	scenariosToo(t)
+	t.Parallel()
 	inNetworkNamespace(t, func(t *testing.T) {
 		eachScenario(t, "testdata/scenarios/network/*.txt", func(t *testing.T) worldNetwork { return newMachines(t) })
 	})
 }
 
-func eachScenario(t *testing.T, pattern string, makeNetwork func(*testing.T) worldNetwork) {
-	if testing.Short() {
-		t.Skip("scenarios take their time")
+// scenariosToo skips a test that real time has to pass in. The processes are this
+// program: with the race detector they would be too slow for what is told of them.
+func scenariosToo(t *testing.T) {
+	if testing.Short() || raceDetector {
+		t.Skip("scenarios take their time, and run without the race detector")
 	}
+}
+
+func eachScenario(t *testing.T, pattern string, makeNetwork func(*testing.T) worldNetwork) {
 	files, err := filepath.Glob(pattern)
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no scenarios: %v", err)
@@ -57,6 +63,9 @@ func eachScenario(t *testing.T, pattern string, makeNetwork func(*testing.T) wor
 		t.Run(name, func(t *testing.T) {
 			if *scenarioOnly != "" && *scenarioOnly != name {
 				t.Skip("another is asked for")
+			}
+			if os.Getenv(namespaceMarker) == "" {
+				t.Parallel()
 			}
 			runScenario(t, file, makeNetwork(t))
 		})
@@ -71,6 +80,11 @@ func runScenario(t *testing.T, file string, network worldNetwork) {
 	s, err := scenario.Parse(file, string(text))
 	if err != nil {
 		t.Fatal(err)
+	}
+	for i := range s.Steps {
+		if step := &s.Steps[i]; step.Verb == "served" || step.Verb == "settled" {
+			step.Within *= time.Duration(*scenarioSlack)
+		}
 	}
 	w := newProcessWorld(t, s, network)
 	for _, verb := range s.Verbs() {

@@ -59,6 +59,17 @@ func (h *Holder) Serves(ctx context.Context, user string, r Revision) error {
 	return err
 }
 
+// Holds says whether a Claim of a user would be given now.
+func (h *Holder) Holds(user string) (yes bool) {
+	slot := SlotOf(h.cfg.Template, user)
+	h.cfg.View.Read(func(m *Map) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		yes = h.claimNow(m, m.UnitOf(user, h.cfg.Registration.Tag, slot), user) != nil
+	})
+	return yes
+}
+
 func (h *Holder) claim(ctx context.Context, user string, r Revision) (c *Claim, err error) {
 	slot := SlotOf(h.cfg.Template, user)
 	ctx, stop := context.WithTimeout(ctx, ClaimLimit)

@@ -156,6 +156,7 @@ func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (n *no
 		if n.holder, err = p.newHolder(set); err != nil {
 			return nil, err
 		}
+		n.holds = n.holder.Holds
 	}
 	cfg, err := n.imapConfig()
 	if err != nil {

@@ -207,7 +207,9 @@ func (h *Holder) deleteBatch(batch []*unit, why string, began time.Duration) boo
 	}
 	h.mu.Lock()
 	for _, u := range batch {
-		delete(h.units, u.Unit)
+		if h.units[u.Unit] == u { // else the watch told before the answer came
+			delete(h.units, u.Unit)
+		}
 		h.status.Released++
 	}
 	h.mu.Unlock()
@@ -216,7 +218,8 @@ func (h *Holder) deleteBatch(batch []*unit, why string, began time.Duration) boo
 	return true
 }
 
-// drop stops serving units that aren't ours any more, at once.
+// drop stops serving units that aren't ours any more, at once. That those are gone which
+// were given up is no news: the watch may tell before the answer comes.
 func (h *Holder) drop(units []*unit, why string) {
 	if len(units) == 0 {
 		return
@@ -226,14 +229,18 @@ func (h *Holder) drop(units []*unit, why string) {
 	for _, u := range units {
 		u.term.Store(nil)
 		u.leaving = true
-		names = append(names, u.Unit)
 		if h.units[u.Unit] == u {
 			delete(h.units, u.Unit)
+		}
+		if !u.closed {
+			names = append(names, u.Unit)
 			h.status.Dropped++
 		}
 	}
 	h.mu.Unlock()
-	h.cfg.Log.Error("units lost", "units", describeUnits(names), "why", why)
+	if len(names) > 0 {
+		h.cfg.Log.Error("units lost", "units", describeUnits(names), "why", why)
+	}
 	h.task(func() { h.endUsers(setOf(units)) })
 }
 

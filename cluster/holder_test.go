@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -575,6 +576,24 @@ func TestHolderClaimAlive(t *testing.T) {
 					t.Errorf("%s: %s", user, n)
 				}
 			}
+		}
+		c, err := w.nodes[w.at("user0")].account("user0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := map[string]string{"b1": "b2", "b2": "b1"}[w.at("user0")]
+		var lease cluster.LeaseID
+		w.nodes["b1"].view.Read(func(m *cluster.Map) {
+			n, _ := m.Node(other)
+			lease = n.Lease
+		})
+		slot := cluster.SlotOf(userHash(t), "user0")
+		w.put(fmt.Sprintf("held/west/%05d", slot), cluster.Held{Backend: other, Lease: lease})
+		synctest.Wait()
+		var since cluster.Revision
+		w.nodes["b1"].view.Read(func(m *cluster.Map) { _, since = m.Held(cluster.Unit{Tag: "west", Slot: slot}) })
+		if !c.Alive(other, uint64(since)) || c.Alive(other, uint64(since)-1) {
+			t.Errorf("%s has the user's slot of another tag since %d", other, since)
 		}
 	})
 }

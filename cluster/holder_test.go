@@ -196,6 +196,7 @@ func TestHolderOutage(t *testing.T) {
 		}
 		n.mu.Lock()
 		n.open = claims // as read-only accounts
+		clear(n.thrown)
 		n.mu.Unlock()
 		time.Sleep(10 * time.Second)
 		for _, n := range w.nodes {

@@ -57,6 +57,7 @@ type node struct {
 
 	mu        sync.Mutex
 	open      map[string]*cluster.Claim // accounts
+	thrown    map[*cluster.Claim]bool   // of accounts that were thrown away, whose commits are not answered
 	suspended bool
 	dead      bool          // it was killed, or has ended
 	hung      chan struct{} // sessions never end, nor does storage
@@ -195,7 +196,7 @@ func inWorld(t *testing.T, names []string, f func(w *world)) {
 
 // start starts a backend, anew if it was there before.
 func (w *world) start(name string) *node {
-	n := &node{w: w, name: name, client: w.mem.Client(), machine: &machine{begun: w.clock.begun}, open: map[string]*cluster.Claim{}, ended: make(chan error, 1)}
+	n := &node{w: w, name: name, client: w.mem.Client(), machine: &machine{begun: w.clock.begun}, open: map[string]*cluster.Claim{}, thrown: map[*cluster.Claim]bool{}, ended: make(chan error, 1)}
 	if old := w.nodes[name]; old != nil {
 		n.life = old.life + 1
 	}
@@ -372,6 +373,12 @@ func (n *node) write(user string, before, after func()) bool {
 		n.forget(user, c)
 		return false
 	}
+	n.mu.Lock()
+	thrown := n.thrown[c]
+	n.mu.Unlock()
+	if thrown {
+		return false
+	}
 	if !seen {
 		w.t.Errorf("%s acknowledged a write for %s in epoch %d after %s had opened it in epoch %d", n.name, user, c.Epoch(), by.holder, by.epoch)
 	}
@@ -382,6 +389,7 @@ func (n *node) write(user string, before, after func()) bool {
 func (n *node) forget(user string, c *cluster.Claim) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.thrown[c] = true
 	if n.open[user] == c {
 		delete(n.open, user)
 	}

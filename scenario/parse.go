@@ -83,6 +83,8 @@ func verbs() map[string]verb {
 		"move":     {args: 3},                    // move USER to BACKEND
 		"restore":  {args: 1},                    // restore coordinator: from an old snapshot
 		"random":   {args: 1, within: true},      // random N faults within D
+
+		"new-generation": {}, // what the administrator has to do after restore
 	}
 }
 

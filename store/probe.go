@@ -21,7 +21,7 @@ var errProbing = errors.New("the last probe has not come to an end")
 func (s *Store) VolumeIDs() ([]string, error) {
 	ids := make([]string, 0, len(s.options.Volumes))
 	for _, root := range s.options.Volumes {
-		id, err := VolumeID(root)
+		id, err := volumeID(s.options.FS, root)
 		if err != nil {
 			return nil, fmt.Errorf("volume %s is not there: %w", root, err)
 		}
@@ -57,7 +57,7 @@ func (s *Store) ProbeVolumes(ctx context.Context) error {
 }
 
 func (s *Store) probe(root string) error {
-	if _, err := VolumeID(root); err != nil {
+	if _, err := volumeID(s.options.FS, root); err != nil {
 		return err
 	}
 	d := disk{fs: s.options.FS, dir: root}

@@ -58,7 +58,7 @@ func (s *Store) Volumes() []Volume {
 	volumes := make([]Volume, 0, len(s.options.Volumes))
 	for _, root := range s.options.Volumes {
 		v := Volume{Root: root}
-		if v.ID, v.Err = VolumeID(root); v.Err == nil {
+		if v.ID, v.Err = volumeID(s.options.FS, root); v.Err == nil {
 			v.Free, v.Err = s.options.FS.Free(root)
 		}
 		if abs, err := filepath.Abs(root); err == nil {

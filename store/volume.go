@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 )
@@ -14,7 +13,10 @@ import (
 // mailboxes.
 const volumeMarker = ".roost-volume"
 
-const volumeMagic = "roost-volume 1 "
+const (
+	volumeMagic = "roost-volume 1 "
+	maxMarker   = 1 << 10
+)
 
 // InitVolume marks dir, which must exist, as a root of mail and returns its id.
 // A marker that is there already stays.
@@ -31,8 +33,11 @@ func InitVolume(dir string) (id string, err error) {
 }
 
 // VolumeID reads the marker of dir.
-func VolumeID(dir string) (string, error) {
-	b, err := os.ReadFile(filepath.Join(dir, volumeMarker))
+func VolumeID(dir string) (string, error) { return volumeID(OS{}, dir) }
+
+func volumeID(fs FS, dir string) (string, error) {
+	d := disk{fs: fs, dir: dir}
+	b, err := d.readAll(d.path(volumeMarker), maxMarker)
 	if err != nil {
 		return "", err
 	}
@@ -57,7 +62,7 @@ func (s *Store) checkVolumes(dir string) (*ballast, error) {
 		if rel, err := filepath.Rel(root, dir); err != nil || !filepath.IsLocal(rel) {
 			continue
 		}
-		if _, err := VolumeID(root); err != nil {
+		if _, err := volumeID(s.options.FS, root); err != nil {
 			return nil, fmt.Errorf("volume %s is not there: %w", root, err)
 		}
 		b := s.ballasts[root]

@@ -1,0 +1,402 @@
+// Package simworld has scenarios happen in a simulated world: nodes, clocks, network and
+// disks live in one process, in a bubble whose time is simulated.
+package simworld
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/roost-mail/roost/cluster"
+	"github.com/roost-mail/roost/cluster/coordmem"
+	"github.com/roost-mail/roost/scenario"
+	"github.com/roost-mail/roost/store"
+)
+
+// world is a scenario.World.
+type world struct {
+	begun     time.Time
+	log       *slog.Logger
+	logf      func(string, ...any)
+	dice      dice
+	template  cluster.Template
+	memory    *coordmem.Memory
+	disk      *disk // with the mail of all users
+	monitor   *monitor
+	machines  map[string]*machine
+	backends  []string
+	directors []string
+	tasks     sync.WaitGroup
+
+	admin    *coordmem.Client // the administrator's, never cut
+	view     *cluster.View    // likewise
+	snapshot *coordmem.Snapshot
+
+	mu           sync.Mutex // guards what follows
+	incarnations int
+	ended        bool
+}
+
+// newWorld is called in a bubble. marker is what marks a volume.
+func newWorld(s *scenario.Scenario, seed uint64, marker []byte, log *slog.Logger, logf func(string, ...any)) (*world, error) {
+	w := &world{
+		begun: time.Now(), log: log, logf: logf, dice: dice{rnd: rand.New(rand.NewPCG(seed, 1))}, disk: newDisk(mountPoint),
+		monitor: &monitor{last: map[string]right{}}, machines: map[string]*machine{}, backends: s.Backends, directors: s.Directors,
+	}
+	w.disk.names[filepath.Join(mountPoint, ".roost-volume")] = &inode{data: marker}
+	w.memory = coordmem.New(w)
+	w.admin = w.memory.Client()
+	w.view = cluster.NewView(cluster.ViewConfig{Coordinator: w.admin, Clock: w, Log: slog.New(slog.DiscardHandler)})
+	for _, name := range s.Nodes() {
+		w.machines[name] = newMachine(w, name)
+	}
+	var err error
+	if w.template, err = cluster.ParseTemplate("%u"); err == nil {
+		_, err = cluster.Join(context.Background(), w.admin, cluster.NewParams("%u", "%Lu"))
+	}
+	return w, err
+}
+
+// Now implements scenario.World and, for the coordinator, cluster.Clock.
+func (w *world) Now() time.Duration { return time.Since(w.begun) }
+
+// After implements cluster.Clock.
+func (w *world) After(d time.Duration) <-chan time.Time { return time.After(d) }
+
+// Sleep implements scenario.World.
+func (w *world) Sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+// delay is what anything takes, below some limit.
+func (w *world) delay(limit time.Duration) { time.Sleep(time.Duration(w.dice.below(int64(limit)))) }
+
+// Open implements scenario.World: it tries one director after the other.
+func (w *world) Open(ctx context.Context, user string) (scenario.Session, error) {
+	first := int(w.dice.below(int64(len(w.directors))))
+	err := errors.New("no director answers")
+	for i := range w.directors {
+		p := w.machines[w.directors[(first+i)%len(w.directors)]].running()
+		if p == nil {
+			continue
+		}
+		var s *proxied
+		if s, err = p.director.open(ctx, user); err == nil {
+			return s, nil
+		}
+	}
+	return nil, err
+}
+
+// verbs are the steps that this world can take.
+func (w *world) verbs() map[string]func(context.Context, scenario.Step) error {
+	each := func(do func(*machine) error) func(context.Context, scenario.Step) error {
+		return func(_ context.Context, s scenario.Step) error { return w.each(s.Args, do) }
+	}
+	set := func(do func(*machine, bool) error, on bool) func(context.Context, scenario.Step) error {
+		return each(func(m *machine) error { return do(m, on) })
+	}
+	return map[string]func(context.Context, scenario.Step) error{
+		"start":          w.coordinatorOr(false, each((*machine).start)),
+		"kill":           w.coordinatorOr(true, each((*machine).kill)),
+		"term":           each((*machine).term),
+		"stop":           set((*machine).stop, true),
+		"continue":       set((*machine).stop, false),
+		"freeze":         set((*machine).freeze, true),
+		"thaw":           set((*machine).freeze, false),
+		"hang":           set((*machine).hang, true),
+		"unhang":         set((*machine).hang, false),
+		"unmount":        set((*machine).unmount, true),
+		"mount":          set((*machine).unmount, false),
+		"cut":            w.cut,
+		"heal":           set((*machine).cutOff, false),
+		"drain":          w.wish,
+		"up":             w.wish,
+		"down":           w.wish,
+		"move":           w.move,
+		"restore":        w.restore,
+		"new-generation": w.newGeneration,
+		"settled":        w.settled,
+		"random":         w.random,
+	}
+}
+
+// Do implements scenario.World.
+func (w *world) Do(ctx context.Context, s scenario.Step) error { return w.verbs()[s.Verb](ctx, s) }
+
+func (w *world) each(names []string, do func(*machine) error) error {
+	if slices.Equal(names, []string{"all"}) {
+		names = slices.Concat(w.backends, w.directors)
+	}
+	for _, name := range names {
+		if err := do(w.machines[name]); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// coordinatorOr kills or starts the coordinator, or else does something to machines. It
+// keeps what it knows; only nobody reaches it.
+func (w *world) coordinatorOr(off bool, nodes func(context.Context, scenario.Step) error) func(context.Context, scenario.Step) error {
+	return func(ctx context.Context, s scenario.Step) error {
+		if !slices.Equal(s.Args, []string{"coordinator"}) {
+			return nodes(ctx, s)
+		}
+		return w.each([]string{"all"}, func(m *machine) error { return m.cutOff(off) })
+	}
+}
+
+func (w *world) cut(_ context.Context, s scenario.Step) error {
+	if s.Args[1] != "from" || s.Args[2] != "coordinator" {
+		return errors.New("here a node can be cut only from the coordinator")
+	}
+	return w.machines[s.Args[0]].cutOff(true)
+}
+
+func (w *world) wish(ctx context.Context, s scenario.Step) error {
+	state := map[string]cluster.State{"drain": cluster.Drain, "up": cluster.Up, "down": cluster.Down}[s.Verb]
+	return w.administer(ctx, func(m *cluster.Map) (cluster.Txn, error) {
+		n, _ := m.Node(s.Args[0])
+		return cluster.SetWish(s.Args[0], cluster.Wish{State: state, Weight: cluster.DefaultWeight}, n.WishAt)
+	})
+}
+
+func (w *world) move(ctx context.Context, s scenario.Step) error {
+	return w.administer(ctx, func(m *cluster.Map) (cluster.Txn, error) {
+		_, at := m.Pin(s.Args[0])
+		return cluster.SetPin(s.Args[0], cluster.Pin{Backend: s.Args[2]}, at)
+	})
+}
+
+// administer changes what the administrator wishes.
+func (w *world) administer(ctx context.Context, change func(*cluster.Map) (cluster.Txn, error)) error {
+	for range 10 {
+		var t cluster.Txn
+		var err error
+		w.view.Read(func(m *cluster.Map) { t, err = change(m) })
+		if err != nil {
+			return err
+		}
+		if _, ok, err := w.admin.Commit(ctx, t); ok || err != nil {
+			return err
+		}
+		w.Sleep(ctx, 100*time.Millisecond)
+	}
+	return errors.New("it keeps changing")
+}
+
+// restore has the coordinator be as it was when the load began.
+func (w *world) restore(_ context.Context, s scenario.Step) error {
+	if s.Args[0] != "coordinator" {
+		return errors.New("restore coordinator")
+	}
+	w.memory.Restore(w.snapshot)
+	return nil
+}
+
+// newGeneration does what an administrator has to do then.
+func (w *world) newGeneration(ctx context.Context, _ scenario.Step) error {
+	_, err := cluster.NewGeneration(ctx, w.admin, 0)
+	return err
+}
+
+// settled waits until every slot, and every pinned user, is held by who should.
+func (w *world) settled(ctx context.Context, s scenario.Step) error {
+	ctx, cancel := context.WithTimeout(ctx, s.Within)
+	defer cancel()
+	var why string
+	err := w.view.Await(ctx, func(m *cluster.Map) bool {
+		why = unsettled(m)
+		return why == ""
+	})
+	if err != nil {
+		return fmt.Errorf("not settled: %s", why)
+	}
+	w.snapshot = w.memory.Snapshot()
+	return nil
+}
+
+func unsettled(m *cluster.Map) string {
+	wrong := map[string]int{}
+	look := func(u cluster.Unit) {
+		held, at := m.Held(u)
+		switch want := m.Wanted(u); {
+		case want == "":
+			wrong["wanted by nobody"]++
+		case at == 0:
+			wrong["free, wanted by "+want]++
+		case held.Backend != want || !m.Holds(held):
+			wrong[fmt.Sprintf("held by %s (alive: %v), wanted by %s", held.Backend, m.Holds(held), want)]++
+		}
+	}
+	for slot := range cluster.Slot(cluster.Slots) {
+		look(cluster.Unit{Slot: slot})
+	}
+	for user := range m.Pins() {
+		look(cluster.Unit{User: user})
+	}
+	if len(wrong) == 0 {
+		return ""
+	}
+	return fmt.Sprint(wrong)
+}
+
+func (w *world) newIncarnation(name string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.incarnations++
+	return name + "-" + strconv.Itoa(w.incarnations)
+}
+
+// start starts a process, unless there is one.
+func (m *machine) start() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.process != nil {
+		return nil
+	}
+	p := &process{machine: m, incarnation: m.w.newIncarnation(m.name), client: m.w.memory.Client(), dead: make(chan struct{})}
+	p.client.Cut(m.cut)
+	p.ctx, p.end = context.WithCancel(context.Background())
+	m.process = p
+	m.w.tasks.Go(func() {
+		if err := p.begin(); err != nil {
+			m.w.log.Error("a process can't start", "node", m.name, "err", err)
+			m.w.restart(p)
+		}
+	})
+	return nil
+}
+
+// begin makes a process what it is. It has begun when it has a director or backend.
+func (p *process) begin() error {
+	m := p.machine
+	p.view = cluster.NewView(cluster.ViewConfig{Coordinator: link{p, p.client}, Clock: p, Log: m.w.log.With("node", m.name)})
+	p.tasks.Go(func() { p.view.Run(p.ctx) })
+	if slices.Contains(m.w.directors, m.name) {
+		p.becomeDirector()
+		return nil
+	}
+	return p.becomeBackend()
+}
+
+// restart ends a process that can't go on, and starts another after a while.
+func (w *world) restart(p *process) {
+	p.machine.endProcess(p, true)
+	time.Sleep(time.Second)
+	w.mu.Lock()
+	ended := w.ended
+	w.mu.Unlock()
+	if !ended {
+		_ = p.machine.start()
+	}
+}
+
+// current is the process, whether it answers or not.
+func (m *machine) current() *process {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.process
+}
+
+// kill pulls the plug: what was not synced may be lost.
+func (m *machine) kill() error {
+	if p := m.current(); p != nil {
+		m.endProcess(p, true)
+	}
+	return nil
+}
+
+// term ends the process as an administrator does.
+func (m *machine) term() error {
+	if p := m.current(); p != nil {
+		m.endProcess(p, false)
+	}
+	return nil
+}
+
+// endProcess ends a process. It returns when a new one can be started.
+func (m *machine) endProcess(p *process, kill bool) {
+	m.mu.Lock()
+	if m.process != p {
+		m.mu.Unlock()
+		return
+	}
+	m.process = nil
+	m.pause(false, false)
+	m.mu.Unlock()
+	if kill {
+		close(p.dead)
+		p.client.Cut(true)
+		m.w.disk.lose(p, m.w.dice.fork())
+	}
+	p.end()
+	end := func() {
+		if p.director != nil {
+			p.director.close()
+		}
+		if p.backend != nil {
+			if err := p.backend.close(); err != nil {
+				m.w.log.Info("the mail was not closed", "node", m.name, "err", err)
+			}
+		}
+	}
+	if kill {
+		m.w.tasks.Go(func() {
+			end()
+			p.tasks.Wait()
+		})
+		return
+	}
+	end()
+	p.tasks.Wait()
+}
+
+// close ends everything.
+func (w *world) close() {
+	w.mu.Lock()
+	w.ended = true
+	w.mu.Unlock()
+	for _, m := range w.machines {
+		_ = m.hang(false)
+		_ = m.stop(false)
+		_ = m.freeze(false)
+		_ = m.term()
+	}
+	w.tasks.Wait()
+	w.memory.Close()
+	time.Sleep(time.Minute) // timers that nobody waits for end
+}
+
+// check looks at the mail of all users on the shared disk, as it is at the end.
+func (w *world) check(t *testing.T, users []string) {
+	dir := t.TempDir()
+	if err := w.disk.export(mountPoint, dir); err != nil {
+		t.Fatal(err)
+	}
+	for _, user := range users {
+		home := filepath.Join(dir, "home", user)
+		if _, err := os.Stat(home); err != nil {
+			t.Errorf("%s has no mail", user)
+			continue
+		}
+		var out strings.Builder
+		if err := store.Check(home, &out); err != nil {
+			t.Errorf("mail of %s: %v\n%s", user, err, out.String())
+		}
+	}
+}

@@ -73,7 +73,7 @@ func (d *director) attempt(ctx context.Context, user string, to cluster.Backend)
 	w := d.machine.w
 	w.delay(roundTrip)
 	p := w.machines[to.Name].current()
-	if p == nil {
+	if p == nil || !p.takesConnections() {
 		return nil, errBroken // connection refused
 	}
 	ctx, cancel := context.WithTimeout(ctx, attemptTime)

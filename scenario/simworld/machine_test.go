@@ -122,7 +122,7 @@ func (m *machine) now() time.Duration {
 func (m *machine) running() *process {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.stopped || m.frozen {
+	if m.stopped || m.frozen || m.process == nil || !m.process.takesConnections() {
 		return nil
 	}
 	return m.process
@@ -136,11 +136,22 @@ type process struct {
 	ctx         context.Context // ends when it is asked to end
 	end         context.CancelFunc
 	dead        chan struct{} // closed when it is killed
+	begun       chan struct{} // closed when begin has returned
 	tasks       sync.WaitGroup
 	view        *cluster.View
 
-	backend  *backend  // nil on a director
-	director *director // and the other way round
+	backend  *backend  // set by begin; nil on a director, or if it failed
+	director *director // likewise, on a backend
+}
+
+// takesConnections says whether it has begun.
+func (p *process) takesConnections() bool {
+	select {
+	case <-p.begun:
+		return p.backend != nil || p.director != nil
+	default:
+		return false
+	}
 }
 
 func (p *process) isDead() bool {

@@ -269,12 +269,14 @@ func (m *machine) start() error {
 	if m.process != nil {
 		return nil
 	}
-	p := &process{machine: m, incarnation: m.w.newIncarnation(m.name), client: m.w.memory.Client(), dead: make(chan struct{})}
+	p := &process{machine: m, incarnation: m.w.newIncarnation(m.name), client: m.w.memory.Client(), dead: make(chan struct{}), begun: make(chan struct{})}
 	p.client.Cut(m.cut)
 	p.ctx, p.end = context.WithCancel(context.Background())
 	m.process = p
 	m.w.tasks.Go(func() {
-		if err := p.begin(); err != nil {
+		err := p.begin()
+		close(p.begun)
+		if err != nil {
 			m.w.log.Error("a process can't start", "node", m.name, "err", err)
 			m.w.restart(p)
 		}
@@ -346,6 +348,7 @@ func (m *machine) endProcess(p *process, kill bool) {
 	}
 	p.end()
 	end := func() {
+		<-p.begun
 		if p.director != nil {
 			p.director.close()
 		}

@@ -20,11 +20,9 @@ import (
 // and then no room at all beside it.
 func full(t *testing.T, n int) (*memFS, *Store, *Session) {
 	t.Helper()
-	root := t.TempDir() // of which only the marker is looked at
-	if _, err := InitVolume(root); err != nil {
-		t.Fatal(err)
-	}
+	const root = "/volume"
 	fs := newMemFS()
+	fs.markVolume(root)
 	fs.capacity = 4 << 20
 	o := testOptions(t)
 	o.FS, o.Log, o.Volumes, o.Ballast, o.MinFree = fs, nil, []string{root}, 1<<20, 64<<10

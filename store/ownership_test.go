@@ -610,11 +610,9 @@ func TestProbe(t *testing.T) {
 
 // A probe that hangs is told of, and not begun once more.
 func TestProbeHangs(t *testing.T) {
-	root := t.TempDir()
-	if _, err := InitVolume(root); err != nil {
-		t.Fatal(err)
-	}
+	const root = "/volume"
 	fs := newMemFS()
+	fs.markVolume(root)
 	fs.stopAt, fs.stopped, fs.resume = 1, make(chan struct{}), make(chan struct{})
 	o := testOptions(t)
 	o.FS, o.Volumes, o.Log = fs, []string{root}, nil

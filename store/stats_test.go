@@ -1,7 +1,6 @@
 package store
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
 )
@@ -33,7 +32,7 @@ func TestStats(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(filepath.Join(root, volumeMarker)); err != nil {
+	if err := fs.Remove(filepath.Join(root, volumeMarker)); err != nil {
 		t.Fatal(err)
 	}
 	if v := s.Volumes(); v[0].Err == nil {

@@ -365,7 +365,7 @@ func (s *search) fields() map[string]string {
 		"x-originating-port": strconv.Itoa(int(c.Remote.Port())),
 		"x-connected-ip":     c.Connected.Addr().String(),
 		"x-connected-port":   strconv.Itoa(int(c.Connected.Port())),
-		"x-proxy-ttl":        strconv.Itoa(c.ProxyTTL - 1),
+		"x-proxy-ttl":        strconv.Itoa(int(c.ProxyTTL) - 1),
 	}
 	if c.ExternalSessionID != "" {
 		fields["x-session-ext-id"] = c.ExternalSessionID

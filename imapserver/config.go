@@ -193,13 +193,13 @@ type Client struct {
 	TLS               bool           // the connection from Peer to here is encrypted
 	CarrierTLS        bool           // the one from Peer to Carrier is, which is on our side
 
+	// ProxyTTL is how many more times the connection may be handed on; a login
+	// is refused where it has come down to 1.
+	ProxyTTL int16
+
 	// ChannelBinding gives the bytes that tie a login to the TLS connection, for
 	// the kinds tls-exporter and tls-server-end-point. nil without TLS.
 	ChannelBinding func(kind string) ([]byte, error)
-
-	// ProxyTTL is how many more times the connection may be handed on; a login
-	// is refused where it has come down to 1.
-	ProxyTTL int
 
 	// RouteRevision is that of the cluster's map by which a trusted director chose us
 	// for the user; 0 if it did not say.

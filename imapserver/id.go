@@ -104,7 +104,7 @@ const maxForwarded = 16
 // takeTTL counts hops. It is taken from anybody, for it can only shorten the way.
 func (c *Client) takeTTL(text string) {
 	if ttl, err := strconv.ParseUint(text, 10, 8); err == nil {
-		c.ProxyTTL = min(c.ProxyTTL, int(ttl))
+		c.ProxyTTL = min(c.ProxyTTL, int16(ttl))
 	}
 }
 

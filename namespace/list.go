@@ -101,7 +101,7 @@ const maxListed = 1000
 
 // ask lists the mailboxes of owners by connecting to them, for this once.
 func (t *Tree) ask(ctx context.Context, s *Shared, owners []string) map[string][]mailbox.ListEntry {
-	ctx, cancel := context.WithTimeout(ctx, t.cfg.ListTimeout)
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
 	var (
 		wg     sync.WaitGroup

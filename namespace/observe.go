@@ -46,7 +46,7 @@ func (t *Tree) Observe(ctx context.Context, below []string, notify func()) (stop
 
 // observe observes other owners, all at once and for a bounded time.
 func (t *Tree) observe(ctx context.Context, others []observed, notify func()) []func() {
-	ctx, cancel := context.WithTimeout(ctx, t.cfg.ListTimeout)
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
 	var all sync.WaitGroup
 	stops := make([]func(), len(others))

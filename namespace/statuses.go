@@ -24,7 +24,7 @@ type answer struct {
 }
 
 // Statuses asks the own account and all owners at once, each within
-// StatusTimeout. What an owner did not answer by then is UNAVAILABLE.
+// statusTimeout. What an owner did not answer by then is UNAVAILABLE.
 func (t *Tree) Statuses(ctx context.Context, names []string, items imap.StatusItems, emit func(string, imap.Status, error)) {
 	var wg sync.WaitGroup
 	answers := make(chan answer)
@@ -33,7 +33,7 @@ func (t *Tree) Statuses(ctx context.Context, names []string, items imap.StatusIt
 		wg.Go(func() {
 			turns <- struct{}{}
 			defer func() { <-turns }()
-			ctx, cancel := context.WithTimeout(ctx, t.cfg.StatusTimeout)
+			ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 			defer cancel()
 			for _, got := range a.ask(ctx, items) {
 				answers <- got

@@ -46,13 +46,6 @@ type Config struct {
 	// Moves is that of all Trees in this process; without it a MOVE between two
 	// homes that is interrupted may leave messages in both.
 	Moves *Moves
-
-	// ListTimeout bounds the wait for owners that the index does not know in
-	// detail. 0 means 2 seconds.
-	ListTimeout time.Duration
-
-	// StatusTimeout bounds the wait for each owner in Statuses. 0 means 5 seconds.
-	StatusTimeout time.Duration
 }
 
 // Shared is a namespace of type shared: other users' mail under a prefix that
@@ -117,14 +110,16 @@ type openOwner struct {
 // hold a connection, here and at the owner's backend.
 const maxOwners = 16
 
+const (
+	// listTimeout bounds the wait for owners that the index does not know in detail.
+	listTimeout = 2 * time.Second
+
+	// statusTimeout bounds the wait for each owner in Statuses.
+	statusTimeout = 5 * time.Second
+)
+
 // New makes a Tree.
 func New(cfg Config) *Tree {
-	if cfg.ListTimeout == 0 {
-		cfg.ListTimeout = 2 * time.Second
-	}
-	if cfg.StatusTimeout == 0 {
-		cfg.StatusTimeout = 5 * time.Second
-	}
 	return &Tree{cfg: cfg}
 }
 

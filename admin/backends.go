@@ -486,4 +486,3 @@ func directorRemove(ctx context.Context, c *call) (Result, error) {
 	}
 	return &BackendChanged{Backend: b, Done: true, Removed: true}, cl.Remove(ctx, b.Host)
 }
-

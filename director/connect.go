@@ -119,11 +119,6 @@ func (s *search) attempt(ctx context.Context) (*proxied, error) {
 	if s.at.addr == s.client.Local.String() {
 		return nil, final{errors.New("proxying loops to itself: this is the address that the client connected to")}
 	}
-	if refuses := s.director.cfg.Refuses; refuses != nil {
-		if reason, yes := refuses(s.at.addr); yes {
-			return nil, final{fmt.Errorf("it does not answer health checks: %s", reason)}
-		}
-	}
 	if s.at.foreign && s.director.cfg.Admit != nil {
 		pass, err := s.director.cfg.Admit(s.route.User, s.at.name)
 		if err != nil {
@@ -142,8 +137,12 @@ func (s *search) attempt(ctx context.Context) (*proxied, error) {
 
 // enter logs in at the backend.
 func (s *search) enter(ctx context.Context) (*proxied, error) {
-	conn, err := s.reach(ctx)
-	if err != nil {
+	doubt := s.doubt()
+	conn, err := s.reach(ctx, doubt != "")
+	switch {
+	case err != nil && doubt != "":
+		return nil, final{fmt.Errorf("it does not answer health checks (%s), nor this login: %w", doubt, err)}
+	case err != nil:
 		return nil, unreachable{err}
 	}
 	p, err := s.login(ctx, conn)
@@ -152,6 +151,22 @@ func (s *search) enter(ctx context.Context) (*proxied, error) {
 	}
 	return p, err
 }
+
+// doubt is why a backend is thought not to answer; empty if it is not. It is tried all
+// the same, as it may have come back, but briefly and once.
+func (s *search) doubt() string {
+	if s.director.cfg.Refuses == nil {
+		return ""
+	}
+	reason, yes := s.director.cfg.Refuses(s.at.addr)
+	if yes && reason == "" {
+		return "no reason"
+	}
+	return reason
+}
+
+// doubtTime is how long a backend has that is thought not to answer.
+const doubtTime = time.Second
 
 // again says whether another attempt follows one that failed, and waits for it.
 //
@@ -245,13 +260,18 @@ func securityOf(tls string) imapclient.Security {
 }
 
 // reach connects and waits until the backend would take a login. One that is
-// stopped, and in a cluster soon replaced, has a third of the time for it.
-func (s *search) reach(ctx context.Context) (*imapclient.Conn, error) {
-	if s.at.revision > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, s.route.Timeout/3)
-		defer cancel()
+// stopped, and in a cluster soon replaced, has a third of the time for it, one that is
+// doubted a moment.
+func (s *search) reach(ctx context.Context, doubted bool) (*imapclient.Conn, error) {
+	limit := s.route.Timeout
+	switch {
+	case doubted:
+		limit = min(limit, doubtTime)
+	case s.at.revision > 0:
+		limit /= 3
 	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	nc, err := s.director.dialer(s.route.Source).DialContext(ctx, "tcp", s.at.addr)
 	if err != nil {
 		return nil, err

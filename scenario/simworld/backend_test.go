@@ -37,7 +37,7 @@ func (p *process) becomeBackend() error {
 	}
 	b.holder, err = cluster.NewHolder(cluster.HolderConfig{
 		Coordinator: link{p, p.client}, View: p.view, Clock: p, Log: m.w.log, Name: m.name, Incarnation: p.incarnation,
-		Registration: cluster.Registration{Host: "192.0.2.1", Port: 143, Volumes: volumes}, Template: m.w.template,
+		Registration: cluster.Registration{Host: "192.0.2.1", Port: 143, Volumes: volumes}, Template: m.w.template, CommitCheck: m.w.commitCheck,
 		Release: b.release, Suspend: func(bool) {}, Users: b.users, Probe: b.store.ProbeVolumes, Pending: b.store.Pending,
 	})
 	if err != nil {

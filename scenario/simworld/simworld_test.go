@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/roost-mail/roost/cluster"
 	"github.com/roost-mail/roost/scenario"
 	"github.com/roost-mail/roost/store"
 )
@@ -22,6 +23,7 @@ import (
 var (
 	scenarioSeed = flag.Uint64("scenario.seed", 0, "seed of the scenarios; 0: one of the clock")
 	scenarioRuns = flag.Int("scenario.runs", 1, "how often each scenario is run, each time with another seed")
+	scenarioMany = flag.Int("scenario.faults", 60, "how many random faults happen in TestFaults")
 	scenarioLog  = flag.String("scenario.log", "", "file to which all nodes' logs of the last run go")
 )
 
@@ -51,6 +53,50 @@ func TestScenarios(t *testing.T) {
 			runAll(t, file, string(text))
 		})
 	}
+}
+
+// TestFaults has many faults happen to a large cluster, in any order.
+func TestFaults(t *testing.T) {
+	runAll(t, "faults", fmt.Sprintf(`
+backends b1 b2 b3 b4
+directors d1 d2 d3
+users 6
+start all
+settled within 15s
+load on
+served within 5s
+random %d within %ds
+served within 60s
+check
+`, *scenarioMany, *scenarioMany*5/4))
+}
+
+// TestPauseIsFound has a machine be paused, with its clocks, in a cluster whose backends
+// believe their clocks. Then there are two writers, and the world says so.
+func TestPauseIsFound(t *testing.T) {
+	s, err := scenario.Parse("paused", `
+backends b1 b2
+directors d1
+users 30
+start all
+settled within 15s
+load on
+for 1s
+freeze b1
+for 10s
+thaw b1
+for 3s
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seed := range uint64(5) {
+		_, err := simulate(t, s, config{seed: seed + 1, marker: newMarker(t), commitCheck: cluster.CheckClock})
+		if err != nil && strings.Contains(err.Error(), "although b") {
+			return
+		}
+	}
+	t.Error("nothing was found")
 }
 
 // runAll runs a scenario as often as is asked for.
@@ -86,20 +132,29 @@ func newMarker(t *testing.T) []byte {
 
 func runOne(t *testing.T, s *scenario.Scenario, seed uint64, marker []byte) bool {
 	t.Logf("seed %d", seed)
-	log := slog.New(slog.DiscardHandler)
+	w, err := simulate(t, s, config{seed: seed, marker: marker})
+	if err != nil {
+		t.Errorf("seed %d: %v", seed, err)
+		return false
+	}
+	w.check(t, s.UserNames())
+	return !t.Failed()
+}
+
+// simulate has a scenario happen in a world, which has ended then. The error is what went wrong.
+func simulate(t *testing.T, s *scenario.Scenario, c config) (w *world, err error) {
+	c.log, c.logf = slog.New(slog.DiscardHandler), t.Logf
 	if *scenarioLog != "" {
 		f, err := os.Create(*scenarioLog)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer f.Close()
-		log = slog.New(slog.NewTextHandler(f, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		defer f.Close() //nolint:errcheck // only for people
+		c.log = slog.New(slog.NewTextHandler(f, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	var w *world
 	synctest.Test(t, func(t *testing.T) {
-		var err error
-		if w, err = newWorld(s, seed, marker, log, t.Logf); err != nil {
-			t.Fatal(err)
+		if w, err = newWorld(s, c); err != nil {
+			return
 		}
 		for _, verb := range s.Verbs() {
 			if w.verbs()[verb] == nil {
@@ -108,17 +163,12 @@ func runOne(t *testing.T, s *scenario.Scenario, seed uint64, marker []byte) bool
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		w.tasks.Go(func() { w.view.Run(ctx) })
-		r := scenario.Runner{World: w, Seed: seed, Logf: t.Logf}
+		r := scenario.Runner{World: w, Seed: c.seed, Logf: t.Logf}
 		err = r.Run(t.Context(), s)
 		cancel()
 		w.close()
-		if err = errors.Join(err, w.monitor.err()); err != nil {
-			t.Errorf("seed %d: %v", seed, err)
-		}
+		err = errors.Join(err, w.monitor.err())
 		t.Logf("%d claims, %d confirmed", w.monitor.claims, w.monitor.confirms)
 	})
-	if !t.Failed() {
-		w.check(t, slices.Sorted(slices.Values(s.UserNames())))
-	}
-	return !t.Failed()
+	return w, err
 }

@@ -23,11 +23,19 @@ import (
 	"github.com/roost-mail/roost/store"
 )
 
+// config is what a world is made of.
+type config struct {
+	seed        uint64
+	marker      []byte // of the volume
+	commitCheck cluster.CommitCheck
+	log         *slog.Logger
+	logf        func(string, ...any)
+}
+
 // world is a scenario.World.
 type world struct {
-	begun     time.Time
-	log       *slog.Logger
-	logf      func(string, ...any)
+	begun time.Time
+	config
 	dice      dice
 	template  cluster.Template
 	memory    *coordmem.Memory
@@ -47,13 +55,13 @@ type world struct {
 	ended        bool
 }
 
-// newWorld is called in a bubble. marker is what marks a volume.
-func newWorld(s *scenario.Scenario, seed uint64, marker []byte, log *slog.Logger, logf func(string, ...any)) (*world, error) {
+// newWorld is called in a bubble.
+func newWorld(s *scenario.Scenario, c config) (*world, error) {
 	w := &world{
-		begun: time.Now(), log: log, logf: logf, dice: dice{rnd: rand.New(rand.NewPCG(seed, 1))}, disk: newDisk(mountPoint),
+		config: c, begun: time.Now(), dice: dice{rnd: rand.New(rand.NewPCG(c.seed, 1))}, disk: newDisk(mountPoint),
 		monitor: &monitor{last: map[string]right{}}, machines: map[string]*machine{}, backends: s.Backends, directors: s.Directors,
 	}
-	w.disk.names[filepath.Join(mountPoint, ".roost-volume")] = &inode{data: marker}
+	w.disk.names[filepath.Join(mountPoint, ".roost-volume")] = &inode{data: c.marker}
 	w.memory = coordmem.New(w)
 	w.admin = w.memory.Client()
 	w.view = cluster.NewView(cluster.ViewConfig{Coordinator: w.admin, Clock: w, Log: slog.New(slog.DiscardHandler)})

@@ -22,6 +22,7 @@ type Poller struct {
 	epoll *os.File // waited for by the runtime's poller
 	raw   syscall.RawConn
 	done  chan struct{} // closed when the goroutine has ended
+	begun time.Time     // from which tickets count
 
 	mu     sync.Mutex // guards what follows
 	slots  []*Ticket  // by number; nil is free
@@ -39,8 +40,8 @@ type Ticket struct {
 	// Under poller.mu:
 	state state
 	slot  uint32
-	until time.Time
-	place int // in poller.ends
+	until time.Duration // since poller.begun: a time.Time would make tickets a size larger
+	place int           // in poller.ends
 }
 
 type state uint8
@@ -61,7 +62,7 @@ func New() (*Poller, error) {
 		_ = unix.Close(fd)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
-	p := &Poller{epoll: os.NewFile(uintptr(fd), "epoll"), done: make(chan struct{})}
+	p := &Poller{epoll: os.NewFile(uintptr(fd), "epoll"), begun: time.Now(), done: make(chan struct{})}
 	if p.raw, err = p.epoll.SyscallConn(); err != nil {
 		_ = p.epoll.Close()
 		return nil, err
@@ -102,7 +103,7 @@ func (t *Ticket) Arm(until time.Time) error {
 		p.unseat(t)
 		return err
 	}
-	t.state, t.until = armed, until
+	t.state, t.until = armed, until.Sub(p.begun)
 	heap.Push(&p.ends, t)
 	if t.place == 0 {
 		_ = p.epoll.SetReadDeadline(until)
@@ -189,7 +190,7 @@ func (p *Poller) run() {
 				t.fire()
 			}
 		}
-		p.late(time.Now())
+		p.late(time.Since(p.begun))
 		p.mu.Unlock()
 		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			return
@@ -198,13 +199,13 @@ func (p *Poller) run() {
 }
 
 // late fires what has waited long enough, and sets when to look again.
-func (p *Poller) late(now time.Time) {
-	for len(p.ends) > 0 && !now.Before(p.ends[0].until) {
+func (p *Poller) late(now time.Duration) {
+	for len(p.ends) > 0 && now >= p.ends[0].until {
 		p.ends[0].fire()
 	}
 	var next time.Time
 	if len(p.ends) > 0 {
-		next = p.ends[0].until
+		next = p.begun.Add(p.ends[0].until)
 	}
 	_ = p.epoll.SetReadDeadline(next)
 }
@@ -230,7 +231,7 @@ func (p *Poller) Close() error {
 type deadlines []*Ticket
 
 func (d deadlines) Len() int           { return len(d) }
-func (d deadlines) Less(i, j int) bool { return d[i].until.Before(d[j].until) }
+func (d deadlines) Less(i, j int) bool { return d[i].until < d[j].until }
 func (d deadlines) Swap(i, j int) {
 	d[i], d[j] = d[j], d[i]
 	d[i].place, d[j].place = i, j

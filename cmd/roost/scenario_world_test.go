@@ -25,7 +25,7 @@ import (
 
 var (
 	scenarioSeed  = flag.Uint64("scenario.seed", 0, "seed of the scenarios; 0: one of the clock")
-	scenarioSlack = flag.Int("scenario.slack", 1, "how many times longer things may take than the scenarios say, on a machine that is busy")
+	scenarioSlack = flag.Int("scenario.slack", 4, "how many times longer things may take than the scenarios say; 1 is for a machine that is quiet")
 	scenarioOnly  = flag.String("scenario", "", "run only the scenario of this name")
 )
 

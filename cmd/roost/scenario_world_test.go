@@ -48,8 +48,9 @@ func TestPartitions(t *testing.T) {
 // scenariosToo skips a test that real time has to pass in. The processes are this
 // program: with the race detector they would be too slow for what is told of them.
 func scenariosToo(t *testing.T) {
-	if testing.Short() || raceDetector {
-		t.Skip("scenarios take their time, and run without the race detector")
+	asked := os.Getenv("ROOST_TEST_PEERS") == "1" || *scenarioOnly != "" || *scenarioSlack == 1
+	if testing.Short() || raceDetector || !asked {
+		t.Skip("scenarios take their time, and run without the race detector: ROOST_TEST_PEERS=1, or -scenario.slack 1")
 	}
 }
 

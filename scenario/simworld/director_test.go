@@ -83,7 +83,7 @@ func (d *director) attempt(ctx context.Context, user string, to cluster.Backend)
 		err error
 	}
 	answers := make(chan answer)
-	p.tasks.Go(func() {
+	w.tasks.Go(func() {
 		if p.pass() != nil {
 			return
 		}

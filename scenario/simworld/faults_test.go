@@ -61,7 +61,7 @@ func (w *world) random(ctx context.Context, s scenario.Step) error {
 	undo := func(now time.Duration) error {
 		for _, name := range slices.Concat(w.backends, w.directors) {
 			if tr, is := in[name]; is && tr.until <= now {
-				w.logf("%6.1fs   undo %s %s", now.Seconds(), tr.name, name)
+				w.logf("%6.1fs   undo %s %s", w.Now().Seconds(), tr.name, name)
 				if err := tr.undo(w.machines[name]); err != nil {
 					return fmt.Errorf("undo %s %s: %w", tr.name, name, err)
 				}

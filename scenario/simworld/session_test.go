@@ -23,10 +23,10 @@ type session struct {
 	busy     chan struct{} // has one element during a command
 	gone     chan struct{} // closed when the connection is lost
 	lose     sync.Once
-	toggle   bool // what makes flags durable; the command's
-	open     map[string]mailbox.Mailbox
-	leavable sync.Mutex // guards left
-	left     bool       // the backend has said BYE
+	toggle   bool                       // what makes flags durable; the command's, as is the next
+	open     map[string]mailbox.Mailbox // by name
+	leavable sync.Mutex                 // guards left
+	left     bool                       // the backend has said BYE
 }
 
 func newSession(b *backend, user string, mail *store.Session) *session {
@@ -64,7 +64,7 @@ func (s *session) end() {
 	s.backend.mu.Lock()
 	delete(s.backend.sessions, s)
 	s.backend.mu.Unlock()
-	s.backend.tasks.Go(func() {
+	s.backend.machine.w.tasks.Go(func() {
 		s.busy <- struct{}{}
 		for _, m := range s.open {
 			_ = m.Close()
@@ -109,35 +109,49 @@ var errBroken = errors.New("the connection is lost")
 
 // command has the backend do something, unless the connection is lost by now. If it is lost
 // later nobody knows.
-func (s *proxied) command(ctx context.Context, do func(context.Context) error) error {
+func command[T any](ctx context.Context, s *proxied, do func(context.Context) (T, error)) (none T, _ error) {
 	select {
 	case <-s.gone:
-		return imap.Wrap(imap.CodeUnavailable, "not sent", errBroken)
+		return none, imap.Wrap(imap.CodeUnavailable, "not sent", errBroken)
 	default:
 	}
-	answer := make(chan error, 1)
+	type answer struct {
+		value T
+		err   error
+	}
+	answers := make(chan answer, 1)
 	s.backend.machine.w.tasks.Go(func() {
 		if s.through.pass() != nil {
 			return
 		}
 		s.backend.machine.w.delay(roundTrip)
-		err := s.run(context.WithoutCancel(ctx), do)
+		var a answer
+		a.err = s.run(context.WithoutCancel(ctx), func(ctx context.Context) (err error) {
+			a.value, err = do(ctx)
+			return err
+		})
 		if s.backend.pass() != nil {
 			return
 		}
 		s.backend.machine.w.delay(roundTrip)
 		if s.through.pass() == nil {
-			answer <- err
+			answers <- a
 		}
 	})
 	select {
-	case err := <-answer:
-		return err
+	case a := <-answers:
+		return a.value, a.err
 	case <-s.gone:
-		return errBroken
+		return none, errBroken
 	case <-ctx.Done():
-		return errors.New("no answer")
+		return none, errors.New("no answer")
 	}
+}
+
+// act is command for what has no answer but an error.
+func (s *proxied) act(ctx context.Context, do func(context.Context) error) error {
+	_, err := command(ctx, s, func(ctx context.Context) (struct{}, error) { return struct{}{}, do(ctx) })
+	return err
 }
 
 // Close implements scenario.Session.
@@ -152,16 +166,15 @@ func message(id string) string {
 }
 
 // Append implements scenario.Session.
-func (s *proxied) Append(ctx context.Context, name, id string) (at scenario.Place, err error) {
-	err = s.command(ctx, func(ctx context.Context) error {
+func (s *proxied) Append(ctx context.Context, name, id string) (scenario.Place, error) {
+	return command(ctx, s, func(ctx context.Context) (at scenario.Place, err error) {
 		text := message(id)
 		data, err := s.mail.Append(ctx, name, mailbox.One(&mailbox.NewMessage{Size: int64(len(text)), Body: strings.NewReader(text)}))
 		if err == nil {
 			at = scenario.Place{Validity: data.UIDValidity, UID: uint32(data.UIDs.Min())}
 		}
-		return err
+		return at, err
 	})
-	return at, err
 }
 
 // Flag implements scenario.Session. A flag may be lost with a backend within a second, unless
@@ -171,7 +184,7 @@ func (s *proxied) Flag(ctx context.Context, name string, uid uint32, on bool) er
 	if on {
 		op = mailbox.FlagsAdd
 	}
-	return s.command(ctx, func(ctx context.Context) error {
+	return s.act(ctx, func(ctx context.Context) error {
 		if err := s.flag(ctx, name, uid, op, imap.FlagFlagged); err != nil {
 			return err
 		}
@@ -200,7 +213,7 @@ func one(uid uint32) imap.UIDSet { return imap.UIDRange(imap.UID(uid), imap.UID(
 
 // Expunge implements scenario.Session.
 func (s *proxied) Expunge(ctx context.Context, name string, uid uint32) error {
-	return s.command(ctx, func(ctx context.Context) error {
+	return s.act(ctx, func(ctx context.Context) error {
 		if err := s.flag(ctx, name, uid, mailbox.FlagsAdd, imap.FlagDeleted); err != nil {
 			return err
 		}
@@ -222,32 +235,35 @@ func (s *proxied) Move(ctx context.Context, from string, uid uint32, to string) 
 	})
 }
 
-func (s *proxied) transfer(ctx context.Context, from string, do func(context.Context, mailbox.Mailbox) (imap.CopyData, error)) (at scenario.Place, err error) {
-	err = s.command(ctx, func(ctx context.Context) error {
+func (s *proxied) transfer(ctx context.Context, from string, do func(context.Context, mailbox.Mailbox) (imap.CopyData, error)) (scenario.Place, error) {
+	return command(ctx, s, func(ctx context.Context) (at scenario.Place, _ error) {
 		m, err := s.mailbox(ctx, from)
 		if err != nil {
-			return err
+			return at, err
 		}
 		data, err := do(ctx, m)
 		if err == nil && !data.Dest.Empty() {
 			at = scenario.Place{Validity: data.UIDValidity, UID: uint32(data.Dest.Min())}
 		}
-		return err
+		return at, err
 	})
-	return at, err
 }
 
 // Messages implements scenario.Session.
-func (s *proxied) Messages(ctx context.Context, name string) (validity uint32, all []scenario.Message, err error) {
-	err = s.command(ctx, func(ctx context.Context) error {
+func (s *proxied) Messages(ctx context.Context, name string) (uint32, []scenario.Message, error) {
+	type contents struct {
+		validity uint32
+		messages []scenario.Message
+	}
+	all, err := command(ctx, s, func(ctx context.Context) (c contents, _ error) {
 		m, err := s.mail.Open(ctx, name, true)
 		if err != nil {
-			return err
+			return c, err
 		}
 		defer m.Close() //nolint:errcheck // never fails
-		validity, all = m.Info().UIDValidity, nil
+		c.validity = m.Info().UIDValidity
 		items := &imap.FetchItems{Flags: true, Sections: []imap.Section{{}}}
-		return m.Fetch(ctx, imap.UIDRange(1, 1<<32-1), items, func(m *mailbox.Message) error {
+		err = m.Fetch(ctx, imap.UIDRange(1, 1<<32-1), items, func(m *mailbox.Message) error {
 			text, err := io.ReadAll(m.Sections[0].Body)
 			if err != nil {
 				return err
@@ -256,9 +272,10 @@ func (s *proxied) Messages(ctx context.Context, name string) (validity uint32, a
 			if string(text) != message(id) {
 				return fmt.Errorf("the text of UID %d is not what it was: %.100q", m.UID, text)
 			}
-			all = append(all, scenario.Message{ID: id, UID: uint32(m.UID), Flagged: imap.HasFlag(m.Flags, imap.FlagFlagged)})
+			c.messages = append(c.messages, scenario.Message{ID: id, UID: uint32(m.UID), Flagged: imap.HasFlag(m.Flags, imap.FlagFlagged)})
 			return nil
 		})
+		return c, err
 	})
-	return validity, all, err
+	return all.validity, all.messages, err
 }

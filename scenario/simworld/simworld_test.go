@@ -34,7 +34,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestScenarios(t *testing.T) {
 	var files []string
 	patterns := []string{"testdata/*.txt", "../../cmd/roost/testdata/scenarios/*.txt"}
-	if testing.Short() {
+	if testing.Short() || raceDetector {
 		patterns = patterns[:1]
 	}
 	for _, pattern := range patterns {
@@ -104,6 +104,9 @@ func runAll(t *testing.T, name, text string) {
 	s, err := scenario.Parse(name, text)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if raceDetector {
+		s.Users = min(s.Users, 3)
 	}
 	seed := *scenarioSeed
 	if seed == 0 {

@@ -199,9 +199,17 @@ func TestHAProxyInFront(t *testing.T) {
 func startHAProxy(t *testing.T, server string) string {
 	t.Helper()
 	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(freeTCPPort(t)))
+	runHAProxy(t, addr, "defaults\n mode tcp\n timeout connect 10s\n timeout client 10m\n timeout server 10m\n"+
+		"listen imap\n bind "+addr+"\n server backend "+server+"\n")
+	return addr
+}
+
+// runHAProxy runs HAProxy with a configuration until the test ends. It returns its
+// process when it listens at addr.
+func runHAProxy(t *testing.T, addr, config string) *os.Process {
+	t.Helper()
 	conf := filepath.Join(t.TempDir(), "haproxy.cfg")
-	if err := os.WriteFile(conf, []byte("defaults\n mode tcp\n timeout connect 10s\n timeout client 10m\n timeout server 10m\n"+
-		"listen imap\n bind "+addr+"\n server backend "+server+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(conf, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var said bytes.Buffer
@@ -220,5 +228,5 @@ func startHAProxy(t *testing.T, server string) string {
 		}
 	})
 	awaitServer(t, addr)
-	return addr
+	return cmd.Process
 }

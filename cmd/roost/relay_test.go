@@ -2,20 +2,14 @@ package main
 
 import (
 	"bufio"
-	"bytes"
-	"context"
 	"flag"
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -217,8 +211,8 @@ func startRelayRoost(t *testing.T, backendPort string) *contender {
 
 func startRelayHAProxy(t *testing.T, backendPort string) *contender {
 	t.Helper()
-	conf, port := filepath.Join(t.TempDir(), "haproxy.cfg"), strconv.Itoa(freeTCPPort(t))
-	if err := os.WriteFile(conf, []byte(`global
+	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(freeTCPPort(t)))
+	process := runHAProxy(t, addr, `global
   nbthread 1
   maxconn 1000
 defaults
@@ -230,26 +224,7 @@ defaults
   timeout client 10m
   timeout server 10m
 listen imap
-  bind 127.0.0.1:`+port+`
-  server backend 127.0.0.1:`+backendPort+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var said bytes.Buffer
-	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, "haproxy", "-db", "-f", conf)
-	cmd.Stdout, cmd.Stderr = &said, &said
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cancel()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("%s", said.String())
-		}
-	})
-	addr := net.JoinHostPort("127.0.0.1", port)
-	awaitServer(t, addr)
-	return &contender{addr: addr, cpu: func() time.Duration { return processTimes(t, cmd.Process.Pid) }}
+  bind `+addr+`
+  server backend 127.0.0.1:`+backendPort+"\n")
+	return &contender{addr: addr, cpu: func() time.Duration { return processTimes(t, process.Pid) }}
 }

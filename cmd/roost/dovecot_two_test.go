@@ -127,13 +127,23 @@ func (r *dovecotRig) lives(t *testing.T, user, backend string) {
 		c.expect("OK")
 		c.close()
 	}
+	// Dovecot writes the line of a login after its answer, so it may come later.
+	for end := time.Now().Add(patience); r.logins(t, backend, user) < 3 && time.Now().Before(end); {
+		time.Sleep(20 * time.Millisecond)
+	}
 	for name := range r.pids {
-		log, err := os.ReadFile(filepath.Join(r.root, name, "log"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n := strings.Count(string(log), "Login: user=<"+user+">"); (n >= 3) != (name == backend) || name != backend && n > 0 {
+		if n := r.logins(t, name, user); (n >= 3) != (name == backend) || name != backend && n > 0 {
 			t.Errorf("%s: %d logins of %s, who lives on %s", name, n, user, backend)
 		}
 	}
+}
+
+// logins is how many logins of a user a backend has logged.
+func (r *dovecotRig) logins(t *testing.T, backend, user string) int {
+	t.Helper()
+	log, err := os.ReadFile(filepath.Join(r.root, backend, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Count(string(log), "Login: user=<"+user+">")
 }

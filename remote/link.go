@@ -114,6 +114,9 @@ func (l *link) get(ctx context.Context, check bool) (conn *imapclient.Conn, fres
 	}
 	if err != nil {
 		l.pause = min(max(2*l.pause, firstPause), maxPause)
+		if isAnswer(err) {
+			l.pause = firstPause
+		}
 		l.retryAt, l.failure = time.Now().Add(l.pause), err
 		return nil, false, err
 	}
@@ -122,8 +125,16 @@ func (l *link) get(ctx context.Context, check bool) (conn *imapclient.Conn, fres
 	return conn, true, nil
 }
 
-// waitToRetry waits until the peer may be tried again.
+// isAnswer says whether a failed attempt was answered: there is no such owner, or
+// nothing for this user. A name that leads nowhere must not take longer than others.
+func isAnswer(err error) bool { return imap.CodeOf(err) != imap.CodeUnavailable }
+
+// waitToRetry waits until the peer may be tried again. If it has answered just now, it
+// is not asked, and the answer holds.
 func (l *link) waitToRetry(ctx context.Context) error {
+	if l.failure != nil && isAnswer(l.failure) && time.Now().Before(l.retryAt) {
+		return l.failure
+	}
 	timer := time.NewTimer(time.Until(l.retryAt))
 	defer timer.Stop()
 	select {

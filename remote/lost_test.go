@@ -356,3 +356,22 @@ func TestNoModSeq(t *testing.T) {
 		t.Errorf("got %+v", c)
 	}
 }
+
+// That there is no such owner is answered again and again without waiting, and the
+// peer is not asked each time: a name that leads nowhere takes no longer than others.
+func TestNoSuchOwner(t *testing.T) {
+	b := newBackend(t)
+	a := remote.New(remote.Config{Dial: b.dial, Owner: "nobody", Acting: "bob", Password: "secret"})
+	defer a.Close()
+	const times = 20
+	for range times {
+		_, err := a.Open(t.Context(), imap.Inbox, false)
+		wantCode(t, err, imap.CodeNonExistent)
+		_, err = a.List(t.Context(), []string{"*"})
+		wantCode(t, err, imap.CodeNonExistent)
+	}
+	// Those that are opened have a connection each; the one for all else has one.
+	if n := b.counters.Connections.Load(); n > times+times/2 {
+		t.Errorf("%d connections for %d questions", n, 2*times)
+	}
+}

@@ -38,8 +38,11 @@ const owner = "ann"
 
 // Login takes every user, who acts on the owner's mail.
 func (b *backend) Login(_ context.Context, _ *imapserver.Client, cred imapserver.Credentials) (*imapserver.Login, error) {
-	if cred.Password != "secret" || cred.AuthzID != owner {
+	switch {
+	case cred.Password != "secret":
 		return nil, imap.Errorf(imap.CodeAuthenticationFailed, "No")
+	case cred.AuthzID != owner:
+		return nil, imap.Errorf(imap.CodeAuthorizationFailed, "No")
 	}
 	account := b.mail.As(cred.AuthID, true)
 	if b.guarded {

@@ -70,7 +70,7 @@ func (a *Admin) Call(ctx context.Context, who Caller, op *Operation, args Args, 
 	if err != nil {
 		err = known(ctx, err)
 	}
-	if op.Changes != "" {
+	if c.changes() {
 		a.audit(c, time.Since(began), err)
 	} else if imap.CodeOf(err) == imap.CodeServerBug {
 		a.Log.Error("operation failed", "operation", op.Name, "args", argsText(args), "error", err)
@@ -78,8 +78,10 @@ func (a *Admin) Call(ctx context.Context, who Caller, op *Operation, args Args, 
 	return res, err
 }
 
+func (c *call) changes() bool { return c.op.Changes != "" && !c.args.is(c.op.DryRun) }
+
 func (c *call) do(ctx context.Context) (Result, error) {
-	if c.op.Changes != "" && !c.who.Operate {
+	if c.changes() && !c.who.Operate {
 		return nil, imap.Errorf(imap.CodeNoPerm, "%s may look, and not change %s", c.who.Name, c.op.Changes)
 	}
 	return c.op.run(ctx, c)

@@ -3,6 +3,7 @@ package admin
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -208,7 +209,7 @@ func (a *Arg) parse(text string) (string, error) {
 	case Weight:
 		return parseNumber(text, cluster.MaxWeight)
 	case Number:
-		return parseNumber(text, 1<<31)
+		return parseNumber(text, math.MaxUint32)
 	case Address:
 		ip, err := netip.ParseAddr(text)
 		if err != nil {

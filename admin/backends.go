@@ -83,13 +83,16 @@ func backendOperations() []Operation {
 		{
 			Name: "director rebalance", Args: []Arg{
 				{Name: "dry-run", Type: Bool, Flag: true, Help: "only say what would move"},
-				{Name: "host", Type: Host, Flag: true, Help: "as if this backend were different"},
+				{Name: "host", Type: Host, Flag: true, Help: "with --dry-run: as if this backend were different"},
 				{Name: "weight", Type: Weight, Flag: true, Help: "… with this weight"},
 				{Name: "state", Type: Text, Flag: true, Help: "… up, drain or down"},
+				{Name: "moved", Type: Bool, Flag: true, Help: "send users who were moved (director move) back too"},
+				{Name: "rate", Type: Number, Flag: true, Default: "10", Help: "how many of them a second"},
+				timeoutArg,
 			},
-			Help: "Show how many slots would move between which backends",
-			Long: "Slots move by themselves, at a bounded rate, when wishes change or backends come and go; --dry-run shows what is still to move. With --host it is what would move if that backend had another weight or state.",
-			New:  newResult[Rebalance], run: directorRebalance,
+			Help:    "Bring users where they belong, or show what would move",
+			Long:    "Slots move by themselves, at a bounded rate, when wishes change or backends come and go: rebalance waits until all are where they belong, and tells how many are not. What does not move by itself are users who were moved: rebalance ends those pins that make no difference, as the backend is gone or the user belongs there anyway, and with --moved all others, a few a second, as their sessions end. Said again it goes on where it was. --dry-run changes nothing and shows what is still to move; with --host it is what would move if that backend had another weight or state.",
+			Changes: "where users are", DryRun: "dry-run", Slow: true, New: newResult[Rebalance], run: directorRebalance,
 		},
 		{
 			Name: "director dump", Help: "Print the commands that make the wishes as they are now",

@@ -107,6 +107,7 @@ type Backend struct {
 type Place struct {
 	User     string `json:"user"`
 	Unit     string `json:"unit"`              // slot, or the user alone; without a coordinator the hash
+	Hash     uint32 `json:"hash"`              // the slot, also of a user who was moved; without a coordinator the hash
 	Current  string `json:"current,omitempty"` // the backend that serves the user; empty: none
 	State    string `json:"state"`             // served, waiting (nobody serves the user yet) or moving
 	Hashed   string `json:"hashed,omitempty"`  // where the user would be without a pin

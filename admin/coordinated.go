@@ -339,7 +339,7 @@ func (s *Shared) AwaitUser(ctx context.Context, user string, tell func(Progress)
 // Place implements Cluster.
 func (s *Shared) Place(_ context.Context, user, tag string) (Place, error) {
 	slot := cluster.Unit{Tag: tag, Slot: cluster.SlotOf(s.template, user)}
-	p := Place{User: user, State: "waiting"}
+	p := Place{User: user, Hash: uint32(slot.Slot), State: "waiting"}
 	s.view.Read(func(m *cluster.Map) {
 		u := m.UnitOf(user, tag, slot.Slot)
 		p.Unit, p.Revision = u.String(), int64(m.Revision)

@@ -44,14 +44,7 @@ func TestDocs(t *testing.T) {
 		if len(op.Args) > 0 {
 			b.WriteString("\n")
 		}
-		switch {
-		case op.Changes == "":
-			b.WriteString("A token that may read is enough.\n")
-		case op.Slow:
-			fmt.Fprintf(&b, "Changes %s: the token must be one that may operate. It takes time, and tells its progress.\n", op.Changes)
-		default:
-			fmt.Fprintf(&b, "Changes %s: the token must be one that may operate.\n", op.Changes)
-		}
+		b.WriteString(docsRight(&op) + "\n")
 	}
 	const path = "../docs/commands.md"
 	if *update {
@@ -63,6 +56,21 @@ func TestDocs(t *testing.T) {
 	if err != nil || string(got) != b.String() {
 		t.Errorf("%s differs from the table (%v); run the test with -update and read the change", path, err)
 	}
+}
+
+// docsRight is who may call it.
+func docsRight(op *Operation) string {
+	if op.Changes == "" {
+		return "A token that may read is enough."
+	}
+	text := "Changes " + op.Changes + ": the token must be one that may operate"
+	if op.DryRun != "" {
+		text += ", except with `--" + op.DryRun + "`"
+	}
+	if op.Slow {
+		text += ". It takes time, and tells its progress"
+	}
+	return text + "."
 }
 
 func docsArg(a Arg) string {

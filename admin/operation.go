@@ -26,6 +26,7 @@ type Operation struct {
 	Help    string   // one line
 	Long    string   // more, for who asks
 	Changes string   // what it changes; empty: nothing, and who may only read may call it
+	DryRun  string   // an argument of type Bool with which it changes nothing; empty: there is none
 	Slow    bool     // it may take time, and tells its Progress
 
 	// New makes an empty Result of its type, for decoding.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"net/netip"
 	"path"
 	"slices"
@@ -28,10 +29,15 @@ type Sessions interface {
 
 // Session is one connection.
 type Session struct {
-	ID          string         `json:"id"`
-	Node        string         `json:"node"`
-	User        string         `json:"user"`             // whose mail it is
-	Acting      string         `json:"acting,omitempty"` // whose rights apply, if others'
+	ID     string `json:"id"`
+	Node   string `json:"node"`
+	User   string `json:"user"`             // whose mail it is
+	Acting string `json:"acting,omitempty"` // whose rights apply, if others'
+
+	// Names are the user's other names: FIELD of the passdb's user_FIELD. They are
+	// not changed.
+	Names map[string]string `json:"names,omitempty"`
+
 	Proto       string         `json:"proto"`
 	Remote      netip.AddrPort `json:"remote"` // the client
 	Peer        netip.AddrPort `json:"peer"`   // who is connected: the client, or a proxy or backend of ours
@@ -71,9 +77,10 @@ const (
 )
 
 var (
-	maskArg = Arg{Name: "user", Type: User, Help: "only this user; * and ? stand for any characters"}
-	allArg  = Arg{Name: "all", Type: Bool, Flag: true, Help: "at all nodes of the cluster, not only at this one"}
-	fromArg = Arg{Name: "ip", Type: Address, Help: "only sessions from this address"}
+	maskArg  = Arg{Name: "user", Type: User, Help: "only this user; * and ? stand for any characters"}
+	fieldArg = Arg{Name: "field", Type: Text, Flag: true, Short: "f", Help: "USER is not the login name, but the field user_FIELD of the passdb"}
+	allArg   = Arg{Name: "all", Type: Bool, Flag: true, Help: "at all nodes of the cluster, not only at this one"}
+	fromArg  = Arg{Name: "ip", Type: Address, Help: "only sessions from this address"}
 )
 
 func sessionOperations() []Operation {
@@ -82,7 +89,7 @@ func sessionOperations() []Operation {
 	return []Operation{
 		{
 			Name: "who", Args: []Arg{
-				maskArg, fromArg, allArg,
+				maskArg, fromArg, fieldArg, allArg,
 				{Name: "each", Type: Bool, Flag: true, Short: "1", Help: "a line for each session"},
 				{Name: "count", Type: Bool, Flag: true, Help: "only how many sessions there are"},
 			},
@@ -91,23 +98,23 @@ func sessionOperations() []Operation {
 			New:  newResult[Who], run: who,
 		},
 		{
-			Name: "kick", Args: []Arg{mask, fromArg, allArg},
+			Name: "kick", Args: []Arg{mask, fromArg, fieldArg, allArg},
 			Help:    "End a user's sessions",
-			Long:    "They are told BYE and closed; the client may come back at once. Mail that is being read there by other users is not concerned.",
+			Long:    "They are told BYE and closed; the client may come back at once. Mail that is being read there by other users is not concerned. With -f FIELD, USER is what the passdb of the node that has the session gave as field user_FIELD, in upper and lower case as it is there; so one call ends the sessions of all who have that in common, as user_uid=1000 or user_site=north.",
 			Changes: "sessions", New: newResult[Kicked], run: kick,
 		},
 		{
-			Name: "proxy list", Args: []Arg{maskArg, allArg},
+			Name: "proxy list", Args: []Arg{maskArg, fieldArg, allArg},
 			Help: "Show connections that this director has handed on to backends",
 			New:  newResult[ProxyList], run: proxyList,
 		},
 		{
-			Name: "proxy kick", Args: []Arg{mask, {Name: "host", Type: Host, Flag: true, Help: "only those to this backend"}, allArg},
+			Name: "proxy kick", Args: []Arg{mask, fieldArg, {Name: "host", Type: Host, Flag: true, Help: "only those to this backend"}, allArg},
 			Help:    "End connections that this director has handed on",
 			Changes: "sessions", New: newResult[Kicked], run: proxyKick,
 		},
 		{
-			Name: "director kick", Args: []Arg{mask},
+			Name: "director kick", Args: []Arg{mask, fieldArg},
 			Help:    "End a user's sessions at every node",
 			Long:    "The user stays with the backend.",
 			Changes: "sessions", New: newResult[Kicked],
@@ -130,8 +137,8 @@ func (c *call) sessions() (Sessions, error) {
 // filter says which sessions the arguments mean: of the user, whose name may have
 // wildcards, and from the address.
 func (c *call) filter() (func(*Session) bool, error) {
-	mask := c.args.word("user")
-	if mask != "" && !strings.ContainsAny(mask, "*?") {
+	mask, field := c.args.word("user"), strings.TrimPrefix(c.args.word("field"), "user_")
+	if mask != "" && field == "" && !strings.ContainsAny(mask, "*?") {
 		var err error
 		if mask, err = c.user("user"); err != nil {
 			return nil, err
@@ -142,8 +149,12 @@ func (c *call) filter() (func(*Session) bool, error) {
 	}
 	from, _ := netip.ParseAddr(c.args.word("ip")) // Args are checked; the zero address is any
 	return func(s *Session) bool {
-		matches, _ := path.Match(wildcards(mask), strings.ReplaceAll(s.User, "/", "\x00"))
-		return s.User != "" && (mask == "" || matches) &&
+		name := s.User
+		if field != "" {
+			name = s.Names[field]
+		}
+		matches, _ := path.Match(wildcards(mask), strings.ReplaceAll(name, "/", "\x00"))
+		return s.User != "" && name != "" && (mask == "" || matches) &&
 			(!from.IsValid() || s.Remote.Addr() == from || s.Peer.Addr() == from)
 	}, nil
 }
@@ -382,11 +393,23 @@ type ProxyList struct {
 // Missing implements Partial.
 func (r *ProxyList) Missing() []Silent { return r.Silent }
 
-// Table has doveadm's columns.
+// Table has doveadm's columns, with the other names of users if they have some.
 func (r *ProxyList) Table() Table {
-	t := Table{Head: []string{"username", "proto", "src ip", "dest", "since", "node"}, Foot: silentLines(r.Silent, "its connections are not shown")}
+	fields := map[string]bool{}
 	for _, s := range r.Sessions {
-		t.Rows = append(t.Rows, []string{s.User, s.Proto, s.Remote.Addr().String(), s.Backend, when(s.Since), s.Node})
+		for field := range s.Names {
+			fields[field] = true
+		}
+	}
+	others := slices.Sorted(maps.Keys(fields))
+	t := Table{Foot: silentLines(r.Silent, "its connections are not shown")}
+	t.Head = slices.Concat([]string{"username"}, others, []string{"proto", "src ip", "dest", "since", "node"})
+	for _, s := range r.Sessions {
+		row := []string{s.User}
+		for _, field := range others {
+			row = append(row, dash(s.Names[field]))
+		}
+		t.Rows = append(t.Rows, append(row, s.Proto, s.Remote.Addr().String(), s.Backend, when(s.Since), s.Node))
 	}
 	return t
 }

@@ -90,7 +90,7 @@ func address(b cluster.Backend) string {
 // Place implements Cluster.
 func (f *Fixed) Place(_ context.Context, user, tag string) (Place, error) {
 	s := f.Where.Spot(cluster.Query{User: user, Tag: tag})
-	p := Place{User: user, Unit: fmt.Sprint(s.Hash), Current: s.Now.Name, State: "served", Hashed: s.Hashed.Name, Initial: s.Initial.Name}
+	p := Place{User: user, Unit: fmt.Sprint(s.Hash), Hash: s.Hash, Current: s.Now.Name, State: "served", Hashed: s.Hashed.Name, Initial: s.Initial.Name}
 	switch {
 	case s.Changing:
 		p.State = "moving"

@@ -15,10 +15,11 @@ func userOperations() []Operation {
 				{Name: "host", Type: Host, Help: "only users of this backend"},
 				{Name: "user", Type: User, Flag: true, Short: "u", Help: "this user"},
 				{Name: "users", Type: Users, Flag: true, Short: "f", Help: "the users of this file, a name a line"},
+				{Name: "hash", Type: Number, Flag: true, Short: "h", Help: "only users with this slot, or without a coordinator with this hash"},
 				tagFlag,
 			},
 			Help: "Show which users belong to which backend",
-			Long: "Without -u and -f the users are those that the userdb lists, and if it lists none, those that have sessions here.",
+			Long: "Without -u and -f the users are those that the userdb lists, and if it lists none, those that have sessions here. A user who was moved has the slot of the name still, and -h finds the user by it.",
 			New:  newResult[UserMap], run: directorMap,
 		},
 		{
@@ -84,7 +85,7 @@ func directorMap(ctx context.Context, c *call) (Result, error) {
 		if err != nil {
 			return nil, err
 		}
-		if host == "" || p.Current == host {
+		if (host == "" || p.Current == host) && (c.args.word("hash") == "" || int(p.Hash) == c.args.number("hash")) {
 			res.Users = append(res.Users, p)
 		}
 	}

@@ -218,6 +218,10 @@ type Login struct {
 	User   string // whose mail it is
 	Acting string // whose rights apply; empty: User
 
+	// Names are the user's other names, by what they are; SessionInfo has them. They
+	// are not changed.
+	Names map[string]string
+
 	Probe bool // a health check of ours: the debug level of the log is enough for it
 
 	Account mailbox.Account // closed at the end of the session

@@ -20,9 +20,10 @@ type SessionInfo struct {
 	Secure bool           // Client.Secured
 	Since  time.Time      // of the connection
 
-	State  string // one of Counts.Sessions; empty before the greeting
-	User   string // whose mail it is; empty before the login
-	Acting string // whose rights apply
+	State  string            // one of Counts.Sessions; empty before the greeting
+	User   string            // whose mail it is; empty before the login
+	Acting string            // whose rights apply
+	Names  map[string]string // Login.Names
 
 	// Command is what runs, if Busy, or ran last; empty before the first. IDLE is
 	// a command that has run. At is when it began, or since when nothing has run.
@@ -74,7 +75,7 @@ func (s *session) info() SessionInfo {
 	if login == nil {
 		return i
 	}
-	i.User, i.Acting = login.User, login.Acting
+	i.User, i.Acting, i.Names = login.User, login.Acting, login.Names
 	if login.Proxy != nil {
 		p := login.Proxy.Status()
 		i.Backend, i.BackendName, i.BackendUser, i.BytesIn, i.BytesOut = p.Backend, p.Name, p.User, p.BytesIn, p.BytesOut

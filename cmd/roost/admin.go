@@ -187,7 +187,7 @@ func (s adminSessions) End(match func(*admin.Session) bool, why *imap.Error) int
 
 func (s adminSessions) session(i imapserver.SessionInfo) admin.Session {
 	as := admin.Session{
-		ID: i.ID, User: i.User, Proto: "imap", Remote: i.Remote, Peer: i.Peer, TLS: i.TLS, Since: i.Since,
+		ID: i.ID, User: i.User, Names: i.Names, Proto: "imap", Remote: i.Remote, Peer: i.Peer, TLS: i.TLS, Since: i.Since,
 		State: string(i.State), Command: i.Command, Busy: i.Busy, At: i.At,
 		Backend: cmp.Or(i.BackendName, i.Backend), BackendUser: i.BackendUser, BytesIn: i.BytesIn, BytesOut: i.BytesOut,
 	}

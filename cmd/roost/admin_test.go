@@ -83,6 +83,16 @@ func TestAdministration(t *testing.T) {
 	}
 	c.ended()
 
+	r.edit(t, "director", func(text string) string {
+		args := "  args = " + filepath.Join(r.root, "etc/users.director") + "\n"
+		return strings.Replace(text, args, args+"  default_fields = user_site=north\n", 1)
+	})
+	c = login()
+	if out := roost(director, "proxy", "kick", "-f", "site", "north"); out != "1 connection kicked\n" {
+		t.Error(out)
+	}
+	c.ended()
+
 	c = login()
 	roost(director, "director", "down", "127.0.1.11", "--quiet")
 	c.ended()

@@ -98,6 +98,9 @@ func operationCommand(op *admin.Operation) *cobra.Command {
 		}
 	}
 	cmd.Long = strings.Replace(cmd.Long, "\n  ", "\n\n  ", 1)
+	if cmd.Flags().ShorthandLookup("h") != nil { // as doveadm has it; there is --help
+		cmd.Flags().Bool("help", false, "help for "+cmd.Name())
+	}
 	if op.Slow {
 		cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "show no progress")
 	}

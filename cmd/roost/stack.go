@@ -32,7 +32,7 @@ func (n *node) logIn(ctx context.Context, c *imapserver.Client, cred imapserver.
 	if err != nil {
 		return nil, err
 	}
-	login := &imapserver.Login{User: res.User, Acting: res.Acting, Probe: req.Probe}
+	login := &imapserver.Login{User: res.User, Acting: res.Acting, Names: otherNames(res.Fields), Probe: req.Probe}
 	if res.Fields.Flag("proxy") {
 		login.Proxy, err = n.proxy(ctx, c, cred, res)
 	} else {
@@ -42,6 +42,20 @@ func (n *node) logIn(ctx context.Context, c *imapserver.Client, cred imapserver.
 		return nil, err
 	}
 	return login, nil
+}
+
+// otherNames are a user's by the fields user_NAME of the passdb, by which administrators
+// find sessions too; nil if there are none.
+func otherNames(fields auth.Fields) (names map[string]string) {
+	for name, value := range fields {
+		if name, is := strings.CutPrefix(name, "user_"); is && name != "" && value != "" {
+			if names == nil {
+				names = map[string]string{}
+			}
+			names[name] = value
+		}
+	}
+	return names
 }
 
 // Keys gives SCRAM exchanges what they need of a user.

@@ -23,7 +23,9 @@ func pinned(t *testing.T) *world {
 	for user, where := range map[string]func(belongs string) string{
 		"home": func(belongs string) string { return belongs },
 		"lost": func(string) string { return "be9" },
-		"away": func(belongs string) string { return map[string]string{"be1": "be2", "be2": "be3", "be3": "be1"}[belongs] },
+		"away": func(belongs string) string {
+			return map[string]string{"be1": "be2", "be2": "be3", "be3": "be1"}[belongs]
+		},
 	} {
 		p, err := w.Shared.Place(t.Context(), user, "")
 		if err != nil {

@@ -2,12 +2,14 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/roost-mail/roost/cluster"
+	"github.com/roost-mail/roost/cluster/coordetcd/member"
 	"github.com/roost-mail/roost/health"
 )
 
@@ -19,6 +21,7 @@ type observed struct {
 	view        *cluster.View
 	name        string       // of this node in the cluster
 	lease       func() lease // of a backend; it waits for nothing
+	member      func() (member.Health, member.Syncs)
 }
 
 // lease is how a backend stands that holds users by a lease.
@@ -33,6 +36,10 @@ type lease struct {
 func (p *parts) observe(name string) {
 	if p.clustered != nil {
 		p.observed = observed{coordinator: p.clustered.measured, view: p.clustered.view, name: name}
+	}
+	if p.clustered != nil && p.clustered.member != nil {
+		m := p.clustered.member
+		p.observed.member = func() (member.Health, member.Syncs) { return m.Health(), m.Syncs() }
 	}
 	if p.holder != nil {
 		p.observed.lease = func() lease { return leaseOf(p.holder.Status()) }
@@ -113,7 +120,54 @@ func registeredTargets(v *cluster.View, self string, anyCert bool) []health.Targ
 }
 
 func clusterMetrics() []metricRow {
-	return slices.Concat(leaseMetrics(), mapMetrics())
+	return slices.Concat(leaseMetrics(), mapMetrics(), memberMetrics())
+}
+
+// memberMetrics are those of a member of the coordinator that runs in this process.
+func memberMetrics() []metricRow {
+	return []metricRow{
+		{"roost_member_led", gauge, "1 while this member of the coordinator hears of a leader, else 0: without one nothing changes hands, and leases end.", nil, ofMember(func(h member.Health, _ member.Syncs, give giveValue) {
+			give(truth(h.Led))
+		}), nil},
+		{"roost_member_leads", gauge, "1 while it is the leader.", nil, ofMember(func(h member.Health, _ member.Syncs, give giveValue) {
+			give(truth(h.Leads))
+		}), nil},
+		{"roost_member_votes", gauge, "1 when it votes; a new member has to know what the others do first.", nil, ofMember(func(h member.Health, _ member.Syncs, give giveValue) {
+			give(truth(h.Votes))
+		}), nil},
+		{"roost_member_behind", gauge, "How many changes the members have agreed on that it has not made yet.", nil, ofMember(func(h member.Health, _ member.Syncs, give giveValue) {
+			give(float64(h.Behind))
+		}), nil},
+		{"roost_member_data_bytes", gauge, "Size of its data.", nil, ofMember(func(h member.Health, _ member.Syncs, give giveValue) {
+			give(float64(h.Bytes))
+		}), nil},
+		{"roost_member_data_limit_bytes", gauge, "At which size nothing can be written any more.", nil, ofMember(func(h member.Health, _ member.Syncs, give giveValue) {
+			give(float64(h.Limit))
+		}), nil},
+		{"roost_member_alarmed", gauge, "1 when a member has come to that size, or found its data damaged.", nil, ofMember(func(h member.Health, _ member.Syncs, give giveValue) {
+			give(truth(h.Alarmed))
+		}), nil},
+		{"roost_member_syncs", gauge, "How often the members of this process brought their log onto the disk, in the last half minute that is over.", nil, ofMember(func(_ member.Health, s member.Syncs, give giveValue) {
+			give(float64(s.Count))
+		}), nil},
+		{"roost_member_sync_p99_seconds", gauge, "99 % of these took no longer; a power of two, or infinite. Above 0.064 everybody waits for this disk.", nil, ofMember(func(_ member.Health, s member.Syncs, give giveValue) {
+			if s.P99 == math.MaxInt64 {
+				give(math.Inf(1))
+				return
+			}
+			give(s.P99.Seconds())
+		}), nil},
+	}
+}
+
+// ofMember reads only where there is a member.
+func ofMember(read func(member.Health, member.Syncs, giveValue)) func(*scrape, giveValue) {
+	return func(n *scrape, give giveValue) {
+		if n.observed.member != nil {
+			h, s := n.observed.member()
+			read(h, s, give)
+		}
+	}
 }
 
 // leaseMetrics are those of a backend that holds users by a lease.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/roost-mail/roost/cluster"
+	"github.com/roost-mail/roost/cluster/coordetcd/member"
 	"github.com/roost-mail/roost/cluster/coordmem"
 )
 
@@ -49,6 +51,9 @@ func TestClusterMetrics(t *testing.T) {
 		p.observed.lease = func() lease { return lease{left: 3 * time.Second, held: 2} }
 		if c := p.observed.conditions(); !fulfilledAll(c) || len(c) != 3 {
 			t.Errorf("with a lease: %+v", c)
+		}
+		p.observed.member = func() (member.Health, member.Syncs) {
+			return member.Health{Led: true}, member.Syncs{P99: math.MaxInt64}
 		}
 		p.current.Store(&node{parts: p})
 		got := gathered(t, &nodeMetrics{p, describe(clusterMetrics())})

@@ -155,6 +155,33 @@ func TestMeasuresSyncs(t *testing.T) {
 	}
 }
 
+// TestHealth: one member leads, and all know that; of three, one that is alone knows no
+// leader.
+func TestHealth(t *testing.T) {
+	r := newRig(t, 3)
+	r.put(t, "a")
+	leading := 0
+	for host, m := range r.members {
+		<-m.Ready()
+		h := m.Health()
+		if !h.Led || !h.Votes || h.Alarmed || h.Bytes <= 0 || h.Bytes >= h.Limit {
+			t.Errorf("%s: %+v", host, h)
+		}
+		if h.Leads {
+			leading++
+		}
+	}
+	if leading != 1 {
+		t.Errorf("%d members lead", leading)
+	}
+	r.stop(hosts(3)[0])
+	r.stop(hosts(3)[1])
+	m := r.members[hosts(3)[2]]
+	for changed := m.server.Server.LeaderChangedNotify(); m.Health().Led; changed = m.server.Server.LeaderChangedNotify() {
+		<-changed
+	}
+}
+
 // Two members are refused, with what is to be done.
 func TestEven(t *testing.T) {
 	r := &rig{client: freePort(t), peer: freePort(t), dir: t.TempDir()}

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/user"
 	"strconv"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -55,32 +54,6 @@ func removeStale(path string) error {
 		return err
 	}
 	return os.Remove(path)
-}
-
-// limited accepts only so many connections at a time.
-type limited struct {
-	net.Listener
-	free chan struct{} // has an element for each open connection
-}
-
-func (l *limited) Accept() (net.Conn, error) {
-	l.free <- struct{}{}
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		<-l.free
-		return nil, err
-	}
-	return &counted{Conn: conn, done: sync.OnceFunc(func() { <-l.free })}, nil
-}
-
-type counted struct {
-	net.Conn
-	done func()
-}
-
-func (c *counted) Close() error {
-	defer c.done()
-	return c.Conn.Close()
 }
 
 type peerKey struct{}

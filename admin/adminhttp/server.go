@@ -7,7 +7,8 @@
 // "exit"}} with a status of 400 or more. What takes time answers with a line of JSON
 // for each step, {"progress": …}, and last one with {"result": …} or {"error": …}.
 //
-// Over the network a caller shows a bearer token. On the unix socket, which only its
+// Over the network a caller shows a bearer token; who has failed too often, or calls too
+// much at once, gets 429 with Retry-After. On the unix socket, which only its
 // owner can open, the kernel says who calls, and there is no token.
 package adminhttp
 
@@ -18,8 +19,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
+	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -52,6 +56,9 @@ type Server struct {
 	cfg    Config
 	http   *http.Server
 	cancel context.CancelFunc // of all calls
+
+	failures failures
+	calls    counts[string] // by Caller.Name
 }
 
 // New makes a Server. It starts nothing.
@@ -94,22 +101,53 @@ func (s *Server) Close(ctx context.Context) error {
 
 type callerKey struct{}
 
-// admit finds out who calls.
+// admit finds out who calls. An address from which too many have failed is told to
+// wait before its token is looked at, so that guessing is slow and does not fill the log.
 func (s *Server) admit(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		who, err := s.caller(r)
-		if err != nil {
-			s.cfg.Log.Warn("administrator's call refused", "from", r.RemoteAddr, "path", fmt.Sprintf("%.100q", r.URL.Path), "error", err)
-			select { // guessing is slow, and does not fill the log
-			case <-time.After(refusedTime):
-			case <-r.Context().Done():
-			}
-			w.Header().Set("WWW-Authenticate", `Bearer realm="roost"`)
-			fail(w, err)
+		from := source(r.RemoteAddr)
+		if wait := s.failures.wait(from, time.Now()); wait > 0 {
+			tooMany(w, wait, tooManyFailures)
 			return
 		}
+		who, err := s.caller(r)
+		if err != nil {
+			s.refuse(w, r, from, err)
+			return
+		}
+		done, ok := s.calls.add(who.Name, maxCalls)
+		if !ok {
+			tooMany(w, busyTime, fmt.Sprintf("%s has %d calls under way", who.Name, maxCalls))
+			return
+		}
+		defer done()
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, who)))
 	})
+}
+
+const tooManyFailures = "too many calls from your address without a valid token"
+
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, from netip.Addr, err error) {
+	log := s.cfg.Log.With("from", r.RemoteAddr, "path", fmt.Sprintf("%.100q", r.URL.Path), "error", err)
+	times := 0
+	if from.IsValid() { // the socket's users are not guessing
+		times = s.failures.add(from, time.Now())
+	}
+	switch {
+	case times > maxFailures:
+		tooMany(w, failureTime, tooManyFailures)
+		return
+	case times == maxFailures:
+		log.Warn("administrator's call refused, and for a while all from this address", "calls", maxFailures, "for", failureTime)
+	default:
+		log.Warn("administrator's call refused")
+	}
+	select {
+	case <-time.After(refusedTime):
+	case <-r.Context().Done():
+	}
+	w.Header().Set("WWW-Authenticate", `Bearer realm="roost"`)
+	fail(w, err)
 }
 
 func (s *Server) caller(r *http.Request) (admin.Caller, error) {
@@ -236,6 +274,14 @@ func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body) // who has gone away gets nothing
+}
+
+// tooMany has the caller wait.
+func tooMany(w http.ResponseWriter, wait time.Duration, why string) {
+	seconds := int(math.Ceil(wait.Seconds()))
+	w.Header().Set("Retry-After", strconv.Itoa(seconds))
+	err := imap.Errorf(imap.CodeUnavailable, "%s: try again in %d s", why, seconds)
+	answer(w, http.StatusTooManyRequests, map[string]*Error{"error": newError(err)})
 }
 
 func fail(w http.ResponseWriter, err error) {

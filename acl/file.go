@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 	"strings"
 
@@ -26,21 +27,12 @@ var ErrUnreadableNegative = errors.New("a negative entry can't be read")
 // nobody but the owner keeps any right. Several lines of one identifier are
 // united.
 func ParseFile(r io.Reader) (entries []mailbox.Entry, problems []error) {
-	text, err := io.ReadAll(io.LimitReader(r, MaxFile+1))
-	if err == nil && len(text) > MaxFile {
-		err = fmt.Errorf("ACL file is larger than %d bytes", MaxFile)
-	}
+	text, err := readFile(r)
 	if err != nil {
 		return []mailbox.Entry{}, []error{err}
 	}
 	closed := false
-	n := 0
-	for line := range strings.Lines(string(text)) {
-		n++
-		line = strings.TrimRight(line, "\r\n")
-		if strings.Trim(line, " ") == "" || line[0] == '#' {
-			continue
-		}
+	for n, line := range fileLines(text) {
 		e, err := parseLine(line)
 		if err != nil {
 			problems = append(problems, fmt.Errorf("line %d: %w", n, err))
@@ -55,6 +47,28 @@ func ParseFile(r io.Reader) (entries []mailbox.Entry, problems []error) {
 	return entries, problems
 }
 
+func readFile(r io.Reader) (string, error) {
+	text, err := io.ReadAll(io.LimitReader(r, MaxFile+1))
+	if err == nil && len(text) > MaxFile {
+		err = fmt.Errorf("ACL file is larger than %d bytes", MaxFile)
+	}
+	return string(text), err
+}
+
+// fileLines are the lines that are neither blank nor comments, by number.
+func fileLines(text string) iter.Seq2[int, string] {
+	return func(yield func(int, string) bool) {
+		n := 0
+		for line := range strings.Lines(text) {
+			n++
+			line = strings.TrimRight(line, "\r\n")
+			if strings.Trim(line, " ") != "" && line[0] != '#' && !yield(n, line) {
+				return
+			}
+		}
+	}
+}
+
 // closedToOthers keeps what entries say of the owner only: everybody else has nothing.
 func closedToOthers(entries []mailbox.Entry) []mailbox.Entry {
 	return slices.DeleteFunc(entries, func(e mailbox.Entry) bool { return e.Identifier != idOwner })
@@ -62,7 +76,7 @@ func closedToOthers(entries []mailbox.Entry) []mailbox.Entry {
 
 func unite(entries []mailbox.Entry, e mailbox.Entry) []mailbox.Entry {
 	for i := range entries {
-		if entries[i].Identifier == e.Identifier && entries[i].Negative == e.Negative {
+		if entries[i].Identifier == e.Identifier && entries[i].Negative == e.Negative && entries[i].Global == e.Global {
 			entries[i].Rights |= e.Rights
 			return entries
 		}
@@ -71,7 +85,10 @@ func unite(entries []mailbox.Entry, e mailbox.Entry) []mailbox.Entry {
 }
 
 func parseLine(line string) (mailbox.Entry, error) {
-	id, rest, err := cutIdentifier(line)
+	id, rest, err := cutWord(line)
+	if err != nil && strings.HasPrefix(line, `"-`) {
+		err = errors.Join(err, ErrUnreadableNegative)
+	}
 	if err != nil {
 		return mailbox.Entry{}, err
 	}
@@ -87,7 +104,7 @@ func parseLine(line string) (mailbox.Entry, error) {
 		}
 		return mailbox.Entry{}, err
 	}
-	if _, _, ok := split(e.Identifier); !ok || checkIdentifier(id) != nil {
+	if _, _, ok := split(e.Identifier); !ok || imap.CheckIdentifier(id) != nil {
 		return fail("unknown identifier %q", id)
 	}
 	words := strings.Fields(rest)
@@ -111,12 +128,12 @@ func parseFileRights(s string) (imap.Rights, error) {
 	return imap.ParseRights(s)
 }
 
-// cutIdentifier takes the identifier off a line; in double quotes it may hold
-// spaces, with \ before a quote or a backslash.
-func cutIdentifier(line string) (id, rest string, err error) {
-	if line[0] != '"' {
-		id, rest, _ = strings.Cut(line, " ")
-		return id, rest, nil
+// cutWord takes the first word off a line, up to a space that stays; in double
+// quotes it may hold spaces, with \ before a quote or a backslash.
+func cutWord(line string) (word, rest string, err error) {
+	if !strings.HasPrefix(line, `"`) {
+		i := strings.IndexByte(line+" ", ' ')
+		return line[:i], line[i:], nil
 	}
 	var b strings.Builder
 	for i := 1; i < len(line); i++ {
@@ -131,17 +148,55 @@ func cutIdentifier(line string) (id, rest string, err error) {
 			b.WriteByte(c)
 		}
 	}
-	err = errors.New("the quoted identifier does not end")
-	if strings.HasPrefix(line, `"-`) {
-		err = errors.Join(err, ErrUnreadableNegative)
-	}
-	return "", "", err
+	return "", "", errors.New("what is quoted does not end")
 }
 
-// FormatFile writes entries as a dovecot-acl file.
+// globalMark is before a global entry where both are kept in one text. Dovecot
+// takes such a line for a comment.
+const globalMark = "#global "
+
+// ParseShared reads what FormatShared has written.
+func ParseShared(text string) (entries []mailbox.Entry, problems []error) {
+	entries, problems = ParseFile(strings.NewReader(text))
+	if len(text) > MaxFile {
+		return entries, problems
+	}
+	for line := range strings.Lines(text) {
+		line, is := strings.CutPrefix(strings.TrimRight(line, "\r\n"), globalMark)
+		if !is || line == "" {
+			continue
+		}
+		e, err := parseLine(line)
+		if err != nil {
+			problems = append(problems, err)
+			return closedToOthers(entries), problems
+		}
+		e.Global = true
+		entries = append(entries, e)
+	}
+	return entries, problems
+}
+
+// FormatShared writes entries with the global ones among them, for the sharing index.
+func FormatShared(entries []mailbox.Entry) string {
+	var b strings.Builder
+	b.WriteString(FormatFile(entries))
+	for _, e := range entries {
+		if e.Global {
+			e.Global = false
+			b.WriteString(globalMark + FormatFile([]mailbox.Entry{e}))
+		}
+	}
+	return b.String()
+}
+
+// FormatFile writes entries as a dovecot-acl file, which has no global ones.
 func FormatFile(entries []mailbox.Entry) string {
 	var b strings.Builder
 	for _, e := range entries {
+		if e.Global {
+			continue
+		}
 		id := e.Identifier
 		if e.Negative {
 			id = "-" + id

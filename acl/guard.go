@@ -20,8 +20,7 @@ type Home interface {
 
 // Options say how rights are judged and granted on this server.
 type Options struct {
-	// DefaultsFromInbox has mailboxes without entries use those of INBOX.
-	DefaultsFromInbox bool
+	Rules Rules
 
 	// AllowAnyone lets SETACL name anyone and authenticated.
 	AllowAnyone bool
@@ -52,22 +51,14 @@ func NewGuard(home Home, who Identity, opts Options) *Guard {
 
 // rights are the acting user's on a mailbox that exists, else NONEXISTENT.
 func (g *Guard) rights(ctx context.Context, name string) (imap.Rights, error) {
-	entries, err := g.home.Entries(ctx, name)
+	standing, err := g.home.Standing(ctx, name)
 	if err != nil {
 		return 0, err
 	}
-	return g.judge(ctx, entries)
+	return g.judge(standing), nil
 }
 
-func (g *Guard) judge(ctx context.Context, entries []mailbox.Entry) (imap.Rights, error) {
-	if len(entries) == 0 && g.opts.DefaultsFromInbox {
-		var err error
-		if entries, err = g.home.Entries(ctx, imap.Inbox); err != nil {
-			return 0, err
-		}
-	}
-	return Rights(entries, g.who), nil
-}
+func (g *Guard) judge(s mailbox.Standing) imap.Rights { return Rights(g.opts.Rules.Entries(s), g.who) }
 
 // need is nil if the acting user has the right; otherwise it is NOPERM where
 // the mailbox may be known, and where it may not the same as if it were missing.

@@ -47,11 +47,11 @@ func (g *Guard) GetACL(ctx context.Context, name string) ([]imap.ACLEntry, error
 	if err := g.needAdmin(ctx, name); err != nil {
 		return nil, err
 	}
-	entries, err := g.home.Entries(ctx, name)
+	standing, err := g.home.Standing(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	return Show(entries, g.who.Owner), nil
+	return Show(g.opts.Rules.Entries(standing), g.who.Owner), nil
 }
 
 // ListRights needs a.
@@ -84,11 +84,7 @@ func (g *Guard) SetACL(ctx context.Context, name, identifier string, change imap
 		return imap.BadCommand("'%s' identifier is disallowed", id)
 	}
 	return g.update(ctx, name, func(entries []mailbox.Entry) ([]mailbox.Entry, error) {
-		entries = Change(entries, id, negative, change, rights, g.who)
-		if len(entries) > MaxEntries {
-			return nil, imap.Errorf(imap.CodeLimit, "Too many ACL entries")
-		}
-		return entries, nil
+		return Change(entries, id, negative, change, rights, g.who), nil
 	})
 }
 
@@ -109,21 +105,10 @@ func (g *Guard) DeleteACL(ctx context.Context, name, identifier string) error {
 // update changes entries if the acting user still may, as the transaction sees
 // it: the right may just have gone.
 func (g *Guard) update(ctx context.Context, name string, change func([]mailbox.Entry) ([]mailbox.Entry, error)) error {
-	var defaults []mailbox.Entry
-	if g.opts.DefaultsFromInbox {
-		var err error
-		if defaults, err = g.home.Entries(ctx, imap.Inbox); err != nil {
-			return err
-		}
-	}
-	return g.home.UpdateEntries(ctx, name, func(entries []mailbox.Entry) ([]mailbox.Entry, error) {
-		judged := entries
-		if len(judged) == 0 {
-			judged = defaults
-		}
-		if !Rights(judged, g.who).Has(imap.RightAdmin) {
+	return g.home.UpdateEntries(ctx, name, func(s mailbox.Standing) ([]mailbox.Entry, error) {
+		if !g.judge(s).Has(imap.RightAdmin) {
 			return nil, imap.NoMailbox()
 		}
-		return change(entries)
+		return g.opts.Rules.Changed(s, change)
 	})
 }

@@ -21,11 +21,11 @@ type guarded struct {
 
 // rights are the acting user's now, whatever the mailbox is called now.
 func (m *guarded) rights(ctx context.Context) (imap.Rights, error) {
-	entries, err := m.entries.Entries(ctx)
+	standing, err := m.entries.Standing(ctx)
 	if err != nil {
 		return 0, err
 	}
-	return m.guard.judge(ctx, entries)
+	return m.guard.judge(standing), nil
 }
 
 // MyRights are the acting user's on this mailbox, for who has it open.

@@ -2,8 +2,6 @@ package acl
 
 import (
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/roost-mail/roost/imap"
 )
@@ -32,9 +30,6 @@ const (
 	idGroupOverride = "group-override="
 )
 
-// MaxIdentifier bounds an identifier, in bytes.
-const MaxIdentifier = 1024
-
 // split takes an identifier in file form apart. ok is false if it is none.
 func split(id string) (k kind, name string, ok bool) {
 	switch id {
@@ -61,13 +56,11 @@ func split(id string) (k kind, name string, ok bool) {
 // `-` makes it negative (RFC 4314 section 3). normalize brings a user's name
 // into its one form. An identifier that can't be is BAD.
 func FromIMAP(id string, normalize func(string) string) (identifier string, negative bool, err error) {
-	if err := checkIdentifier(id); err != nil {
+	if err := imap.CheckIdentifier(id); err != nil {
 		return "", false, err
 	}
 	id, negative = strings.CutPrefix(id, "-")
 	switch {
-	case id == "":
-		return "", false, imap.BadCommand("Invalid identifier")
 	case id[0] == '#':
 		return "", false, imap.BadCommand("Global ACLs can't be modified: %s", id)
 	case id == idAnyone || id == idAnonymous:
@@ -82,24 +75,14 @@ func FromIMAP(id string, normalize func(string) string) (identifier string, nega
 		name := normalize(id)
 		switch name {
 		case idAnyone, idAnonymous, idAuthenticated, idOwner: // it would look like the special word
-			return "", false, imap.BadCommand("Invalid identifier")
+			return "", false, imap.BadCommand("Invalid identifier: %q is a special word", name)
 		}
 		id = idUser + name
 	}
 	if _, _, ok := split(id); !ok {
-		return "", false, imap.BadCommand("Invalid identifier")
+		return "", false, imap.BadCommand("Invalid identifier: it has no name")
 	}
 	return id, negative, nil
-}
-
-// checkIdentifier keeps out what could break a line of a file or a key of the
-// sharing index.
-func checkIdentifier(id string) error {
-	switch {
-	case len(id) > MaxIdentifier, !utf8.ValidString(id), strings.ContainsFunc(id, unicode.IsControl):
-		return imap.BadCommand("Invalid identifier")
-	}
-	return nil
 }
 
 // toIMAP is the inverse of FromIMAP; ownerName stands for the owner entry.

@@ -1,7 +1,9 @@
 package acl
 
 import (
+	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
@@ -31,57 +33,114 @@ func (id Identity) applies(k kind, name string) bool {
 	}
 }
 
-// verdict collects the entries of one kind: several groups are united.
-type verdict struct {
-	positive, negative       imap.Rights
-	hasPositive, hasNegative bool
+// heard is an entry that speaks of an Identity.
+type heard struct {
+	mailbox.Entry
+	kind kind
 }
 
-func (v *verdict) add(e mailbox.Entry) {
-	if e.Negative {
-		v.negative |= e.Rights
-		v.hasNegative = true
-		return
+// compare orders entries as they are heard: local before global ones, weaker kinds
+// before stronger ones, groups of one kind by their names.
+func (h *heard) compare(o *heard) int {
+	switch {
+	case h.Global != o.Global && o.Global:
+		return -1
+	case h.Global != o.Global:
+		return 1
 	}
-	v.positive |= e.Rights
-	v.hasPositive = true
+	return cmp.Or(cmp.Compare(h.kind, o.kind), strings.Compare(h.Identifier, o.Identifier), cmp.Compare(h.sign(), o.sign()))
 }
 
-// Rights is what id may do with a mailbox that has these entries. Without
-// entries the owner may do everything and nobody else anything. The owner
-// always may administer.
-func Rights(entries []mailbox.Entry, id Identity) imap.Rights {
-	var verdicts [kinds]verdict
+func (h *heard) sign() int {
+	if h.Negative {
+		return 1
+	}
+	return 0
+}
+
+// hear are those of entries that speak of id, in their order, appended to list. To
+// an owner no local entry matters that is weaker than the owner's.
+func hear(list []heard, entries []mailbox.Entry, id Identity) []heard {
 	for _, e := range entries {
-		if k, name, ok := split(e.Identifier); ok && id.applies(k, name) {
-			verdicts[k].add(e)
+		k, name, ok := split(e.Identifier)
+		if ok && id.applies(k, name) && (e.Global || k >= kindOwner || !id.isOwner()) {
+			list = append(list, heard{e, k})
 		}
 	}
-	var granted, denied imap.Rights
-	first := kindAnyone
-	if id.isOwner() {
-		granted, first = imap.AllRights, kindOwner
-	}
-	for _, v := range verdicts[first:] {
-		if v.hasPositive {
-			granted = v.positive
-		}
-		if v.hasNegative {
-			denied = v.negative
-		}
-	}
-	granted &^= denied
-	if id.isOwner() {
-		granted |= imap.RightAdmin
-	}
-	return granted
+	slices.SortStableFunc(list, func(a, b heard) int { return a.compare(&b) })
+	return list
 }
 
-// Show is the ACL response of a mailbox: its entries in IMAP's form, and the
-// owner's rights even if no entry names the owner.
+// judgement is what has been granted and denied so far.
+type judgement struct {
+	granted, denied imap.Rights
+	last            heard  // what was heard before, if first is not empty
+	first           string // of the kind that is heard now, the identifier heard first
+}
+
+// Rights is what id may do with a mailbox for which these entries hold. Without
+// entries the owner may do everything and nobody else anything. Local entries
+// never take from the owner the right to administer; global ones may.
+//
+// A kind replaces what weaker kinds grant, and what they deny. Of several groups of one kind the
+// first, by name, replaces, and the others add to what there is then.
+func Rights(entries []mailbox.Entry, id Identity) imap.Rights {
+	var few [8]heard
+	j := begin(id)
+	for _, h := range hear(few[:0], entries, id) {
+		j.hear(h, id)
+	}
+	return j.rights(id)
+}
+
+func begin(id Identity) judgement {
+	if id.isOwner() {
+		return judgement{granted: imap.AllRights}
+	}
+	return judgement{}
+}
+
+// hear takes in an entry, the next in order.
+func (j *judgement) hear(h heard, id Identity) {
+	if h.Global && !j.last.Global {
+		j.endLocal(id)
+		j.denied = imap.NoRights
+	}
+	if j.first == "" || j.last.kind != h.kind || j.last.Global != h.Global {
+		j.first = h.Identifier
+	}
+	rights := &j.granted
+	if h.Negative {
+		rights = &j.denied
+	}
+	if h.Identifier == j.first && j.last.compare(&h) != 0 { // not another line of the same
+		*rights = imap.NoRights
+	}
+	*rights |= h.Rights
+	j.last = h
+}
+
+// endLocal leaves an owner the right to administer, whatever the local entries say.
+func (j *judgement) endLocal(id Identity) {
+	if id.isOwner() {
+		j.granted |= imap.RightAdmin
+		j.denied &^= imap.RightAdmin
+	}
+}
+
+// rights are those when all has been heard.
+func (j *judgement) rights(id Identity) imap.Rights {
+	if !j.last.Global {
+		j.endLocal(id)
+	}
+	return j.granted &^ j.denied
+}
+
+// Show is the ACL response of a mailbox: its entries in IMAP's form, global ones
+// with # before them, and the owner's rights even if no entry names the owner.
 func Show(entries []mailbox.Entry, owner string) []imap.ACLEntry {
 	ownerName := owner
-	named := func(e mailbox.Entry) bool { return e.Identifier == idUser+owner }
+	named := func(e mailbox.Entry) bool { return e.Identifier == idUser+owner && !e.Global }
 	if slices.ContainsFunc(entries, named) {
 		ownerName = idOwner // so that the two can be told apart
 	}
@@ -89,7 +148,10 @@ func Show(entries []mailbox.Entry, owner string) []imap.ACLEntry {
 	out := make([]imap.ACLEntry, 0, len(entries)+1)
 	for _, e := range entries {
 		shown := imap.ACLEntry{Identifier: toIMAP(e.Identifier, e.Negative, ownerName), Rights: e.Rights}
-		if !e.Negative && (e.Identifier == idOwner || named(e)) {
+		switch {
+		case e.Global:
+			shown.Identifier = "#" + shown.Identifier
+		case !e.Negative && (e.Identifier == idOwner || named(e)):
 			explicit = true
 			shown.Rights |= imap.RightAdmin
 		}

@@ -96,7 +96,7 @@ func TestIdentifierForms(t *testing.T) {
 			t.Errorf("FromIMAP(%q) = %q %v %v", row.imap, id, negative, err)
 		}
 	}
-	for _, bad := range []string{"", "-", "#global", "$", "x\nanyone", "x\tlr", "\xff", strings.Repeat("x", MaxIdentifier+1)} {
+	for _, bad := range []string{"", "-", "#global", "$", "x\nanyone", "x\tlr", "\xff", strings.Repeat("x", imap.MaxIdentifier+1)} {
 		if id, _, err := FromIMAP(bad, lower); err == nil {
 			t.Errorf("FromIMAP(%q) = %q, want BAD", bad, id)
 		} else if !imap.AsError(err).Bad {

@@ -72,6 +72,7 @@ func (s *Settings) finishACL() {
 	// order in which $mail_plugins is extended.
 	s.ACL.Enabled = s.HasPlugin("acl") || s.Plugin["acl"] != ""
 	s.ACL.Anyone = s.Plugin["acl_anyone"] == "allow"
+	s.ACL.GlobalFile, _ = parseACLBackend(s.Plugin["acl"]) // checked by checkACL, or by a user's field
 	s.ACL.IgnoreNamespaces = nil
 	for n := 1; ; n++ {
 		pattern, ok := s.Plugin[seriesName("acl_ignore_namespace", n)]

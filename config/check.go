@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -133,9 +134,11 @@ func pluginNames() []string {
 }
 
 func (p *parser) checkACL(s *Settings) {
-	backend := s.Plugin["acl"]
-	if err := checkACLBackend(backend); err != nil {
+	if _, err := parseACLBackend(s.Plugin["acl"]); err != nil {
 		p.errorf(s.Where("plugin/acl"), "plugin/acl: %v", err)
+	}
+	if s.ACL.GlobalsOnly && s.ACL.GlobalFile == "" {
+		p.warnf(s.Where("plugin/acl_globals_only"), "plugin/acl_globals_only = yes without acl = vfile:PATH: nobody shares anything")
 	}
 	if !s.ACL.Enabled && hasMaster(s) && s.Cluster.Backend {
 		p.warnf(Pos{}, "rights are not checked, so master users have every right on every mailbox")
@@ -155,22 +158,22 @@ func hasMaster(s *Settings) bool {
 	return false
 }
 
-// checkACLBackend takes vfile, and vfile::cache_secs=N without using it: rights
-// are never stale here.
-func checkACLBackend(text string) error {
+// parseACLBackend takes vfile with the path of the file of global rights, if there is
+// one. cache_secs=N is not used: rights are never stale here.
+func parseACLBackend(text string) (globals string, err error) {
 	name, args, _ := strings.Cut(text, ":")
 	path, options, _ := strings.Cut(args, ":")
 	switch {
 	case text == "":
-		return nil
+		return "", nil
 	case name != "vfile":
-		return fmt.Errorf("%q is not known: vfile is", short(name))
-	case path != "":
-		return fmt.Errorf("refused: global rights (%s) are not read in this version, and cannot be ignored", short(path))
+		return "", fmt.Errorf("%q is not known: vfile is", short(name))
+	case path != "" && !filepath.IsAbs(path):
+		return "", fmt.Errorf("%q is no absolute path", short(path))
 	case options != "" && !strings.HasPrefix(options, "cache_secs="):
-		return fmt.Errorf("%q is not known: cache_secs=N is", short(options))
+		return "", fmt.Errorf("%q is not known: cache_secs=N is", short(options))
 	}
-	return nil
+	return path, nil
 }
 
 // checkIgnored warns of numbers behind a gap: the series stops there.

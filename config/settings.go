@@ -274,6 +274,9 @@ type ACL struct {
 	SharedDict        Dict
 	IgnoreNamespaces  []string // patterns with * and ?, for namespace prefixes
 	DefaultsFromInbox bool
+	GlobalFile        string // of rights on many mailboxes; empty: there are none
+	GlobalsOnly       bool   // and only those count
+	Inherit           string // copy or live
 }
 
 // Quota says what a user's mail may take. Limits are 0 where there are none.

@@ -73,7 +73,7 @@ func TestRigBackend(t *testing.T) {
 		t.Errorf("shared = %+v", shared)
 	}
 	acl := ACL{
-		Enabled: true, Anyone: true, IgnoreNamespaces: []string{"shared/*"},
+		Enabled: true, Anyone: true, IgnoreNamespaces: []string{"shared/*"}, Inherit: "copy",
 		SharedDict: Dict{"file", "/srv/rig/shared-fs/acl/shared-mailboxes", "file:" + "/srv/rig/shared-fs/acl/shared-mailboxes"},
 	}
 	if !reflect.DeepEqual(s.ACL, acl) {

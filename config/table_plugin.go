@@ -10,7 +10,7 @@ const (
 func pluginRows() []group {
 	return []group{
 		{"plugin", "plugin { }: access control lists", []Row{
-			imp("acl", String, "", "vfile turns rights on, if mail_plugins has acl. Files of global rights (vfile:PATH) are refused: they cannot be ignored.").user(),
+			imp("acl", String, "", "vfile turns rights on, if mail_plugins has acl. vfile:PATH names a file of global rights too: a line each with a pattern of mailboxes (* and ?), an identifier and rights; they replace those of mailboxes. It is read again by roost reload.").user(),
 			imp("acl_user", String, "", "The user whose rights apply; if empty the master user of the login, then the user.").
 				to(func(s *Settings) any { return &s.ACL.User }).vars().user(),
 			imp("acl_groups", String, "", "That user's groups, with commas between them and no spaces.").
@@ -24,7 +24,10 @@ func pluginRows() []group {
 				series().user(),
 			imp("acl_defaults_from_inbox", Bool, "no", "Mailboxes without rights of their own have INBOX's.").
 				to(func(s *Settings) any { return &s.ACL.DefaultsFromInbox }).user(),
-			ref("acl_globals_only", Bool, "no", "Ignore the rights of single mailboxes.", "there are no global rights, so nothing would be left"),
+			imp("acl_globals_only", Bool, "no", "Only global rights count: those of single mailboxes are neither used nor changed.").
+				to(func(s *Settings) any { return &s.ACL.GlobalsOnly }),
+			imp("acl_inherit", Enum, "copy", "Where a mailbox without rights of its own has them from. copy, as in Dovecot: a new mailbox takes over those of the level above as they are then. live: it has those of the nearest level above that has some, always as they are now. Roost's own.").enum("copy", "live").
+				to(func(s *Settings) any { return &s.ACL.Inherit }),
 			acc("acl_dict_index", Bool, "no", "Use the reverse index of shares.", "the sharing index is of Roost's own"),
 		}},
 		{"plugin", "plugin { }: other plugins", []Row{

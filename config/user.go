@@ -145,8 +145,15 @@ func (u *userSettings) pluginField(key, text string) error {
 		return err
 	}
 	if key == "acl" {
-		if err := checkACLBackend(text); err != nil {
+		globals, err := parseACLBackend(text)
+		if err != nil {
 			return err
+		}
+		if globals != "" && globals != u.ACL.GlobalFile {
+			return fmt.Errorf("refused: all users have the same file of global rights, or none")
+		}
+		if globals == "" && u.ACL.GlobalFile != "" {
+			return nil // the global rights hold for all
 		}
 	}
 	if !u.ownPlugin {

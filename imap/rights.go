@@ -1,6 +1,10 @@
 package imap
 
-import "strings"
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
 
 // Rights is a set of the rights of RFC 4314 section 2.1.
 type Rights uint16
@@ -95,6 +99,28 @@ func (r Rights) FlagClasses() FlagClass {
 		c |= ClassOther
 	}
 	return c
+}
+
+// MaxIdentifier bounds an identifier of an ACL, in bytes.
+const MaxIdentifier = 1024
+
+// CheckIdentifier refuses, as BAD, what could be two lines, or none, wherever an
+// identifier is written down.
+func CheckIdentifier(id string) error {
+	why := ""
+	switch {
+	case strings.TrimPrefix(id, "-") == "":
+		why = "it is empty"
+	case len(id) > MaxIdentifier:
+		why = "it is too long"
+	case !utf8.ValidString(id):
+		why = "it is not UTF-8"
+	case strings.ContainsFunc(id, unicode.IsControl):
+		why = "it has a control character"
+	default:
+		return nil
+	}
+	return BadCommand("Invalid identifier: %s", why)
 }
 
 // ACLEntry is a pair of an ACL response: an identifier as IMAP writes it

@@ -3,15 +3,10 @@ package imapserver
 import (
 	"context"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
 )
-
-// maxIdentifier bounds an identifier of an ACL, in bytes.
-const maxIdentifier = 1024
 
 // acl is the account's ACL side.
 func (s *session) acl() (mailbox.ACL, error) {
@@ -155,15 +150,8 @@ func (s *session) parseACL(cmd *command, identifier, rights *string) error {
 	if !s.dec.ExpectCRLF() {
 		return s.dec.Err()
 	}
-	if identifier != nil && !validIdentifier(*identifier) {
-		return imap.BadCommand("Invalid identifier")
+	if identifier != nil {
+		return imap.CheckIdentifier(*identifier)
 	}
 	return nil
-}
-
-// validIdentifier keeps out what could be two lines, or none, wherever an
-// identifier is written down.
-func validIdentifier(id string) bool {
-	return strings.TrimPrefix(id, "-") != "" && len(id) <= maxIdentifier &&
-		utf8.ValidString(id) && !strings.ContainsFunc(id, unicode.IsControl)
 }

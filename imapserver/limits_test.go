@@ -78,7 +78,7 @@ func TestLimits(t *testing.T) {
 		{"flags", "STORE 1 +FLAGS (a" + strings.Repeat(" a", maxFlags) + ")", "Too many flags"},
 		{"flag", "STORE 1 +FLAGS (" + strings.Repeat("a", imap.MaxFlagLen+1) + ")", "Flag is too long"},
 		{"pattern", `LIST "" ` + strings.Repeat("*", maxPattern+1), "Mailbox pattern is too long"},
-		{"identifier", "SETACL INBOX " + strings.Repeat("a", maxIdentifier+1) + " lr", "Invalid identifier"},
+		{"identifier", "SETACL INBOX " + strings.Repeat("a", imap.MaxIdentifier+1) + " lr", "Invalid identifier"},
 		{"line", "NOOP " + strings.Repeat("a", 70_000), "end of line"},
 		{"argument", "CREATE {70000+}\r\n" + strings.Repeat("a", 70_000), "Literal is too big"},
 		{"arguments", "SEARCH" + strings.Repeat(" BODY {60000+}\r\n"+strings.Repeat("a", 60_000), 3), "Search text is too long"},

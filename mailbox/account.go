@@ -147,19 +147,32 @@ type Entry struct {
 	Identifier string
 	Negative   bool
 	Rights     imap.Rights
+
+	// Global says that it is the administrator's, for many mailboxes. A home
+	// keeps none of those.
+	Global bool
+}
+
+// Standing is all that a mailbox's ACL is worked out from, as of one moment. The
+// slices are shared and never changed.
+type Standing struct {
+	Name  string  // what the mailbox is called
+	Own   []Entry // its own entries
+	Above []Entry // of the nearest level above it that has some
+	Inbox []Entry // of INBOX
 }
 
 // EntryKeeper is a home that keeps ACL entries without judging by them: store
 // and mailboxmem. acl.Guard judges.
 type EntryKeeper interface {
-	// Entries returns the entries of a mailbox: a shared slice that is never
-	// changed. It is cheap enough to be called at every command.
-	Entries(ctx context.Context, name string) ([]Entry, error)
+	// Standing is cheap enough to be called at every command.
+	Standing(ctx context.Context, name string) (Standing, error)
 
-	// UpdateEntries replaces the entries of a mailbox by what change makes of
-	// them, in one durable transaction. change must not keep or alter its argument.
-	// Mailboxes open in any session hear of it (Watch).
-	UpdateEntries(ctx context.Context, name string, change func([]Entry) ([]Entry, error)) error
+	// UpdateEntries replaces a mailbox's own entries by what change makes of
+	// the mailbox's standing, in one durable transaction. Mailboxes open in any
+	// session hear of it (Watch), those below that have no entries of their own
+	// among them, and for INBOX all that have none.
+	UpdateEntries(ctx context.Context, name string, change func(Standing) ([]Entry, error)) error
 
 	// Mailboxes returns the names of all mailboxes that exist.
 	Mailboxes(ctx context.Context) ([]string, error)
@@ -199,11 +212,11 @@ func CheckMetadata(entries []imap.MetadataEntry) error {
 	return nil
 }
 
-// EntryHolder is a Mailbox of an EntryKeeper: it knows the entries of the
+// EntryHolder is a Mailbox of an EntryKeeper: it knows the standing of the
 // mailbox it has open, whatever that is called by now.
 type EntryHolder interface {
-	// Entries is like EntryKeeper.Entries; after deletion it answers NONEXISTENT.
-	Entries(ctx context.Context) ([]Entry, error)
+	// Standing is like EntryKeeper.Standing; after deletion it answers NONEXISTENT.
+	Standing(ctx context.Context) (Standing, error)
 }
 
 // ShareLog is a home that remembers which of its ACL changes the sharing index

@@ -29,7 +29,7 @@ func (a *Publishing) done(ctx context.Context, err error) error {
 }
 
 // UpdateEntries changes the ACL, then the index.
-func (a *Publishing) UpdateEntries(ctx context.Context, name string, change func([]mailbox.Entry) ([]mailbox.Entry, error)) error {
+func (a *Publishing) UpdateEntries(ctx context.Context, name string, change func(mailbox.Standing) ([]mailbox.Entry, error)) error {
 	return a.done(ctx, a.Home.UpdateEntries(ctx, name, change))
 }
 

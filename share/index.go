@@ -135,7 +135,7 @@ func (x *Index) read(ctx context.Context, owner string) (*ownerBoxes, error) {
 	prefix := boxesOf(owner)
 	err = x.dict.Iterate(ctx, prefix, func(key, value string) error {
 		name := dict.Unescape(strings.TrimPrefix(key, prefix))
-		entries, problems := acl.ParseFile(strings.NewReader(value))
+		entries, problems := acl.ParseShared(value)
 		for _, p := range problems {
 			x.log.Warn("sharing index holds an ACL that can't be read", "owner", owner, "mailbox", name, "error", p)
 		}

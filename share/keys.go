@@ -75,7 +75,7 @@ func wanted(owner string, boxes map[string][]mailbox.Entry) map[string]string {
 			}
 		}
 		if shared {
-			keys[boxesOf(owner)+dict.Escape(name)] = acl.FormatFile(entries)
+			keys[boxesOf(owner)+dict.Escape(name)] = acl.FormatShared(entries)
 		}
 	}
 	if len(keys) > 0 {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/roost-mail/roost/acl"
 	"github.com/roost-mail/roost/dict"
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
@@ -32,8 +33,7 @@ type PublisherConfig struct {
 	// while the owner's session lasted.
 	Open func(ctx context.Context, owner string) (Home, error)
 
-	// DefaultsFromInbox says that mailboxes without entries have those of INBOX.
-	DefaultsFromInbox bool
+	Rules acl.Rules // which entries hold for a mailbox
 
 	// Wait bounds how long a change waits for the dict before it is left to
 	// the background. 0 means 5 seconds.
@@ -180,22 +180,16 @@ func (p *Publisher) boxes(ctx context.Context, home Home) (map[string][]mailbox.
 	if err != nil {
 		return nil, err
 	}
-	var defaults []mailbox.Entry
-	if p.cfg.DefaultsFromInbox {
-		if defaults, err = home.Entries(ctx, imap.Inbox); err != nil {
-			return nil, err
-		}
-	}
 	boxes := make(map[string][]mailbox.Entry, len(names))
 	for _, name := range names {
-		entries, err := home.Entries(ctx, name)
-		if err != nil && imap.CodeOf(err) != imap.CodeNonExistent {
+		standing, err := home.Standing(ctx, name)
+		if imap.CodeOf(err) == imap.CodeNonExistent {
+			continue
+		}
+		if err != nil {
 			return nil, err
 		}
-		if len(entries) == 0 {
-			entries = defaults
-		}
-		if len(entries) > 0 {
+		if entries := p.cfg.Rules.Entries(standing); len(entries) > 0 {
 			boxes[name] = entries
 		}
 	}

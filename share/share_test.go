@@ -20,10 +20,10 @@ import (
 
 var quiet = slog.New(slog.DiscardHandler)
 
-func allow(identifier, rights string) func([]mailbox.Entry) ([]mailbox.Entry, error) {
+func allow(identifier, rights string) func(mailbox.Standing) ([]mailbox.Entry, error) {
 	r, err := imap.ParseRights(rights)
-	return func(old []mailbox.Entry) ([]mailbox.Entry, error) {
-		return append(slices.Clone(old), mailbox.Entry{Identifier: identifier, Rights: r}), err
+	return func(old mailbox.Standing) ([]mailbox.Entry, error) {
+		return append(slices.Clone(old.Own), mailbox.Entry{Identifier: identifier, Rights: r}), err
 	}
 }
 

@@ -255,6 +255,7 @@ func (r *recDelete) apply(s *state, _ place) error {
 		s.freed(b)
 	}
 	s.note(b, event{kind: eventGone})
+	s.noteFollowers(b.name)
 	s.shareVersion++
 	s.sorted.Store(nil)
 	return nil
@@ -275,6 +276,7 @@ func (r *recRename) apply(s *state, _ place) error {
 		}
 		b.name = m.name
 		s.names[m.name] = b
+		s.note(b, event{kind: eventRights}) // which may hang on the name, and on what is above it
 	}
 	s.shareVersion++
 	s.sorted.Store(nil)
@@ -289,6 +291,7 @@ func (r *recEntries) apply(s *state, _ place) error {
 	b.entries = slices.Clip(r.entries)
 	s.shareVersion++
 	s.note(b, event{kind: eventRights})
+	s.noteFollowers(b.name)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
 )
 
 // builder collects the records of a transaction. It reads the state without a
@@ -91,7 +92,10 @@ func (b *builder) create(name string) (uint32, error) {
 	if len(b.st.names)+len(missing) > maxMailboxes {
 		return 0, imap.Errorf(imap.CodeLimit, "Too many mailboxes")
 	}
-	entries := b.st.inherited(name)
+	var entries []mailbox.Entry
+	if !b.account.store.options.FollowACL {
+		entries = b.st.inherited(name)
+	}
 	n := &b.account.next
 	for i := len(missing) - 1; i >= 0; i-- {
 		b.add(&recCreate{

@@ -85,7 +85,7 @@ func randomOp(rnd *rand.Rand, n int) op {
 		return op{fmt.Sprintf("subscribe %d %s %v", who, name, on), true, func(u users) error { return u[who].SetSubscribed(ctx, name, on) }}
 	default:
 		return op{"acl " + name, true, func(u users) error {
-			return u[0].UpdateEntries(ctx, name, func([]mailbox.Entry) ([]mailbox.Entry, error) {
+			return u[0].UpdateEntries(ctx, name, func(mailbox.Standing) ([]mailbox.Entry, error) {
 				return []mailbox.Entry{{Identifier: fmt.Sprintf("user=u%d", n), Rights: imap.RightRead}}, nil
 			})
 		}}
@@ -121,9 +121,9 @@ func describe(t testing.TB, u users) string {
 		for _, name := range names {
 			status, err := a.Status(ctx, name, imap.StatusUnseen|imap.StatusMessages)
 			must(err)
-			entries, err := a.Entries(ctx, name)
+			standing, err := a.Standing(ctx, name)
 			must(err)
-			fmt.Fprintf(&out, "%s %d messages, %d unseen, next %d, acl %v\n", name, status.Messages, status.Unseen, status.UIDNext, entries)
+			fmt.Fprintf(&out, "%s %d messages, %d unseen, next %d, acl %v\n", name, status.Messages, status.Unseen, status.UIDNext, standing.Own)
 			m, err := a.Open(ctx, name, true)
 			must(err)
 			items := &imap.FetchItems{Flags: true, Size: true, InternalDate: true, Sections: []imap.Section{{}}}

@@ -282,39 +282,39 @@ func (b *builder) renames(from, to string) ([]boxName, error) {
 	return moves, nil
 }
 
-// Entries implements mailbox.EntryKeeper.
-func (s *Session) Entries(_ context.Context, name string) ([]mailbox.Entry, error) {
+// Standing implements mailbox.EntryKeeper.
+func (s *Session) Standing(_ context.Context, name string) (mailbox.Standing, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	b := s.st.names[name]
 	if b == nil {
-		return nil, imap.NoMailbox()
+		return mailbox.Standing{}, imap.NoMailbox()
 	}
-	return b.entries, nil
+	return s.st.standing(b), nil
 }
 
-// Entries implements mailbox.EntryHolder: those of the mailbox that is open,
+// Standing implements mailbox.EntryHolder: that of the mailbox that is open,
 // whatever it is called by now.
-func (h *handle) Entries(context.Context) ([]mailbox.Entry, error) {
+func (h *handle) Standing(context.Context) (mailbox.Standing, error) {
 	h.session.mu.RLock()
 	defer h.session.mu.RUnlock()
 	if h.box.gone {
-		return nil, imap.NoMailbox()
+		return mailbox.Standing{}, imap.NoMailbox()
 	}
-	return h.box.entries, nil
+	return h.session.st.standing(h.box), nil
 }
 
 // maxEntries bounds the ACL of a mailbox.
 const maxEntries = 1000
 
 // UpdateEntries implements mailbox.EntryKeeper.
-func (s *Session) UpdateEntries(ctx context.Context, name string, change func([]mailbox.Entry) ([]mailbox.Entry, error)) error {
+func (s *Session) UpdateEntries(ctx context.Context, name string, change func(mailbox.Standing) ([]mailbox.Entry, error)) error {
 	return s.submit(ctx, &txn{durable: true, alone: true, build: func(b *builder) error {
 		m := b.st.names[name]
 		if m == nil {
 			return imap.NoMailbox()
 		}
-		entries, err := change(m.entries)
+		entries, err := change(b.st.standing(m))
 		if err != nil {
 			return err
 		}

@@ -224,6 +224,31 @@ func (s *state) namesSorted() []string {
 	return names
 }
 
+// standing is what the ACL of b is worked out from.
+func (s *state) standing(b *box) mailbox.Standing {
+	st := mailbox.Standing{Name: b.name, Own: b.entries}
+	if inbox := s.names[imap.Inbox]; inbox != nil {
+		st.Inbox = inbox.entries
+	}
+	for above := parentName(b.name); above != "" && len(st.Above) == 0; above = parentName(above) {
+		if p := s.names[above]; p != nil {
+			st.Above = p.entries
+		}
+	}
+	return st
+}
+
+// noteFollowers tells the mailboxes that may follow the ACL of name, having none of
+// their own, that it has changed. The caller holds account.mu for writing.
+func (s *state) noteFollowers(name string) {
+	below := name + string(imap.Delimiter)
+	for _, b := range s.boxes {
+		if len(b.handles) > 0 && len(b.entries) == 0 && (name == imap.Inbox || strings.HasPrefix(b.name, below)) {
+			s.note(b, event{kind: eventRights})
+		}
+	}
+}
+
 // inherited is the ACL that a new mailbox takes over.
 func (s *state) inherited(name string) []mailbox.Entry {
 	for above := parentName(name); above != ""; above = parentName(above) {

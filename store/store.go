@@ -35,6 +35,10 @@ type Options struct {
 	Linger  time.Duration
 	MaxIdle int
 
+	// FollowACL has new mailboxes begin without ACL entries, for a guard that lets them
+	// follow the level above, instead of with a copy of that level's.
+	FollowACL bool
+
 	// Ballast is how many bytes of each volume are kept from use until the
 	// volume is full; 0 is none.
 	Ballast int64

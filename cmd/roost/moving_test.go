@@ -18,7 +18,14 @@ import (
 // holds says.
 func startTogether(t *testing.T, log *slog.Logger, holds func(user string) bool) *rig {
 	t.Helper()
+	return startTogetherWith(t, log, holds, func(*rig) {})
+}
+
+// startTogetherWith is startTogether with files that prepare may change.
+func startTogetherWith(t *testing.T, log *slog.Logger, holds func(user string) bool, prepare func(*rig)) *rig {
+	t.Helper()
 	return startRigWith(t, "rig", func(r *rig) {
+		prepare(r)
 		text, err := os.ReadFile(r.files["director"])
 		if err == nil {
 			text = bytes.ReplaceAll(text, []byte("127.0.1.11 127.0.1.12"), []byte("127.0.1.11"))

@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/roost-mail/roost/acl"
 	"github.com/roost-mail/roost/admin/adminhttp"
 	"github.com/roost-mail/roost/auth"
 	"github.com/roost-mail/roost/cluster"
@@ -48,6 +49,7 @@ type node struct {
 	auth      *auth.Authenticator
 	serverTLS *tls.Config // nil with ssl = no
 	clientTLS *tls.Config
+	globals   *acl.Globals      // rights on many mailboxes; nil without a file of them
 	tokens    *adminhttp.Tokens // of the HTTP API; nil without admin_tokens_file
 	peerToken string            // for that of other nodes
 }
@@ -184,6 +186,9 @@ func (p *parts) read(set *config.Settings) (*node, error) {
 	if n.clientTLS, err = set.TLS.Client.TLS(); err != nil {
 		return nil, fmt.Errorf("ssl_client_ca_file, ssl_client_ca_dir: %w", err)
 	}
+	if err := n.readGlobals(); err != nil {
+		return nil, err
+	}
 	return n, n.readTokens()
 }
 
@@ -207,7 +212,7 @@ func (n *node) openSharing() error {
 	n.dict = d
 	n.index = share.NewIndex(d, n.log)
 	n.publisher = share.NewPublisher(share.PublisherConfig{
-		Dict: d, Log: n.log, Open: n.parts.openHome, DefaultsFromInbox: n.set.ACL.DefaultsFromInbox,
+		Dict: d, Log: n.log, Open: n.parts.openHome, Rules: n.parts.aclRules(n.set),
 	})
 	return nil
 }

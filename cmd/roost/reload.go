@@ -61,6 +61,8 @@ func fixed() []struct {
 		{"mail_home", func(s *config.Settings) any { return &s.Mail.Home }},
 		{"mail_volume", func(s *config.Settings) any { return &s.Mail.Volumes }},
 		{"imap_max_line_length", func(s *config.Settings) any { return &s.IMAP }},
+		{"plugin/acl_inherit", func(s *config.Settings) any { return &s.ACL.Inherit }},
+		{"plugin/acl_globals_only", func(s *config.Settings) any { return &s.ACL.GlobalsOnly }},
 		{"plugin/acl_shared_dict", func(s *config.Settings) any { return &s.ACL.SharedDict }},
 	}
 }

@@ -276,7 +276,7 @@ func (u *user) openGuarded(ctx context.Context) (*acl.Guard, error) {
 		who.Acting = who.Owner // without the acl plugin whoever gets in may do everything
 	}
 	return acl.NewGuard(home, who, acl.Options{
-		DefaultsFromInbox: u.set.ACL.DefaultsFromInbox, AllowAnyone: u.set.ACL.Anyone, Normalize: u.node.normalize,
+		Rules: u.node.aclRules(u.set), AllowAnyone: u.set.ACL.Anyone, Normalize: u.node.normalize,
 		Refused: &u.node.aclRefused,
 	}), nil
 }

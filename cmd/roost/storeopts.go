@@ -14,7 +14,7 @@ func storeOptions(set *config.Settings, log *slog.Logger) store.Options {
 		Holder: holderName(set), Log: log, Volumes: set.Mail.Volumes,
 		MinFree: int64(set.Mail.MinFree), Ballast: int64(set.Mail.Ballast), RewriteRate: int64(set.Mail.RewriteRate),
 		CacheSize: int64(set.Mail.CacheSize), MaxFiles: set.Mail.MaxOpenFiles,
-		ExpungeKeep: set.Mail.ExpungeKeep,
+		ExpungeKeep: set.Mail.ExpungeKeep, FollowACL: set.ACL.Inherit == "live",
 	}
 	if set.Mail.Compress == "zstd" {
 		o.CompressLevel = max(1, set.Mail.CompressLevel)

@@ -286,28 +286,30 @@ func (a *account) readMessage(m *mailbox.NewMessage) (*msg, error) {
 // Close does nothing: an account holds nothing.
 func (a *account) Close() error { return nil }
 
-func (a *account) Entries(_ context.Context, name string) ([]mailbox.Entry, error) {
+func (a *account) Standing(_ context.Context, name string) (mailbox.Standing, error) {
 	defer a.lock()()
 	b := a.mail.boxes[name]
 	if b == nil {
-		return nil, imap.NoMailbox()
+		return mailbox.Standing{}, imap.NoMailbox()
 	}
-	return b.entries, nil
+	return a.mail.standing(b), nil
 }
 
-func (a *account) UpdateEntries(_ context.Context, name string, change func([]mailbox.Entry) ([]mailbox.Entry, error)) error {
+func (a *account) UpdateEntries(_ context.Context, name string, change func(mailbox.Standing) ([]mailbox.Entry, error)) error {
 	defer a.lock()()
 	b := a.mail.boxes[name]
 	if b == nil {
 		return imap.NoMailbox()
 	}
-	entries, err := change(b.entries)
+	entries, err := change(a.mail.standing(b))
 	if err != nil {
 		return err
 	}
 	b.entries = slices.Clone(entries)
 	a.mail.shareVersion++
-	b.wakeAll()
+	for _, b := range a.mail.boxes { // others may follow it
+		b.wakeAll()
+	}
 	return nil
 }
 

@@ -277,8 +277,8 @@ func (m *msg) flagsOnly(r reader) mailbox.Message {
 	return mailbox.Message{UID: m.uid, Flags: slices.Clip(m.flagsFor(r)), ModSeq: m.modSeqFor(r)}
 }
 
-// Entries makes the handle a mailbox.EntryHolder.
-func (h *handle) Entries(context.Context) ([]mailbox.Entry, error) {
+// Standing makes the handle a mailbox.EntryHolder.
+func (h *handle) Standing(context.Context) (mailbox.Standing, error) {
 	defer h.account.lock()()
-	return h.box.entries, h.usable(false)
+	return h.account.mail.standing(h.box), h.usable(false)
 }

@@ -93,6 +93,16 @@ func (m *Mail) addWithParents(name string) *box {
 	return m.boxes[name]
 }
 
+func (m *Mail) standing(b *box) mailbox.Standing {
+	s := mailbox.Standing{Name: b.name, Own: b.entries, Inbox: m.boxes[imap.Inbox].entries}
+	for above := parent(b.name); above != "" && len(s.Above) == 0; above = parent(above) {
+		if p := m.boxes[above]; p != nil {
+			s.Above = p.entries
+		}
+	}
+	return s
+}
+
 // parent is the level above name, "" if there is none.
 func parent(name string) string {
 	i := strings.LastIndexByte(name, imap.Delimiter)

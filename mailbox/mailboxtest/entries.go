@@ -17,7 +17,7 @@ func entryTests() []test {
 				h.T.Skip("keeps no entries")
 			}
 			set := func(name, identifier string) {
-				h.must(keeper.UpdateEntries(h.Context(), name, func([]mailbox.Entry) ([]mailbox.Entry, error) {
+				h.must(keeper.UpdateEntries(h.Context(), name, func(mailbox.Standing) ([]mailbox.Entry, error) {
 					return []mailbox.Entry{{Identifier: identifier, Rights: imap.RightRead}}, nil
 				}), "update entries of "+name)
 			}
@@ -32,10 +32,10 @@ func entryTests() []test {
 			}
 			want := func(when, identifier string) {
 				h.Helper()
-				got, err := open.Entries(h.Context())
+				got, err := open.Standing(h.Context())
 				h.must(err, "entries "+when)
-				if !slices.ContainsFunc(got, func(e mailbox.Entry) bool { return e.Identifier == identifier }) {
-					h.Errorf("%s: entries %v, want %s", when, got, identifier)
+				if !slices.ContainsFunc(got.Own, func(e mailbox.Entry) bool { return e.Identifier == identifier }) {
+					h.Errorf("%s: entries %v, want %s", when, got.Own, identifier)
 				}
 			}
 			want("when opened", "user=first")
@@ -46,7 +46,7 @@ func entryTests() []test {
 			set("Moved", "user=third")
 			want("after a change", "user=third")
 			h.must(o.Delete(h.Context(), "Moved"), "delete")
-			if _, err := open.Entries(h.Context()); imap.CodeOf(err) != imap.CodeNonExistent {
+			if _, err := open.Standing(h.Context()); imap.CodeOf(err) != imap.CodeNonExistent {
 				h.Errorf("after deletion: %v", err)
 			}
 		}},
@@ -56,8 +56,8 @@ func entryTests() []test {
 			if !ok {
 				h.T.Skip("keeps no entries")
 			}
-			replace := func(identifier string) func([]mailbox.Entry) ([]mailbox.Entry, error) {
-				return func([]mailbox.Entry) ([]mailbox.Entry, error) {
+			replace := func(identifier string) func(mailbox.Standing) ([]mailbox.Entry, error) {
+				return func(mailbox.Standing) ([]mailbox.Entry, error) {
 					return []mailbox.Entry{{Identifier: identifier, Rights: imap.RightLookup}}, nil
 				}
 			}
@@ -65,10 +65,10 @@ func entryTests() []test {
 			h.must(keeper.UpdateEntries(h.Context(), "a", replace("user=bob")), "update")
 			o.create("a/b/c")
 			h.must(keeper.UpdateEntries(h.Context(), "a", replace("user=eve")), "update again")
-			got, err := keeper.Entries(h.Context(), "a/b/c")
+			got, err := keeper.Standing(h.Context(), "a/b/c")
 			h.must(err, "entries")
-			if len(got) != 1 || got[0].Identifier != "user=bob" {
-				h.Errorf("inherited %v", got)
+			if len(got.Own) != 1 || got.Own[0].Identifier != "user=bob" {
+				h.Errorf("inherited %v", got.Own)
 			}
 		}},
 	}

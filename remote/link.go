@@ -109,7 +109,7 @@ func (l *link) get(ctx context.Context, check bool) (conn *imapclient.Conn, fres
 		return nil, false, err
 	}
 	conn, err = l.connect(ctx)
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		return nil, false, err // nobody waits any more: that says nothing of the peer
 	}
 	if err != nil {

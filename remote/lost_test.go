@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -373,5 +374,37 @@ func TestNoSuchOwner(t *testing.T) {
 	// Those that are opened have a connection each; the one for all else has one.
 	if n := b.counters.Connections.Load(); n > times+times/2 {
 		t.Errorf("%d connections for %d questions", n, 2*times)
+	}
+}
+
+// cancelling is a log that cancels when a certain line comes.
+type cancelling struct {
+	slog.Handler
+	at     string
+	cancel context.CancelFunc
+}
+
+func (h cancelling) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h cancelling) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == h.at {
+		h.cancel()
+	}
+	return nil
+}
+
+// Who gives up in the moment in which a connection is made leaves one that can be used.
+func TestGivenUpWhenConnected(t *testing.T) {
+	b := newBackend(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	log := slog.New(cancelling{slog.DiscardHandler, "back session", cancel})
+	a := remote.New(remote.Config{Dial: b.dial, Owner: owner, Acting: "bob", Password: "secret", Log: log})
+	defer a.Close()
+	_, _ = a.List(ctx, []string{"*"}) // either answer is true
+	if ctx.Err() == nil {
+		t.Fatal("the connection was not logged")
+	}
+	if _, err := a.List(t.Context(), []string{"*"}); err != nil {
+		t.Error(err)
 	}
 }

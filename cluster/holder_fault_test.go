@@ -22,6 +22,9 @@ var (
 // Random faults while users write: at no moment do two backends have the right to one
 // user, nothing acknowledged is lost, and in the end all are served.
 func TestHolderFaults(t *testing.T) {
+	if testing.Short() {
+		*holderPrograms = 1
+	}
 	seed := *holderSeed
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())

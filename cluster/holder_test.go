@@ -385,6 +385,9 @@ func TestHolderFreeze(t *testing.T) {
 
 // Users are moved by rebalancing and by a drain no faster than the rate.
 func TestHolderRate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much happens in it")
+	}
 	inWorld(t, nil, func(w *world) {
 		w.users = w.users[:0]
 		for i := range 2000 {

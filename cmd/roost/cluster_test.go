@@ -262,6 +262,7 @@ func checkMail(t testing.TB, home string) {
 }
 
 func TestTranscripts(t *testing.T) {
+	t.Parallel()
 	for _, path := range transcripts(t) {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			t.Parallel()
@@ -272,6 +273,7 @@ func TestTranscripts(t *testing.T) {
 
 // TestDocumentBlocks runs the same with the document's blocks as printed.
 func TestDocumentBlocks(t *testing.T) {
+	t.Parallel()
 	for _, path := range transcripts(t) {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			t.Parallel()

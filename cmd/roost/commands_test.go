@@ -29,6 +29,9 @@ var updateCommands = flag.Bool("update-commands", false, "rewrite what the scrip
 // what comes back. Those with a line "start cluster" have a cluster in memory, whose
 // backends they start and stop; others run roost serve.
 func TestCommands(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts many processes")
+	}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -63,6 +63,9 @@ var crowdRights = map[string]string{
 // believes, from what it was told alone, what a new session is shown, and
 // nothing that was acknowledged is missing or another message.
 func TestCrowd(t *testing.T) {
+	if testing.Short() {
+		*crowdSessions = min(*crowdSessions, 60)
+	}
 	seed := *crowdSeed
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())

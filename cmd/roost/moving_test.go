@@ -48,6 +48,7 @@ func startTogetherWith(t *testing.T, log *slog.Logger, holds func(user string) b
 // TestTranscriptsTogether: users whose backend is the same see what others see,
 // without a connection between them; and also if mail leaves and comes back all the time.
 func TestTranscriptsTogether(t *testing.T) {
+	t.Parallel()
 	for _, path := range transcripts(t) {
 		text, err := os.ReadFile(path)
 		if err != nil {

@@ -22,18 +22,26 @@ import (
 // TestRigFilesAsProcesses runs the files of a Dovecot cluster as they are, but
 // for mail_location, as three processes on their own addresses and port 143.
 func TestRigFilesAsProcesses(t *testing.T) {
-	inNetworkNamespace(t, func(t *testing.T) { runAsProcesses(t, "rig") })
+	runAsProcesses(t, "rig")
 }
 
 // TestDocumentBlocksAsProcesses does so with the blocks that the document prints.
 func TestDocumentBlocksAsProcesses(t *testing.T) {
-	inNetworkNamespace(t, func(t *testing.T) { runAsProcesses(t, "document") })
+	runAsProcesses(t, "document")
 }
 
+// runAsProcesses runs each transcript in a network of its own, at the usual ports.
 func runAsProcesses(t *testing.T, kind string) {
+	if testing.Short() {
+		t.Skip("takes its time; the same transcripts run without processes")
+	}
+	t.Parallel()
 	for _, path := range transcripts(t) {
 		t.Run(filepath.Base(path), func(t *testing.T) {
-			runTranscript(t, startProcessRig(t, kind, 0, ""), path)
+			t.Parallel()
+			inNetworkNamespace(t, func(t *testing.T) {
+				runTranscript(t, startProcessRig(t, kind, 0, ""), path)
+			})
 		})
 	}
 }
@@ -81,7 +89,7 @@ func (e *noNamespace) Error() string {
 func runInNamespace(ctx context.Context, test string) (out []byte, err error) {
 	for _, withUser := range []bool{false, true} {
 		var b bytes.Buffer
-		args := []string{"-test.run=^" + test + "$", "-test.v"}
+		args := []string{"-test.run=^" + strings.ReplaceAll(test, "/", "$/^") + "$", "-test.v"}
 		flag.Visit(func(f *flag.Flag) {
 			if strings.HasPrefix(f.Name, "scenario") {
 				args = append(args, "-"+f.Name+"="+f.Value.String())

@@ -76,6 +76,7 @@ func TestTLSBetweenNodes(t *testing.T) {
 // TestTLSToWrongBackend: a backend whose certificate is not for its address, or
 // that has no TLS, is not logged in to, whatever is in between.
 func TestTLSToWrongBackend(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct{ name, fields, spoil, want string }{
 		{"another name", "starttls=yes", "another name", "NO [UNAVAILABLE]"},
 		{"another name, but any", "starttls=any-cert", "another name", "OK"},
@@ -86,6 +87,7 @@ func TestTLSToWrongBackend(t *testing.T) {
 		{"expired", "starttls=yes", "expired", "NO [UNAVAILABLE]"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
 			ca := tlstest.New(t)
 			r := startRigWith(t, "rig", func(r *rig) {
 				secureRig(t, r, ca, row.fields, "")

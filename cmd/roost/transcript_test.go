@@ -45,6 +45,9 @@ type world interface {
 // patience bounds every wait of a transcript; it is never reached when all is well.
 const patience = 20 * time.Second
 
+// slow is how long a line may take without being told of.
+const slow = 500 * time.Millisecond
+
 func runTranscript(t *testing.T, w world, path string) {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -59,7 +62,11 @@ func runTranscript(t *testing.T, w world, path string) {
 	}()
 	for line := range strings.Lines(string(text)) {
 		tr.line++
+		begun := time.Now()
 		tr.run(strings.TrimRight(line, "\r\n"))
+		if took := time.Since(begun); took > slow {
+			t.Logf("%s:%d took %v", path, tr.line, took.Round(time.Millisecond))
+		}
 	}
 }
 

@@ -34,8 +34,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestScenarios(t *testing.T) {
 	var files []string
 	patterns := []string{"testdata/*.txt", "../../cmd/roost/testdata/scenarios/*.txt"}
-	if testing.Short() || raceDetector {
-		patterns = patterns[:1]
+	if testing.Short() {
+		patterns = []string{"testdata/random.txt", "testdata/moves.txt"}
 	}
 	for _, pattern := range patterns {
 		found, err := filepath.Glob(pattern)
@@ -57,6 +57,9 @@ func TestScenarios(t *testing.T) {
 
 // TestFaults has many faults happen to a large cluster, in any order.
 func TestFaults(t *testing.T) {
+	if testing.Short() {
+		*scenarioMany = min(*scenarioMany, 20)
+	}
 	runAll(t, "faults", fmt.Sprintf(`
 backends b1 b2 b3 b4
 directors d1 d2 d3
@@ -105,7 +108,7 @@ func runAll(t *testing.T, name, text string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if raceDetector {
+	if testing.Short() {
 		s.Users = min(s.Users, 3)
 	}
 	seed := *scenarioSeed

@@ -1,5 +1,0 @@
-//go:build !race
-
-package simworld
-
-const raceDetector = false

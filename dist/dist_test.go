@@ -161,6 +161,40 @@ func TestDeb(t *testing.T) {
 	verifyUnit(t, root)
 }
 
+// TestDebInstalls: installed, upgraded, removed and purged by dpkg, it starts and restarts
+// nothing, and mail, logs and the user stay.
+func TestDebInstalls(t *testing.T) {
+	deb := packages(t, "roost_*.deb", "dpkg", "nsenter", "ip")
+	if testing.Short() || os.Getuid() != 0 {
+		t.Skip("it needs root")
+	}
+	inWorld(t, func(t *testing.T) {
+		m := newMachines(t, deb)
+		m.add(t, "host", "192.0.2.1", false)
+		n := m.all["host"]
+		n.run(t, "dpkg -i roost_*.deb")
+		if got := n.run(t, "stat -c '%U:%G %a' /etc/roost /etc/roost/roost.conf /var/lib/roost /var/log/roost"); got != "root:roost 750\nroot:roost 640\nroost:roost 750\nroost:roost 750\n" {
+			t.Errorf("owners are %s", got)
+		}
+		if out, err := n.try("systemctl is-active roost"); err == nil {
+			t.Errorf("installing has started it: %s", out)
+		}
+		n.run(t, "roost config check /etc/roost/roost.conf && touch /etc/roost/users && systemctl enable --now roost && echo mine >>/etc/roost/roost.conf && touch /var/lib/roost/mail /var/log/roost/roost.log")
+		if out := n.run(t, "dpkg -i roost_*.deb"); !strings.Contains(out, "the old version runs on, until systemctl restart roost") {
+			t.Errorf("an upgrade says %s", out)
+		}
+		n.run(t, "grep -q mine /etc/roost/roost.conf && roost who")
+		n.run(t, "dpkg -r roost")
+		if out, err := n.try("systemctl is-active roost"); err == nil {
+			t.Errorf("removing has not ended it: %s", out)
+		}
+		n.run(t, "test -e /etc/roost/roost.conf && dpkg -P roost && test -e /var/lib/roost/mail && test -e /var/log/roost/roost.log && id roost")
+		if out, err := n.try("ls /usr/bin/roost /etc/roost/roost.conf /usr/lib/systemd/system/roost.service 2>&1"); err == nil || strings.Count(out, "No such file") != 3 {
+			t.Errorf("purged, and there is %s", out)
+		}
+	})
+}
+
 // verifyUnit has systemd read the unit as it is in root.
 func verifyUnit(t *testing.T, root string) {
 	t.Helper()

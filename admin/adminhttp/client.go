@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/roost-mail/roost/admin"
@@ -92,7 +93,7 @@ func (c *Client) Call(ctx context.Context, op *admin.Operation, args admin.Args,
 		if inner := errors.Unwrap(err); inner != nil {
 			err = inner // without the URL
 		}
-		return nil, imap.Wrap(imap.CodeUnavailable, fmt.Sprintf("%s: %v", c.name, err), err)
+		return nil, imap.Wrap(imap.CodeUnavailable, fmt.Sprintf("%s: %s", c.name, unreachable(err)), err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	in := io.LimitReader(resp.Body, maxAnswer)
@@ -113,6 +114,19 @@ func (c *Client) Call(ctx context.Context, op *admin.Operation, args admin.Args,
 		formed.SetForm(args)
 	}
 	return res, nil
+}
+
+// unreachable is why a server did not answer. A socket that is not there, or that nobody
+// serves, says little to who does not know what it means.
+func unreachable(err error) string {
+	if op, is := errors.AsType[*net.OpError](err); is && op.Net == "unix" {
+		for _, known := range []error{syscall.ENOENT, syscall.ECONNREFUSED} {
+			if errors.Is(err, known) {
+				return fmt.Sprintf("no server answers at this socket (%v): none runs with it, or it waits for the coordinator, as its log says then", known)
+			}
+		}
+	}
+	return err.Error()
 }
 
 // encode is arguments in JSON.

@@ -18,6 +18,7 @@ import (
 	"github.com/roost-mail/roost/admin"
 	"github.com/roost-mail/roost/admin/adminhttp"
 	"github.com/roost-mail/roost/config"
+	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/tlsconn"
 )
 
@@ -274,6 +275,9 @@ func (f *adminFlags) remote() (*adminhttp.Client, error) {
 func shownError(err error) error {
 	if told, ok := errors.AsType[*adminhttp.Error](err); ok {
 		return exitError{told, told.Exit}
+	}
+	if e, ok := errors.AsType[*imap.Error](err); ok && e.Text != "" { // which has the cause in it
+		return exitError{errors.New(e.Text), admin.ExitCode(err)}
 	}
 	return exitError{err, admin.ExitCode(err)}
 }

@@ -97,8 +97,12 @@ func startMember(ctx context.Context, set *config.Settings, log *slog.Logger) (*
 		return nil, nil
 	}
 	host, err := memberHost(ctx, s)
-	if err != nil || host == "" {
+	if err != nil {
 		return nil, err
+	}
+	if host == "" {
+		log.Info("coordinator: no member of it runs here, as nobody of director_servers and cluster_witness has an address of this host", "members", s.MemberHosts)
+		return nil, nil
 	}
 	return member.Start(ctx, member.Config{
 		Host: host, Hosts: s.MemberHosts, ClientPort: s.ClientPort, PeerPort: s.PeerPort, Dir: s.DataDir,
@@ -122,7 +126,8 @@ func memberHost(ctx context.Context, s *config.Cluster) (string, error) {
 		}
 		for _, addr := range own {
 			prefix, err := netip.ParsePrefix(addr.String())
-			if err == nil && slices.Contains(ips, prefix.Addr()) {
+			own := func(ip netip.Addr) bool { return ip.Unmap() == prefix.Addr() } // a resolver may give ::ffff:192.0.2.1
+			if err == nil && slices.ContainsFunc(ips, own) {
 				return host, nil
 			}
 		}

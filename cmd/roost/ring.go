@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -36,6 +37,7 @@ func (r *ring) Members(ctx context.Context) ([]admin.RingMember, error) {
 	if err != nil {
 		return nil, err
 	}
+	slices.SortFunc(members, func(a, b member.Info) int { return strings.Compare(a.Name, b.Name) })
 	var out []admin.RingMember
 	for _, m := range members {
 		leader, err := c.Ask(ctx, m)

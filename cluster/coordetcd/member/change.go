@@ -127,5 +127,8 @@ func (c *Changer) Ask(ctx context.Context, m Info) (leader bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	s, err := c.client.Status(ctx, m.Clients[0])
+	if ctx.Err() != nil {
+		err = fmt.Errorf("no answer within %v", askTime)
+	}
 	return err == nil && s.Leader == m.ID, err
 }

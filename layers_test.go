@@ -42,7 +42,7 @@ var layers = map[string][]string{
 	"cluster/coordetcd/etcdtest": {},
 	"cluster/coordetcd/member":   {},
 	"cluster/coordtest":          {"cluster"},
-	"scenario":                   {"imap"},
+	"scenario":                   {"imap", "cluster"},
 	"health":                     {"imap", "imapclient", "imapwire", "cluster", "tlsconn"},
 
 	"store":           {"imap", "mailbox", "message", "metric"},

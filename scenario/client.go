@@ -20,7 +20,11 @@ type client struct {
 
 	session Session // nil while there is none
 	next    int     // for ids
-	served  func(bool)
+
+	// what is told of commands: before one, after it, and when no more are given
+	asks     func()
+	answered func(ok bool)
+	gives    func()
 }
 
 // pauses of a client, so that few clients are a load and many are no flood.
@@ -32,14 +36,15 @@ const (
 // run works until ctx ends.
 func (c *client) run(ctx context.Context) {
 	defer c.leave()
+	defer c.gives()
 	for ctx.Err() == nil {
 		pause := betweenCommands
-		if err := c.step(ctx); err != nil {
-			c.served(false)
+		c.asks()
+		err := c.step(ctx)
+		if err != nil {
 			pause = afterFailure
-		} else {
-			c.served(true)
 		}
+		c.answered(err == nil)
 		c.world.Sleep(ctx, pause/2+time.Duration(c.rand.Int64N(int64(pause))))
 	}
 }

@@ -59,32 +59,37 @@ type verb struct {
 // verbs are the words a step can begin with.
 func verbs() map[string]verb {
 	return map[string]verb{
-		"for":      {args: 1, runner: true},      // for D: let time pass
-		"load":     {args: 1, runner: true},      // load on | off
-		"served":   {within: true, runner: true}, // every user's next command is answered with OK
-		"check":    {runner: true},               // everything is as it was acknowledged
-		"settled":  {within: true},               // all units are held by those who should
-		"start":    {args: -1},                   // start NODE... | all
-		"kill":     {args: -1},                   // kill -9
-		"stop":     {args: -1},                   // SIGSTOP
-		"continue": {args: -1},                   // SIGCONT
-		"term":     {args: -1},                   // SIGTERM, and wait for the end
-		"freeze":   {args: -1},                   // the machine is paused, its clocks too
-		"thaw":     {args: -1},                   // and goes on
-		"cut":      {args: 3},                    // cut NODE from NODE|coordinator|all
-		"heal":     {args: -1},                   // heal NODE: undoes its cuts
-		"hang":     {args: 1},                    // hang NODE: writes to its mail do not return
-		"unhang":   {args: 1},                    //
-		"unmount":  {args: 1},                    // unmount NODE: its volume is an empty directory
-		"mount":    {args: 1},                    //
-		"drain":    {args: 1},                    // what the administrator wishes
-		"up":       {args: 1},                    //
-		"down":     {args: 1},                    //
-		"move":     {args: 3},                    // move USER to BACKEND
-		"restore":  {args: 1},                    // restore coordinator: from an old snapshot
-		"random":   {args: 1, within: true},      // random N faults within D
+		"for":       {args: 1, runner: true},               // for D: let time pass
+		"load":      {args: 1, runner: true},               // load on | off
+		"served":    {within: true, runner: true},          // every user's next command is answered with OK
+		"check":     {runner: true},                        // everything is as it was acknowledged
+		"settled":   {within: true, runner: true},          // all units are held by those who should
+		"random":    {args: 1, within: true, runner: true}, // random N within D: so many faults, undone again
+		"measure":   {args: 1, runner: true},               // measure BACKEND: from now on those whom it holds apart from others
+		"waited":    {within: true, runner: true},          // none of them has waited for an OK for longer
+		"unnoticed": {within: true, runner: true},          // nobody else has either, or got something else than OK
+		"start":     {args: -1},                            // start NODE... | all
+		"kill":      {args: -1},                            // kill -9
+		"stop":      {args: -1},                            // SIGSTOP
+		"continue":  {args: -1},                            // SIGCONT
+		"term":      {args: -1},                            // SIGTERM, and wait for the end
+		"freeze":    {args: -1},                            // the machine is paused, its clocks too
+		"thaw":      {args: -1},                            // and goes on
+		"cut":       {args: 3},                             // cut NODE from NODE|coordinator|all
+		"heal":      {args: -1},                            // heal NODE: undoes its cuts
+		"hang":      {args: 1},                             // hang NODE: writes to its mail do not return
+		"unhang":    {args: 1},                             //
+		"unmount":   {args: 1},                             // unmount NODE: its volume is an empty directory
+		"mount":     {args: 1},                             //
+		"drain":     {args: 1, runner: true},               // what the administrator wishes
+		"up":        {args: 1, runner: true},               //
+		"down":      {args: 1, runner: true},               //
+		"move":      {args: 3, runner: true},               // move USER to BACKEND
+		"unmove":    {args: 1, runner: true},               // unmove USER
+		"copy":      {args: 1},                             // copy coordinator: what it knows now
+		"restore":   {args: 1},                             // restore coordinator: as it was then
 
-		"new-generation": {}, // what the administrator has to do after restore
+		"new-generation": {runner: true}, // what the administrator has to do after restore
 	}
 }
 
@@ -168,7 +173,7 @@ func (s *Scenario) names() error {
 	nodes := s.Nodes()
 	for _, step := range s.Steps {
 		switch step.Verb {
-		case "start", "kill", "stop", "continue", "term", "freeze", "thaw", "heal", "hang", "unhang", "unmount", "mount", "drain", "up", "down":
+		case "start", "kill", "stop", "continue", "term", "freeze", "thaw", "heal", "hang", "unhang", "unmount", "mount", "drain", "up", "down", "copy", "restore", "measure":
 		case "cut":
 			step.Args = step.Args[:1]
 		default:
@@ -196,6 +201,15 @@ func (s *Scenario) Verbs() []string {
 		}
 	}
 	return out
+}
+
+// Slacken gives everything that has a limit of time so many times longer.
+func (s *Scenario) Slacken(times int) {
+	for i := range s.Steps {
+		if step := &s.Steps[i]; verbs()[step.Verb].within && step.Verb != "random" {
+			step.Within *= time.Duration(times)
+		}
+	}
 }
 
 // UserNames are the users' names.

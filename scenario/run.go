@@ -16,34 +16,52 @@ type Runner struct {
 	Seed  uint64
 	Logf  func(format string, args ...any) // told of every step; nil is nobody
 
-	clients []*client
-	stop    context.CancelFunc // of the load; nil while it is off
-	working sync.WaitGroup
+	scenario *Scenario
+	begun    time.Duration
+	clients  []*client
+	stop     context.CancelFunc // of the load; nil while it is off
+	working  sync.WaitGroup
+	waits    *waits
 
-	mu     sync.Mutex      // guards what follows
-	served map[string]bool // whose command was answered with OK since the last reset
-	worst  map[string]time.Duration
-	bad    map[string]time.Duration // since when a user has had no OK
+	generation uint64 // the last that was begun: a copy may be from before it
 }
 
 // Run has all steps happen, and checks at the end in any case.
 func (r *Runner) Run(ctx context.Context, s *Scenario) error {
-	r.served, r.bad, r.worst = map[string]bool{}, map[string]time.Duration{}, map[string]time.Duration{}
+	for _, verb := range s.Verbs() {
+		if !r.World.Can(verb) {
+			return fmt.Errorf("%s: this world can't %s", s.Name, verb)
+		}
+	}
+	r.scenario, r.waits, r.begun = s, newWaits(), r.World.Now()
 	for i, user := range s.UserNames() {
 		r.clients = append(r.clients, &client{
 			world: r.World, ledger: newLedger(user), rand: rand.New(rand.NewPCG(r.Seed, uint64(i))),
-			served: func(ok bool) { r.note(user, ok) },
+			asks:     func() { r.waits.asks(user, r.now()) },
+			answered: func(ok bool) { r.answered(user, ok) },
+			gives:    func() { r.waits.gives(user, r.now()) },
 		})
 	}
 	defer r.loadOff()
-	begun := r.World.Now()
 	for _, step := range s.Steps {
-		r.logf("%6.1fs %s", (r.World.Now() - begun).Seconds(), step.Text)
+		r.logf("%6.1fs %s", r.now().Seconds(), step.Text)
 		if err := r.step(ctx, step); err != nil {
 			return fmt.Errorf("%s:%d: %s: %w", s.Name, step.Line, step.Text, err)
 		}
 	}
 	return r.check(ctx)
+}
+
+// now is the time since the scenario began.
+func (r *Runner) now() time.Duration { return r.World.Now() - r.begun }
+
+// longWait is one that is worth a line: longer than a lease and what comes after it.
+const longWait = 8 * time.Second
+
+func (r *Runner) answered(user string, ok bool) {
+	if w := r.waits.answered(user, r.now(), ok); w.took > longWait {
+		r.logf("%6.1fs   without an OK for %s", r.now().Seconds(), w)
+	}
 }
 
 func (r *Runner) logf(format string, args ...any) {
@@ -66,6 +84,20 @@ func (r *Runner) step(ctx context.Context, s Step) error {
 		return r.awaitServed(ctx, s.Within)
 	case "check":
 		return r.check(ctx)
+	case "settled":
+		return r.settled(ctx, s.Within)
+	case "random":
+		return r.random(ctx, s)
+	case "measure":
+		users, err := r.heldBy(s.Args[0])
+		r.waits.measure(users)
+		return err
+	case "waited":
+		return r.waited(s.Within)
+	case "unnoticed":
+		return r.unnoticed(s.Within)
+	case "drain", "up", "down", "move", "unmove", "new-generation":
+		return r.administer(ctx, s)
 	default:
 		return r.World.Do(ctx, s)
 	}
@@ -92,22 +124,32 @@ func (r *Runner) loadOff() {
 	r.stop = nil
 }
 
-// note takes down whether a user was served just now.
-func (r *Runner) note(user string, ok bool) {
-	now := r.World.Now()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	since, failing := r.bad[user]
+// waited says who of those measured has waited for too long.
+func (r *Runner) waited(within time.Duration) error {
+	w, _ := r.waits.result(true, r.now())
+	r.logf("        the longest wait was %s", w)
 	switch {
-	case ok && failing:
-		r.worst[user] = max(r.worst[user], now-since)
-		delete(r.bad, user)
-	case !ok && !failing:
-		r.bad[user] = now
+	case w.took == 0:
+		return errors.New("nobody was measured")
+	case w.took > within:
+		return fmt.Errorf("without an OK for %s", w)
 	}
-	if ok {
-		r.served[user] = true
+	return nil
+}
+
+// unnoticed says who of all others has noticed anything.
+func (r *Runner) unnoticed(within time.Duration) error {
+	w, failed := r.waits.result(false, r.now())
+	r.logf("        the longest wait of others was %s", w)
+	switch {
+	case w.took == 0:
+		return errors.New("there are no others")
+	case len(failed) > 0:
+		return fmt.Errorf("commands of others without an OK: %.200s", strings.Join(failed, ", "))
+	case w.took > within:
+		return fmt.Errorf("others were without an OK for %s", w)
 	}
+	return nil
 }
 
 // awaitServed waits until each user has had an OK since now.
@@ -115,9 +157,7 @@ func (r *Runner) awaitServed(ctx context.Context, within time.Duration) error {
 	if r.stop == nil {
 		return errors.New("the load is off")
 	}
-	r.mu.Lock()
-	clear(r.served)
-	r.mu.Unlock()
+	r.waits.forget()
 	deadline := r.World.Now() + within
 	for {
 		missing := r.unserved()
@@ -134,11 +174,9 @@ func (r *Runner) awaitServed(ctx context.Context, within time.Duration) error {
 }
 
 func (r *Runner) unserved() []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	var missing []string
 	for _, c := range r.clients {
-		if !r.served[c.ledger.user] {
+		if !r.waits.isServed(c.ledger.user) {
 			missing = append(missing, c.ledger.user)
 		}
 	}
@@ -179,7 +217,7 @@ func (r *Runner) verdict() error {
 		problems = append(problems, c.ledger.problems...)
 		yes, no, unknown = yes+c.ledger.acknowledged, no+c.ledger.refused, unknown+c.ledger.unknown
 	}
-	r.logf("%d changes acknowledged, %d refused, %d unknown; the longest without an OK: %s", yes, no, unknown, r.Worst().Round(time.Millisecond))
+	r.logf("%d changes acknowledged, %d refused, %d unknown; the longest without an OK: %s", yes, no, unknown, r.waits.worst(r.now()))
 	if len(problems) > 0 {
 		return fmt.Errorf("%d things can't be:\n%s", len(problems), strings.Join(problems, "\n"))
 	}
@@ -195,13 +233,5 @@ func (r *Runner) Acknowledged() int {
 	return n
 }
 
-// Worst is the longest that any user was without an OK.
-func (r *Runner) Worst() time.Duration {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var d time.Duration
-	for _, w := range r.worst {
-		d = max(d, w)
-	}
-	return d
-}
+// Worst is the longest that any user has waited for an OK.
+func (r *Runner) Worst() time.Duration { return r.waits.worst(r.now()).took }

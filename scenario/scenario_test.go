@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/roost-mail/roost/cluster"
 	"github.com/roost-mail/roost/imap"
 )
 
@@ -43,6 +44,10 @@ func (w *simple) Do(_ context.Context, s Step) error {
 	w.killed = s.Verb == "kill"
 	return nil
 }
+
+func (w *simple) Can(string) bool { return true }
+
+func (w *simple) Cluster() (cluster.Coordinator, *cluster.View) { return nil, nil }
 
 func (w *simple) Open(_ context.Context, user string) (Session, error) {
 	w.mu.Lock()
@@ -234,6 +239,32 @@ func TestServedWithin(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+}
+
+// A wait counts from the first question until an OK, whatever was answered between, and while
+// it lasts; those of whom nothing was expected are told apart.
+func TestWaits(t *testing.T) {
+	w := newWaits()
+	w.asks("a", 1*time.Second)
+	w.answered("a", 2*time.Second, false)
+	w.measure(map[string]bool{"a": true})
+	w.asks("a", 3*time.Second)
+	w.asks("b", 3*time.Second)
+	if got := w.worst(9 * time.Second); got.took != 8*time.Second || got.user != "a" {
+		t.Errorf("while a waits: %s", got)
+	}
+	w.answered("a", 10*time.Second, true)
+	w.answered("b", 4*time.Second, false)
+	if got, failed := w.result(true, 10*time.Second); got.took != 9*time.Second || failed != nil {
+		t.Errorf("of those measured: %s, %v", got, failed)
+	}
+	if got, failed := w.result(false, 5*time.Second); got.took != 2*time.Second || len(failed) != 1 {
+		t.Errorf("of the others: %s, %v", got, failed)
+	}
+	w.gives("b", 6*time.Second)
+	if got, _ := w.result(false, 60*time.Second); got.took != 3*time.Second {
+		t.Errorf("when b asks no more: %s", got)
+	}
 }
 
 func TestParseErrors(t *testing.T) {

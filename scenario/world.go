@@ -3,12 +3,19 @@ package scenario
 import (
 	"context"
 	"time"
+
+	"github.com/roost-mail/roost/cluster"
 )
 
 // World is a cluster to which things happen.
 type World interface {
-	// Do has a step happen that is not the runner's own.
+	// Do has a step happen that is not the runner's own, if the world Can.
 	Do(ctx context.Context, s Step) error
+	Can(verb string) bool
+
+	// Cluster is the world's own way to the coordinator, and what it sees of the cluster
+	// there, whatever happens to nodes.
+	Cluster() (cluster.Coordinator, *cluster.View)
 
 	// Open logs a user in at some director. The error is as a Session's are.
 	Open(ctx context.Context, user string) (Session, error)

@@ -37,6 +37,8 @@ type loopback struct {
 	links map[string]*cutLink
 }
 
+func newLoopback() *loopback { return &loopback{links: map[string]*cutLink{}} }
+
 func (l *loopback) host() string { return "127.0.0.1" }
 
 func (l *loopback) place(t *testing.T, _ string) string { return freeAddr(t) }

@@ -26,6 +26,7 @@ import (
 var (
 	scenarioSeed  = flag.Uint64("scenario.seed", 0, "seed of the scenarios; 0: one of the clock")
 	scenarioSlack = flag.Int("scenario.slack", 4, "how many times longer things may take than the scenarios say; 1 is for a machine that is quiet")
+	scenarioMany  = flag.Int("scenario.faults", 0, "how many random faults happen in TestFaults; a thousand take half an hour")
 	scenarioOnly  = flag.String("scenario", "", "run only the scenario of this name")
 )
 
@@ -33,7 +34,7 @@ var (
 // coordinator, directors, and backends that share a filesystem.
 func TestScenarios(t *testing.T) {
 	scenariosToo(t)
-	eachScenario(t, "testdata/scenarios/*.txt", func(*testing.T) worldNetwork { return &loopback{links: map[string]*cutLink{}} })
+	eachScenario(t, "testdata/scenarios/*.txt", func(*testing.T) worldNetwork { return newLoopback() })
 }
 
 // TestPartitions does so where every node is a machine in the network.
@@ -43,6 +44,14 @@ func TestPartitions(t *testing.T) {
 	inNetworkNamespace(t, func(t *testing.T) {
 		eachScenario(t, "testdata/scenarios/network/*.txt", func(t *testing.T) worldNetwork { return newMachines(t) })
 	})
+}
+
+// TestFaults has as many random faults happen as are asked for.
+func TestFaults(t *testing.T) {
+	if *scenarioMany == 0 {
+		t.Skip("-scenario.faults says how many")
+	}
+	runScenario(t, "faults", scenario.ManyFaults(*scenarioMany, 12), newLoopback())
 }
 
 // scenariosToo skips a test that real time has to pass in. The processes are this
@@ -68,31 +77,22 @@ func eachScenario(t *testing.T, pattern string, makeNetwork func(*testing.T) wor
 			if os.Getenv(namespaceMarker) == "" {
 				t.Parallel()
 			}
-			runScenario(t, file, makeNetwork(t))
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			runScenario(t, file, string(text), makeNetwork(t))
 		})
 	}
 }
 
-func runScenario(t *testing.T, file string, network worldNetwork) {
-	text, err := os.ReadFile(file)
+func runScenario(t *testing.T, name, text string, network worldNetwork) {
+	s, err := scenario.Parse(name, text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := scenario.Parse(file, string(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range s.Steps {
-		if step := &s.Steps[i]; step.Verb == "served" || step.Verb == "settled" {
-			step.Within *= time.Duration(*scenarioSlack)
-		}
-	}
+	s.Slacken(*scenarioSlack)
 	w := newProcessWorld(t, s, network)
-	for _, verb := range s.Verbs() {
-		if w.verbs()[verb] == nil {
-			t.Fatalf("processes can't %s", verb)
-		}
-	}
 	seed := *scenarioSeed
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())
@@ -115,6 +115,8 @@ type processWorld struct {
 	etcd  *etcdtest.Server
 	view  *cluster.View
 
+	coordinator cluster.Coordinator
+
 	network worldNetwork
 
 	mu        sync.Mutex // guards what follows, against the clients
@@ -135,7 +137,7 @@ type worldNode struct {
 func newProcessWorld(t *testing.T, s *scenario.Scenario, network worldNetwork) *processWorld {
 	w := &processWorld{t: t, dir: t.TempDir(), begun: time.Now(), nodes: map[string]*worldNode{}, directors: s.Directors, backends: s.Backends, network: network}
 	w.etcd = etcdtest.Start(t, network.host())
-	w.view = watchCluster(t, w.etcd.Addr)
+	w.coordinator, w.view = watchCluster(t, w.etcd.Addr)
 	volume := filepath.Join(w.dir, "mail")
 	if err := os.Mkdir(volume, 0o700); err != nil {
 		t.Fatal(err)
@@ -245,12 +247,8 @@ func (w *processWorld) verbs() map[string]func(context.Context, scenario.Step) e
 		"continue": each(func(n *worldNode) error { n.stopped = false; return n.process.Process.Signal(syscall.SIGCONT) }),
 		"heal":     each(func(n *worldNode) error { return w.network.heal(n.name) }),
 		"cut":      w.cut,
-		"settled":  w.settled,
-		"drain":    w.wish,
-		"up":       w.wish,
-		"down":     w.wish,
-		"move":     w.move,
-		"random":   w.random,
+		"copy":     func(context.Context, scenario.Step) error { return w.etcd.Copy() },
+		"restore":  func(context.Context, scenario.Step) error { return w.etcd.Restore() },
 	}
 }
 
@@ -263,6 +261,12 @@ func (w *processWorld) coordinatorOr(do func(*etcdtest.Server) error, nodes func
 		return nodes(ctx, s)
 	}
 }
+
+// Can implements scenario.World.
+func (w *processWorld) Can(verb string) bool { return w.verbs()[verb] != nil }
+
+// Cluster implements scenario.World.
+func (w *processWorld) Cluster() (cluster.Coordinator, *cluster.View) { return w.coordinator, w.view }
 
 // Do implements scenario.World.
 func (w *processWorld) Do(ctx context.Context, s scenario.Step) error {
@@ -285,7 +289,10 @@ func (w *processWorld) each(names []string, do func(*worldNode) error) error {
 	return nil
 }
 
-// start starts a node and waits until it takes connections.
+// startTime is how long a node is waited for: without the coordinator it does not begin.
+const startTime = 5 * time.Second
+
+// start starts a node and waits until it takes connections, or startTime is over.
 func (w *processWorld) start(n *worldNode) error {
 	if n.process != nil {
 		return nil
@@ -307,7 +314,7 @@ func (w *processWorld) start(n *worldNode) error {
 		_ = cmd.Wait()
 		close(n.done)
 	}()
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(startTime); time.Now().Before(deadline); {
 		if conn, err := net.Dial("tcp", n.addr); err == nil {
 			return conn.Close()
 		}
@@ -317,7 +324,7 @@ func (w *processWorld) start(n *worldNode) error {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	return errors.New("it does not listen")
+	return nil
 }
 
 // end ends a node's process.

@@ -164,13 +164,20 @@ func (c *watched) Confirm(ctx context.Context) error {
 }
 
 // monitor sees that there are never two writers: once somebody has the right to a user's
-// mail, nobody who had it before has it confirmed.
+// mail, nobody who had it before has it confirmed, or acknowledges a change that was asked
+// for after that.
 type monitor struct {
 	mu       sync.Mutex // guards what follows
 	last     map[string]right
+	own      map[owner]uint64 // the latest epoch of each
 	problems []string
 	confirms int
 	claims   int
+}
+
+type owner struct {
+	user    string
+	process *process
 }
 
 // right is one that was given.
@@ -189,6 +196,7 @@ func (m *monitor) claimed(user string, epoch uint64, p *process) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.claims++
+	m.own[owner{user, p}] = max(m.own[owner{user, p}], epoch)
 	last := m.last[user]
 	switch {
 	case last.process == nil || epoch > last.epoch:
@@ -211,6 +219,15 @@ func (m *monitor) confirmed(c *watched, before right) {
 	m.confirms++
 	if before.process != c.process && before.epoch > c.Epoch() {
 		m.problem("%s: confirmed for %s in epoch %d, although %s had it in epoch %d", c.user, c.process.incarnation, c.Epoch(), before.process.incarnation, before.epoch)
+	}
+}
+
+// acknowledged is told what was the latest right when a change was asked for.
+func (m *monitor) acknowledged(user string, p *process, before right) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if own := m.own[owner{user, p}]; before.process != p && before.epoch > own {
+		m.problem("%s: %s acknowledged a change in epoch %d, although %s had the user in epoch %d", user, p.incarnation, own, before.process.incarnation, before.epoch)
 	}
 }
 

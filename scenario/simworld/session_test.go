@@ -148,9 +148,20 @@ func command[T any](ctx context.Context, s *proxied, do func(context.Context) (T
 	}
 }
 
-// act is command for what has no answer but an error.
+// change is command for what changes the mail. It tells the monitor of an OK.
+func change[T any](ctx context.Context, s *proxied, do func(context.Context) (T, error)) (T, error) {
+	m := s.backend.machine.w.monitor
+	before := m.latest(s.user)
+	value, err := command(ctx, s, do)
+	if err == nil {
+		m.acknowledged(s.user, s.backend.process, before)
+	}
+	return value, err
+}
+
+// act is change for what has no answer but an error.
 func (s *proxied) act(ctx context.Context, do func(context.Context) error) error {
-	_, err := command(ctx, s, func(ctx context.Context) (struct{}, error) { return struct{}{}, do(ctx) })
+	_, err := change(ctx, s, func(ctx context.Context) (struct{}, error) { return struct{}{}, do(ctx) })
 	return err
 }
 
@@ -167,7 +178,7 @@ func message(id string) string {
 
 // Append implements scenario.Session.
 func (s *proxied) Append(ctx context.Context, name, id string) (scenario.Place, error) {
-	return command(ctx, s, func(ctx context.Context) (at scenario.Place, err error) {
+	return change(ctx, s, func(ctx context.Context) (at scenario.Place, err error) {
 		text := message(id)
 		data, err := s.mail.Append(ctx, name, mailbox.One(&mailbox.NewMessage{Size: int64(len(text)), Body: strings.NewReader(text)}))
 		if err == nil {
@@ -236,7 +247,7 @@ func (s *proxied) Move(ctx context.Context, from string, uid uint32, to string) 
 }
 
 func (s *proxied) transfer(ctx context.Context, from string, do func(context.Context, mailbox.Mailbox) (imap.CopyData, error)) (scenario.Place, error) {
-	return command(ctx, s, func(ctx context.Context) (at scenario.Place, _ error) {
+	return change(ctx, s, func(ctx context.Context) (at scenario.Place, _ error) {
 		m, err := s.mailbox(ctx, from)
 		if err != nil {
 			return at, err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -60,18 +59,7 @@ func TestFaults(t *testing.T) {
 	if testing.Short() {
 		*scenarioMany = min(*scenarioMany, 20)
 	}
-	runAll(t, "faults", fmt.Sprintf(`
-backends b1 b2 b3 b4
-directors d1 d2 d3
-users 6
-start all
-settled within 15s
-load on
-served within 5s
-random %d within %ds
-served within 60s
-check
-`, *scenarioMany, *scenarioMany*5/4))
+	runAll(t, "faults", scenario.ManyFaults(*scenarioMany, 6))
 }
 
 // TestPauseIsFound has a machine be paused, with its clocks, in a cluster whose backends
@@ -161,11 +149,6 @@ func simulate(t *testing.T, s *scenario.Scenario, c config) (w *world, err error
 	synctest.Test(t, func(t *testing.T) {
 		if w, err = newWorld(s, c); err != nil {
 			return
-		}
-		for _, verb := range s.Verbs() {
-			if w.verbs()[verb] == nil {
-				t.Fatalf("the simulated world can't %s", verb)
-			}
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		w.tasks.Go(func() { w.view.Run(ctx) })

@@ -59,7 +59,7 @@ type world struct {
 func newWorld(s *scenario.Scenario, c config) (*world, error) {
 	w := &world{
 		config: c, begun: time.Now(), dice: dice{rnd: rand.New(rand.NewPCG(c.seed, 1))}, disk: newDisk(mountPoint),
-		monitor: &monitor{last: map[string]right{}}, machines: map[string]*machine{}, backends: s.Backends, directors: s.Directors,
+		monitor: &monitor{last: map[string]right{}, own: map[owner]uint64{}}, machines: map[string]*machine{}, backends: s.Backends, directors: s.Directors,
 	}
 	w.disk.names[filepath.Join(mountPoint, ".roost-volume")] = &inode{data: c.marker}
 	w.memory = coordmem.New(w)
@@ -118,29 +118,29 @@ func (w *world) verbs() map[string]func(context.Context, scenario.Step) error {
 		return each(func(m *machine) error { return do(m, on) })
 	}
 	return map[string]func(context.Context, scenario.Step) error{
-		"start":          w.coordinatorOr(false, each((*machine).start)),
-		"kill":           w.coordinatorOr(true, each((*machine).kill)),
-		"term":           each((*machine).term),
-		"stop":           set((*machine).stop, true),
-		"continue":       set((*machine).stop, false),
-		"freeze":         set((*machine).freeze, true),
-		"thaw":           set((*machine).freeze, false),
-		"hang":           set((*machine).hang, true),
-		"unhang":         set((*machine).hang, false),
-		"unmount":        set((*machine).unmount, true),
-		"mount":          set((*machine).unmount, false),
-		"cut":            w.cut,
-		"heal":           set((*machine).cutOff, false),
-		"drain":          w.wish,
-		"up":             w.wish,
-		"down":           w.wish,
-		"move":           w.move,
-		"restore":        w.restore,
-		"new-generation": w.newGeneration,
-		"settled":        w.settled,
-		"random":         w.random,
+		"start":    w.coordinatorOr(false, each((*machine).start)),
+		"kill":     w.coordinatorOr(true, each((*machine).kill)),
+		"term":     each((*machine).term),
+		"stop":     set((*machine).stop, true),
+		"continue": set((*machine).stop, false),
+		"freeze":   set((*machine).freeze, true),
+		"thaw":     set((*machine).freeze, false),
+		"hang":     set((*machine).hang, true),
+		"unhang":   set((*machine).hang, false),
+		"unmount":  set((*machine).unmount, true),
+		"mount":    set((*machine).unmount, false),
+		"cut":      w.cut,
+		"heal":     set((*machine).cutOff, false),
+		"copy":     w.copy,
+		"restore":  w.restore,
 	}
 }
+
+// Can implements scenario.World.
+func (w *world) Can(verb string) bool { return w.verbs()[verb] != nil }
+
+// Cluster implements scenario.World.
+func (w *world) Cluster() (cluster.Coordinator, *cluster.View) { return w.admin, w.view }
 
 // Do implements scenario.World.
 func (w *world) Do(ctx context.Context, s scenario.Step) error { return w.verbs()[s.Verb](ctx, s) }
@@ -175,92 +175,19 @@ func (w *world) cut(_ context.Context, s scenario.Step) error {
 	return w.machines[s.Args[0]].cutOff(true)
 }
 
-func (w *world) wish(ctx context.Context, s scenario.Step) error {
-	state := map[string]cluster.State{"drain": cluster.Drain, "up": cluster.Up, "down": cluster.Down}[s.Verb]
-	return w.administer(ctx, func(m *cluster.Map) (cluster.Txn, error) {
-		n, _ := m.Node(s.Args[0])
-		return cluster.SetWish(s.Args[0], cluster.Wish{State: state, Weight: cluster.DefaultWeight}, n.WishAt)
-	})
-}
-
-func (w *world) move(ctx context.Context, s scenario.Step) error {
-	return w.administer(ctx, func(m *cluster.Map) (cluster.Txn, error) {
-		_, at := m.Pin(s.Args[0])
-		return cluster.SetPin(s.Args[0], cluster.Pin{Backend: s.Args[2]}, at)
-	})
-}
-
-// administer changes what the administrator wishes.
-func (w *world) administer(ctx context.Context, change func(*cluster.Map) (cluster.Txn, error)) error {
-	for range 10 {
-		var t cluster.Txn
-		var err error
-		w.view.Read(func(m *cluster.Map) { t, err = change(m) })
-		if err != nil {
-			return err
-		}
-		if _, ok, err := w.admin.Commit(ctx, t); ok || err != nil {
-			return err
-		}
-		w.Sleep(ctx, 100*time.Millisecond)
-	}
-	return errors.New("it keeps changing")
-}
-
-// restore has the coordinator be as it was when the load began.
-func (w *world) restore(_ context.Context, s scenario.Step) error {
-	if s.Args[0] != "coordinator" {
-		return errors.New("restore coordinator")
-	}
-	w.memory.Restore(w.snapshot)
-	return nil
-}
-
-// newGeneration does what an administrator has to do then.
-func (w *world) newGeneration(ctx context.Context, _ scenario.Step) error {
-	_, err := cluster.NewGeneration(ctx, w.admin, 0)
-	return err
-}
-
-// settled waits until every slot, and every pinned user, is held by who should.
-func (w *world) settled(ctx context.Context, s scenario.Step) error {
-	ctx, cancel := context.WithTimeout(ctx, s.Within)
-	defer cancel()
-	var why string
-	err := w.view.Await(ctx, func(m *cluster.Map) bool {
-		why = unsettled(m)
-		return why == ""
-	})
-	if err != nil {
-		return fmt.Errorf("not settled: %s", why)
-	}
+// copy takes down what the coordinator knows.
+func (w *world) copy(context.Context, scenario.Step) error {
 	w.snapshot = w.memory.Snapshot()
 	return nil
 }
 
-func unsettled(m *cluster.Map) string {
-	wrong := map[string]int{}
-	look := func(u cluster.Unit) {
-		held, at := m.Held(u)
-		switch want := m.Wanted(u); {
-		case want == "":
-			wrong["wanted by nobody"]++
-		case at == 0:
-			wrong["free, wanted by "+want]++
-		case held.Backend != want || !m.Holds(held):
-			wrong[fmt.Sprintf("held by %s (alive: %v), wanted by %s", held.Backend, m.Holds(held), want)]++
-		}
+// restore has the coordinator be as it was then.
+func (w *world) restore(_ context.Context, s scenario.Step) error {
+	if s.Args[0] != "coordinator" || w.snapshot == nil {
+		return errors.New("there is no copy of it")
 	}
-	for slot := range cluster.Slot(cluster.Slots) {
-		look(cluster.Unit{Slot: slot})
-	}
-	for user := range m.Pins() {
-		look(cluster.Unit{User: user})
-	}
-	if len(wrong) == 0 {
-		return ""
-	}
-	return fmt.Sprint(wrong)
+	w.memory.Restore(w.snapshot)
+	return nil
 }
 
 func (w *world) newIncarnation(name string) string {

@@ -20,6 +20,7 @@ type Server struct {
 	Addr string // where clients reach it
 
 	args []string
+	data string // a directory
 	log  string
 	cmd  *exec.Cmd
 }
@@ -44,9 +45,9 @@ func Start(t testing.TB, host string, args ...string) *Server {
 		scheme = "https://"
 	}
 	dir := t.TempDir()
-	s := &Server{Addr: freeAddr(t, host), log: filepath.Join(dir, "log")}
+	s := &Server{Addr: freeAddr(t, host), data: filepath.Join(dir, "data"), log: filepath.Join(dir, "log")}
 	s.args = append([]string{
-		program, "--data-dir", filepath.Join(dir, "data"), "--logger", "zap", "--log-level", "error",
+		program, "--data-dir", s.data, "--logger", "zap", "--log-level", "error",
 		"--listen-client-urls", scheme + s.Addr, "--advertise-client-urls", scheme + s.Addr,
 		"--listen-peer-urls", "http://" + freeAddr(t, host),
 	}, args...)
@@ -112,6 +113,37 @@ func (s *Server) Kill() error {
 	err := s.cmd.Process.Kill()
 	_ = s.cmd.Wait()
 	return err
+}
+
+// Copy takes down what it knows; it is away meanwhile.
+func (s *Server) Copy() error {
+	if err := s.Kill(); err != nil {
+		return err
+	}
+	if err := replace(s.copy(), s.data); err != nil {
+		return err
+	}
+	return s.Start()
+}
+
+// Restore has it know no more than it did at Copy, after it was away.
+func (s *Server) Restore() error {
+	if err := s.Kill(); err != nil {
+		return err
+	}
+	if err := replace(s.data, s.copy()); err != nil {
+		return err
+	}
+	return s.Start()
+}
+
+func (s *Server) copy() string { return s.data + "-copy" }
+
+func replace(dir, with string) error {
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	return os.CopyFS(dir, os.DirFS(with))
 }
 
 // Stop stops it with SIGSTOP; Continue has it go on.

@@ -8,10 +8,16 @@ import (
 
 // Limits of what a dictionary takes, in bytes and numbers.
 const (
-	MaxKey     = 4096    // bytes of a key or prefix
-	MaxValue   = 1 << 20 // bytes of a value
-	MaxChanges = 16384   // changes of one Commit, and conditions likewise
+	MaxKey        = 4096               // bytes of a key or prefix
+	MaxValue      = 1 << 20            // bytes of a value
+	MaxChanges    = 16384              // changes of one Commit
+	MaxConditions = 64                 // conditions of one
+	MaxCommit     = MaxValue + 256<<10 // bytes of all of them together, and changeCost for each
+	MaxListing    = 256 << 20          // bytes of the entries below a prefix that are read at once
 )
+
+// changeCost is what a change is reckoned to need beside its key and value.
+const changeCost = 32
 
 // Root is the path that all keys are below.
 const Root = "shared/"
@@ -64,10 +70,14 @@ func isText(s string) bool {
 // CheckCommit tells whether the arguments of a Commit follow the rules. Every
 // home of a Dict calls it first.
 func CheckCommit(changes []Change, conditions []Condition) error {
-	if len(changes) > MaxChanges || len(conditions) > MaxChanges {
-		return fmt.Errorf("%w: more than %d changes or conditions", ErrInvalid, MaxChanges)
+	if len(changes) > MaxChanges || len(conditions) > MaxConditions {
+		return fmt.Errorf("%w: more than %d changes or %d conditions", ErrInvalid, MaxChanges, MaxConditions)
 	}
+	size := 0
 	for _, c := range changes {
+		if size += c.cost(); size > MaxCommit {
+			return fmt.Errorf("%w: changes of more than %d bytes together", ErrInvalid, MaxCommit)
+		}
 		if err := checkPair(c.Key, c.Value, c.Unset); err != nil {
 			return err
 		}
@@ -85,4 +95,11 @@ func checkPair(key, value string, keyOnly bool) error {
 		return err
 	}
 	return CheckValue(value)
+}
+
+func (c Change) cost() int {
+	if c.Unset {
+		return len(c.Key) + changeCost
+	}
+	return len(c.Key) + len(c.Value) + changeCost
 }

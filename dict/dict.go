@@ -5,8 +5,10 @@
 // Keys are paths below "shared/", for example
 // shared/shared-boxes/user/bob/alice; values are short strings. The package
 // holds the interface, what is common to its homes (checks, escaping, an
-// immutable Table) and a dictionary in memory. Package dictfile keeps one in a
-// file that Dovecot can use at the same time.
+// immutable Table; deadlines, retries and error texts, by New) and a dictionary
+// in memory. The other homes are packages of their own: dictfile and dictfs keep
+// one in files, dictsql, dictredis and dictetcd at servers. A Mirror is a copy in
+// memory that stays up to date, for those who read often.
 //
 // A dictionary is derived data: whoever writes it can write it again. It is
 // not a place for mail, for per-user ("priv/") keys, or for locks, and it does
@@ -75,10 +77,24 @@ type Dict interface {
 // callers that keep what they read. Ask for it by type assertion.
 type Versioner interface {
 	// Version returns a token that differs from an earlier one if any key or
-	// value that can be seen changed between the two calls. Read it before
+	// value that can be seen changed between the two calls through any handle
+	// of this package. Whether changes by other programs show is said by each
+	// home. Read it before
 	// the data it stands for, and compare it only with tokens of the same
 	// handle: it has no other meaning and does not survive the process.
 	Version(ctx context.Context) (string, error)
+}
+
+// Watcher is the ability to tell of changes as they happen. Ask for it by type
+// assertion.
+type Watcher interface {
+	// Watch calls changed, from one goroutine, with what was committed through
+	// any handle of this package, in order, until ctx ends or the watch breaks,
+	// and returns why. No changes (nil) means that anything may have changed:
+	// that is so once at the start, when the watch is in place, and whenever
+	// details are not known. Whether changes by other programs are told is said
+	// by each home. changed may use the dictionary.
+	Watch(ctx context.Context, changed func([]Change)) error
 }
 
 // Change sets or unsets one key.

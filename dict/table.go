@@ -96,13 +96,9 @@ func (t Table) Apply(changes []Change, conditions []Condition) (next Table, chan
 // effective sorts the changes and leaves out those without effect: overruled
 // by a later one, or already so.
 func (t Table) effective(changes []Change) []Change {
-	sorted := slices.Clone(changes)
-	slices.SortStableFunc(sorted, func(a, b Change) int { return strings.Compare(a.Key, b.Key) })
+	sorted := lastOfEach(changes)
 	n := 0
-	for i, c := range sorted {
-		if i+1 < len(sorted) && sorted[i+1].Key == c.Key {
-			continue
-		}
+	for _, c := range sorted {
 		value, ok := t.Get(c.Key)
 		if ok == !c.Unset && (c.Unset || value == c.Value) {
 			continue

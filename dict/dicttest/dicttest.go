@@ -6,18 +6,38 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/roost-mail/roost/dict"
 )
 
-// Test runs the whole suite. fresh makes a new, empty dictionary and returns a
-// function that opens handles on it; the suite closes the handles. A home that
-// has only one handle returns the same one each time.
+// Home says what dictionaries the suite is run on, and where they have narrower
+// bounds than package dict.
+type Home struct {
+	// Fresh makes a new, empty dictionary and returns a function that opens
+	// handles on it; the suite closes the handles. A home that has only one
+	// handle returns the same one each time.
+	Fresh func(t *testing.T) (open func() dict.Dict)
+
+	LongestKey int  // in bytes; 0 means dict.MaxKey
+	Flat       bool // no key can be below another, nor have empty parts
+}
+
+// Test runs the whole suite on homes without narrower bounds.
 func Test(t *testing.T, fresh func(t *testing.T) (open func() dict.Dict)) {
+	TestHome(t, Home{Fresh: fresh})
+}
+
+// TestHome runs the whole suite.
+func TestHome(t *testing.T, home Home) {
+	if home.LongestKey == 0 {
+		home.LongestKey = dict.MaxKey
+	}
 	rows := []struct {
 		name string
 		run  func(t *testing.T, s suite)
@@ -28,6 +48,8 @@ func Test(t *testing.T, fresh func(t *testing.T) (open func() dict.Dict)) {
 		{"iterate below a prefix", testIterate},
 		{"iterate with a busy callback", testIterateCallback},
 		{"changes of a commit in order", testChangeOrder},
+		{"many changes in a commit", testManyChanges},
+		{"names that look like others", testLookalikes},
 		{"conditions", testConditions},
 		{"two handles", testTwoHandles},
 		{"concurrent writers", testConcurrentWriters},
@@ -35,15 +57,17 @@ func Test(t *testing.T, fresh func(t *testing.T) (open func() dict.Dict)) {
 		{"cancelled context", testCancelled},
 		{"close", testClose},
 		{"version", testVersion},
+		{"watch", testWatch},
 	}
 	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) { row.run(t, suite{t, fresh(t)}) })
+		t.Run(row.name, func(t *testing.T) { row.run(t, suite{t, home, home.Fresh(t)}) })
 	}
 }
 
 // suite opens handles on one dictionary and ends the test on unexpected errors.
 type suite struct {
 	t    *testing.T
+	home Home
 	make func() dict.Dict
 }
 
@@ -107,13 +131,21 @@ func testGetSetUnset(t *testing.T, s suite) {
 	d.want("shared/a", "1")
 	d.wantMissing("shared/A")
 	d.wantMissing("shared/a/b")
+	d.commit() // nothing to do: no error
+	if s.home.Flat {
+		err := d.Commit(t.Context(), []dict.Change{dict.Set("shared/new", "1"), dict.Set("shared/a/b", "1")})
+		if !errors.Is(err, dict.ErrInvalid) {
+			t.Errorf("a key below another: %v", err)
+		}
+		d.wantKeys(dict.Root, "shared/a=1")
+		return
+	}
 	d.commit(dict.Set("shared/a", "2"), dict.Set("shared/a/b", ""))
 	d.want("shared/a", "2")
 	d.want("shared/a/b", "")
 	d.commit(dict.Unset("shared/a"))
 	d.wantMissing("shared/a")
 	d.want("shared/a/b", "")
-	d.commit() // nothing to do: no error
 }
 
 func testOddText(t *testing.T, s suite) {
@@ -121,6 +153,11 @@ func testOddText(t *testing.T, s suite) {
 	texts := []string{
 		" ", "a b", "  both ends ", "tab\there", "\x01", "\x01t", "a\x01\x010", "100%", "%2F", "a/b/",
 		"käse", "kа́ша", "メール", "😀", "e\u0301", "a\nb", "a\r\nb", "\n", "\r", "trailing\r", `back\slash`, `"quoted'`, "_%*?[", "\x7f",
+		".", "..", "...", ".a", "...a", "'; drop table t; --", "$x", "${x}", "{x}", "?", ":1", "[a]", "^a",
+		strings.Repeat("long", 100),
+	}
+	if s.home.Flat {
+		texts = slices.DeleteFunc(texts, func(text string) bool { return strings.HasSuffix(text, "/") })
 	}
 	for _, text := range texts {
 		d.commit(dict.Set("shared/odd/"+text, "value "+text), dict.Set("shared/value", text))
@@ -169,18 +206,34 @@ func testRefused(t *testing.T, s suite) {
 		t.Errorf("too many changes: %v", err)
 	}
 	d.wantKeys(dict.Root, "shared/a=1") // nothing of the refused commits
+	longest = longest[:s.home.LongestKey]
 	biggest := strings.Repeat("v", dict.MaxValue)
 	d.commit(dict.Set(longest, biggest))
 	d.want(longest, biggest)
+	tooMuch := []dict.Change{dict.Set("shared/b", biggest), dict.Set("shared/c", biggest)}
+	if err := d.Commit(ctx, tooMuch); !errors.Is(err, dict.ErrInvalid) {
+		t.Errorf("changes of two megabytes: %v", err)
+	}
+	d.wantMissing("shared/b")
 }
 
 func testIterate(t *testing.T, s suite) {
 	d := s.open()
 	var changes []dict.Change
-	for _, key := range []string{"b/x/2", "b/x", "bc", "b", "b/x/10", "a/z", "b/é", "b!", "b/x y", "b0"} {
+	keys := []string{"b/x/2", "b/x", "bc", "b", "b/x/10", "a/z", "b/é", "b!", "b/x y", "b0"}
+	if s.home.Flat {
+		keys = slices.DeleteFunc(keys, func(key string) bool { return key == "b" || key == "b/x" })
+	}
+	for _, key := range keys {
 		changes = append(changes, dict.Set("shared/"+key, "1"))
 	}
 	d.commit(changes...)
+	if s.home.Flat {
+		d.wantKeys("shared/b/", "shared/b/x y=1", "shared/b/x/10=1", "shared/b/x/2=1", "shared/b/é=1")
+		d.wantKeys(dict.Root, "shared/a/z=1", "shared/b!=1", "shared/b/x y=1",
+			"shared/b/x/10=1", "shared/b/x/2=1", "shared/b/é=1", "shared/b0=1", "shared/bc=1")
+		return
+	}
 	d.wantKeys("shared/b/", "shared/b/x=1", "shared/b/x y=1", "shared/b/x/10=1", "shared/b/x/2=1", "shared/b/é=1")
 	d.wantKeys("shared/b/x/", "shared/b/x/10=1", "shared/b/x/2=1")
 	d.wantKeys("shared/bc/")
@@ -223,6 +276,55 @@ func testChangeOrder(t *testing.T, s suite) {
 		dict.Set("shared/b", "1"), dict.Unset("shared/b"),
 		dict.Unset("shared/y"), dict.Set("shared/y", "new"))
 	d.wantKeys(dict.Root, "shared/a=2", "shared/y=new")
+}
+
+func testManyChanges(t *testing.T, s suite) {
+	const n = 1500
+	d := s.open()
+	d.commit(dict.Set("shared/other", "1"))
+	var set, unset []dict.Change
+	for i := range n {
+		set = append(set, dict.Set(fmt.Sprintf("shared/many/%04d", i), strconv.Itoa(i)))
+		unset = append(unset, dict.Unset(fmt.Sprintf("shared/many/%04d", n-1-i)))
+	}
+	count := func() (found int) {
+		t.Helper()
+		if err := d.Iterate(t.Context(), "shared/many/", func(string, string) error { found++; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	err := d.Commit(t.Context(), set, dict.IfValue("shared/other", "2"))
+	if got := count(); !errors.Is(err, dict.ErrConflict) || got != 0 {
+		t.Fatalf("commit without its condition: %v, %d keys", err, got)
+	}
+	d.commit(set...)
+	if got := count(); got != n {
+		t.Fatalf("%d keys of %d", got, n)
+	}
+	d.commit(append(unset, dict.Set("shared/many/0007", "seven"))...)
+	d.wantKeys(dict.Root, "shared/many/0007=seven", "shared/other=1")
+}
+
+// testLookalikes has names that a server may take for one another: by case, by
+// blanks at the end, by composition, or because they look like a pattern.
+func testLookalikes(t *testing.T, s suite) {
+	d := s.open()
+	names := []string{"bob", "Bob", "BOB", "bob ", "b_b", "b%b", "b*", "b?b", "[b]ob", "bób", "bo\u0301b", "ß", "ss", "i", "ı", "İ", "a\x01", "a"}
+	for i, name := range names {
+		d.commit(dict.Set("shared/x/"+name+"/owner", strconv.Itoa(i)))
+	}
+	for i, name := range names {
+		d.want("shared/x/"+name+"/owner", strconv.Itoa(i))
+		d.wantKeys("shared/x/"+name+"/", fmt.Sprintf("shared/x/%s/owner=%d", name, i))
+	}
+	for i, name := range names {
+		d.commit(dict.Unset("shared/x/" + name + "/owner"))
+		d.wantMissing("shared/x/" + name + "/owner")
+		if i+1 < len(names) {
+			d.want("shared/x/"+names[i+1]+"/owner", strconv.Itoa(i+1))
+		}
+	}
 }
 
 func testConditions(t *testing.T, s suite) {
@@ -410,5 +512,47 @@ func testVersion(t *testing.T, s suite) {
 		if again := version(); again != v {
 			t.Errorf("no effect, but version %q became %q", v, again)
 		}
+	}
+}
+
+// testWatch keeps a copy by what it is told, as a Mirror does.
+func testWatch(t *testing.T, s suite) {
+	a, b := s.open(), s.open()
+	if _, ok := a.Dict.(dict.Watcher); !ok {
+		t.Skip("no such ability")
+	}
+	b.commit(dict.Set("shared/old", "1"), dict.Set("shared/gone", "1"))
+	m := dict.NewMirror(a.Dict, dict.MirrorOptions{Every: time.Hour}) // so that only the watch brings news
+	defer m.Close()
+	await := func(key, value string, ok bool) {
+		t.Helper()
+		for {
+			changed := m.Changed()
+			got, is, err := m.Get(t.Context(), key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got == value && is == ok {
+				return
+			}
+			select {
+			case <-changed:
+			case <-time.After(30 * time.Second):
+				t.Fatalf("the watch never told of %q = %q, %v", key, value, ok)
+			}
+		}
+	}
+	await("shared/old", "1", true)
+	for i := range 10 {
+		b.commit(dict.Set("shared/new", strconv.Itoa(i)), dict.Set("shared/x/"+strconv.Itoa(i), "1"))
+	}
+	b.commit(dict.Unset("shared/gone"))
+	await("shared/new", "9", true)
+	await("shared/gone", "", false)
+	b.commit(dict.Set("shared/end", "1"))
+	await("shared/end", "1", true)
+	await("shared/x/5", "1", true)
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -1,0 +1,307 @@
+package dict
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// Mirror is a copy of a dictionary in memory that stays up to date: by the
+// dictionary's Watch if it is a Watcher, and by polling. What it shows is at
+// most about MirrorOptions.Every old while the dictionary can be read; when it
+// cannot, the Mirror goes on showing what it has. It costs memory for the whole
+// dictionary, and reads take no time.
+//
+// It runs two goroutines, which end with Close.
+type Mirror struct {
+	origin Dict
+	opt    MirrorOptions
+	stop   context.CancelFunc
+	run    sync.WaitGroup
+
+	reading chan struct{} // holds something while the origin is read
+
+	mu       sync.Mutex // guards what follows
+	table    Table
+	version  uint64
+	since    []Change      // made while the origin is being read
+	loaded   chan struct{} // closed once table is the origin's
+	told     chan struct{} // closed at the next change
+	failed   error         // of the latest reading; nil if it went well
+	followed bool          // the origin tells of changes
+}
+
+// MirrorOptions say how up to date a Mirror is.
+type MirrorOptions struct {
+	Every time.Duration // between two looks at the origin; 0 means 1 s
+	Log   *slog.Logger  // nil means none
+}
+
+const (
+	// A reading of everything takes at most one part of so many of the time.
+	readingShare = 10
+	// So many times as rarely is all read again if the origin tells of changes, or
+	// has a version that stays: both may miss what other programs do.
+	rarely = 30
+)
+
+// NewMirror starts a Mirror of d, which it does not close.
+func NewMirror(d Dict, opt MirrorOptions) *Mirror {
+	if opt.Every <= 0 {
+		opt.Every = time.Second
+	}
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	m := &Mirror{origin: d, opt: opt, reading: make(chan struct{}, 1), loaded: make(chan struct{}), told: make(chan struct{})}
+	ctx, cancel := context.WithCancel(context.Background())
+	m.stop = cancel
+	m.run.Go(func() { m.poll(ctx) })
+	if w, ok := d.(Watcher); ok {
+		m.run.Go(func() { m.follow(ctx, w) })
+	}
+	return m
+}
+
+// Close ends the Mirror; the origin stays open.
+func (m *Mirror) Close() {
+	m.stop()
+	m.run.Wait()
+}
+
+// Get is Dict.Get, of the copy. Before the origin was read once it waits for that.
+func (m *Mirror) Get(ctx context.Context, key string) (string, bool, error) {
+	if err := CheckKey(key); err != nil {
+		return "", false, err
+	}
+	table, err := m.latest(ctx)
+	if err != nil {
+		return "", false, err
+	}
+	value, ok := table.Get(key)
+	return value, ok, nil
+}
+
+// Iterate is Dict.Iterate, of the copy.
+func (m *Mirror) Iterate(ctx context.Context, prefix string, fn func(key, value string) error) error {
+	if err := CheckPrefix(prefix); err != nil {
+		return err
+	}
+	table, err := m.latest(ctx)
+	if err != nil {
+		return err
+	}
+	return table.Walk(ctx, prefix, fn)
+}
+
+// Version is that of Versioner, of the copy.
+func (m *Mirror) Version(ctx context.Context) (string, error) {
+	if _, err := m.latest(ctx); err != nil {
+		return "", err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return strconv.FormatUint(m.version, 10), nil
+}
+
+// Changed returns a channel that is closed when the copy next changes.
+func (m *Mirror) Changed() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.told
+}
+
+// Failing is why the copy may be old: the error of the latest attempt to read
+// the origin; nil if that went well.
+func (m *Mirror) Failing() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.failed
+}
+
+// Writer is the origin, for those who read in order to write: it reads what is
+// there now, and what it commits is in the copy at once. Closing it does nothing.
+func (m *Mirror) Writer() Dict { return mirrorWriter{m.origin, m} }
+
+type mirrorWriter struct {
+	Dict
+	m *Mirror
+}
+
+// Commit implements Dict.
+func (w mirrorWriter) Commit(ctx context.Context, changes []Change, conditions ...Condition) error {
+	err := w.Dict.Commit(ctx, changes, conditions...)
+	if err == nil {
+		w.m.apply(changes)
+	}
+	return err
+}
+
+// Close implements Dict.
+func (mirrorWriter) Close() error { return nil }
+
+// firstWait bounds how long a reader waits for the first copy.
+const firstWait = 5 * time.Second
+
+// latest is the copy, as soon as there is one.
+func (m *Mirror) latest(ctx context.Context) (Table, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, firstWait, errNotRead)
+	defer cancel()
+	select {
+	case <-m.loaded:
+	case <-ctx.Done():
+		return Table{}, errors.Join(context.Cause(ctx), m.Failing())
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.table, nil
+}
+
+var errNotRead = errors.New("the dictionary could not be read yet")
+
+// poll reads the origin again and again until ctx ends.
+func (m *Mirror) poll(ctx context.Context) {
+	var version string
+	var read time.Time // when all was read
+	var took time.Duration
+	for {
+		began := time.Now()
+		now, same := m.unchanged(ctx, version)
+		all := m.opt.Every * rarely
+		if !same && !m.isFollowed() || began.Sub(read) >= all {
+			if m.read(ctx) == nil {
+				version, read = now, began
+			}
+		}
+		took = time.Since(began)
+		select {
+		case <-time.After(max(m.opt.Every, took*(readingShare-1))):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// unchanged asks the origin's version, and whether that is still the given one.
+func (m *Mirror) unchanged(ctx context.Context, version string) (now string, same bool) {
+	v, ok := m.origin.(Versioner)
+	if !ok || m.isFollowed() {
+		return "", false
+	}
+	now, err := v.Version(ctx)
+	if err != nil {
+		return "", false
+	}
+	return now, now == version
+}
+
+func (m *Mirror) isFollowed() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.followed
+}
+
+// follow watches the origin, again after pauses when the watch breaks.
+func (m *Mirror) follow(ctx context.Context, w Watcher) {
+	for ctx.Err() == nil {
+		err := w.Watch(ctx, func(changes []Change) {
+			if changes != nil {
+				m.apply(changes)
+				return
+			}
+			m.setFollowed(m.read(ctx) == nil)
+		})
+		m.setFollowed(false)
+		if ctx.Err() != nil {
+			return
+		}
+		m.opt.Log.Warn("dictionary is polled: it does not tell of changes", "error", err)
+		select {
+		case <-time.After(m.opt.Every):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (m *Mirror) setFollowed(yes bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.followed = yes
+}
+
+// read makes the copy anew.
+func (m *Mirror) read(ctx context.Context) error {
+	select {
+	case m.reading <- struct{}{}:
+		defer func() { <-m.reading }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	m.mu.Lock()
+	m.since = []Change{}
+	m.mu.Unlock()
+	var entries []Entry
+	err := m.origin.Iterate(ctx, Root, func(key, value string) error {
+		entries = append(entries, Entry{key, value})
+		return nil
+	})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	m.swap(NewTable(entries), err)
+	return err
+}
+
+// swap puts a table in the place of the copy, with the changes that were made
+// while it was read, which it may or may not show.
+func (m *Mirror) swap(table Table, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if (err != nil) != (m.failed != nil) {
+		m.say(err)
+	}
+	m.failed = err
+	since := m.since
+	m.since = nil
+	if err != nil {
+		return
+	}
+	m.replace(table.merge(table.effective(since)))
+	select {
+	case <-m.loaded:
+	default:
+		close(m.loaded)
+	}
+}
+
+func (m *Mirror) say(err error) {
+	if err == nil {
+		m.opt.Log.Info("dictionary can be read again")
+		return
+	}
+	m.opt.Log.Error("dictionary can't be read, what was read before is used", "error", err)
+}
+
+// apply makes changes in the copy that were made at the origin.
+func (m *Mirror) apply(changes []Change) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.since != nil {
+		m.since = append(m.since, changes...)
+	}
+	m.replace(m.table.merge(m.table.effective(changes)))
+}
+
+// replace is called with mu held.
+func (m *Mirror) replace(table Table) {
+	if table.Equal(m.table) {
+		return
+	}
+	m.table = table
+	m.version++
+	close(m.told)
+	m.told = make(chan struct{})
+}

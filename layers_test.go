@@ -35,7 +35,10 @@ var layers = map[string][]string{
 
 	"dict":                       {"imap"},
 	"dict/dictfile":              {"imap", "dict"},
+	"dict/dictredis":             {"dict"},
+	"dict/dictetcd":              {"dict"},
 	"dict/dicttest":              {"imap", "dict"},
+	"dict/servertest":            {},
 	"cluster":                    {"imap", "metric"},
 	"cluster/coordmem":           {"cluster"},
 	"cluster/coordetcd":          {"cluster"},

@@ -166,8 +166,7 @@ var errNotRead = errors.New("the dictionary could not be read yet")
 func (m *Mirror) poll(ctx context.Context) {
 	var version string
 	var read time.Time // when all was read
-	var took time.Duration
-	for {
+	for ctx.Err() == nil {
 		began := time.Now()
 		now, same := m.unchanged(ctx, version)
 		all := m.opt.Every * rarely
@@ -176,12 +175,7 @@ func (m *Mirror) poll(ctx context.Context) {
 				version, read = now, began
 			}
 		}
-		took = time.Since(began)
-		select {
-		case <-time.After(max(m.opt.Every, took*(readingShare-1))):
-		case <-ctx.Done():
-			return
-		}
+		m.rest(ctx, max(m.opt.Every, time.Since(began)*(readingShare-1)))
 	}
 }
 
@@ -212,17 +206,24 @@ func (m *Mirror) follow(ctx context.Context, w Watcher) {
 				m.apply(changes)
 				return
 			}
+			began := time.Now()
 			m.setFollowed(m.read(ctx) == nil)
+			m.rest(ctx, min(time.Since(began)*(readingShare-1), m.opt.Every))
 		})
 		m.setFollowed(false)
 		if ctx.Err() != nil {
 			return
 		}
 		m.opt.Log.Warn("dictionary is polled: it does not tell of changes", "error", err)
-		select {
-		case <-time.After(m.opt.Every):
-		case <-ctx.Done():
-		}
+		m.rest(ctx, m.opt.Every)
+	}
+}
+
+// rest waits, but not longer than ctx.
+func (m *Mirror) rest(ctx context.Context, pause time.Duration) {
+	select {
+	case <-time.After(pause):
+	case <-ctx.Done():
 	}
 }
 

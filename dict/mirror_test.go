@@ -1,0 +1,147 @@
+package dict
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// lame is a dictionary that can't be read while it is broken, counts how often all
+// of it is read, and tells of nothing.
+type lame struct {
+	Dict
+	broken atomic.Bool
+	reads  atomic.Int64
+}
+
+func (l *lame) Iterate(ctx context.Context, prefix string, fn func(key, value string) error) error {
+	l.reads.Add(1)
+	if l.broken.Load() {
+		return errors.New("the server is gone")
+	}
+	return l.Dict.Iterate(ctx, prefix, fn)
+}
+
+// versionedLame has a version as well.
+type versionedLame struct{ *lame }
+
+func (l versionedLame) Version(ctx context.Context) (string, error) {
+	return l.Dict.(Versioner).Version(ctx)
+}
+
+func set(t *testing.T, d Dict, key, value string) {
+	t.Helper()
+	if err := d.Commit(t.Context(), []Change{Set(key, value)}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func shows(t *testing.T, m *Mirror, key, want string) {
+	t.Helper()
+	if got, _, err := m.Get(t.Context(), key); err != nil || got != want {
+		t.Errorf("the mirror has %s = %q, %v; want %q", key, got, err, want)
+	}
+}
+
+func TestMirrorPolls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		origin := &lame{Dict: NewMemory()}
+		set(t, origin, "shared/a", "1")
+		m := NewMirror(origin, MirrorOptions{})
+		defer m.Close()
+		shows(t, m, "shared/a", "1")
+		set(t, origin, "shared/a", "2") // by somebody else
+		told := m.Changed()
+		time.Sleep(1100 * time.Millisecond)
+		shows(t, m, "shared/a", "2")
+		select {
+		case <-told:
+		default:
+			t.Error("nobody was told")
+		}
+		before, _ := m.Version(t.Context())
+		time.Sleep(10 * time.Second)
+		if after, _ := m.Version(t.Context()); after != before {
+			t.Errorf("version %s became %s, and nothing changed", before, after)
+		}
+	})
+}
+
+func TestMirrorAsksTheVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		origin := versionedLame{&lame{Dict: NewMemory()}}
+		m := NewMirror(origin, MirrorOptions{})
+		defer m.Close()
+		time.Sleep(20500 * time.Millisecond)
+		if n := origin.reads.Load(); n != 1 {
+			t.Errorf("all was read %d times, and nothing changed", n)
+		}
+		set(t, origin, "shared/a", "1")
+		time.Sleep(time.Second)
+		shows(t, m, "shared/a", "1")
+		time.Sleep(2 * time.Minute)
+		if n := origin.reads.Load(); n < 4 || n > 7 {
+			t.Errorf("all was read %d times in two minutes: to be sure that is done, but rarely", n)
+		}
+	})
+}
+
+// What was read stays while the dictionary is away, and a commit shows at once.
+func TestMirrorOfBrokenDict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		origin := &lame{Dict: NewMemory()}
+		origin.broken.Store(true)
+		m := NewMirror(origin, MirrorOptions{})
+		defer m.Close()
+		if _, _, err := m.Get(t.Context(), "shared/a"); !errors.Is(err, errNotRead) {
+			t.Errorf("before it was read once: %v", err)
+		}
+		origin.broken.Store(false)
+		time.Sleep(2 * time.Second)
+		w := m.Writer()
+		set(t, w, "shared/a", "1")
+		shows(t, m, "shared/a", "1")
+		origin.broken.Store(true)
+		time.Sleep(time.Hour)
+		shows(t, m, "shared/a", "1")
+		if m.Failing() == nil {
+			t.Error("it does not say that it may be old")
+		}
+		origin.broken.Store(false)
+		time.Sleep(2 * time.Second)
+		if err := m.Failing(); err != nil {
+			t.Error(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+		set(t, origin, "shared/b", "still open")
+	})
+}
+
+// held is a dictionary whose reading can be held up after it has begun.
+type held struct {
+	Dict
+	begun, release chan struct{}
+}
+
+func (h held) Iterate(ctx context.Context, prefix string, fn func(key, value string) error) error {
+	err := h.Dict.Iterate(ctx, prefix, fn)
+	h.begun <- struct{}{}
+	<-h.release
+	return err
+}
+
+// A reading that began before a commit does not take it back.
+func TestMirrorCommitWhileReading(t *testing.T) {
+	origin := held{NewMemory(), make(chan struct{}), make(chan struct{})}
+	m := NewMirror(origin, MirrorOptions{Every: time.Hour})
+	defer m.Close()
+	<-origin.begun
+	set(t, m.Writer(), "shared/a", "1")
+	close(origin.release)
+	shows(t, m, "shared/a", "1")
+}

@@ -57,7 +57,7 @@ func (r Remote) gone(t *testing.T) {
 	r.Server.Start(t)
 	eventually(t, func() error {
 		if v, ok, err := d.Get(t.Context(), "shared/kept"); err != nil || !ok || v != "1" {
-			return fmt.Errorf("Get after the server came back: %q, %v, %w", v, ok, err)
+			return fmt.Errorf("after the server came back there is %q, %v, %w", v, ok, err)
 		}
 		return nil
 	})

@@ -27,6 +27,7 @@ type plan struct {
 	closed   []*unit // and only the record is left to do
 	handOver []handover
 	home     []homecoming
+	answers  []answering
 
 	down    bool // the administrator wants us to have nothing, at once
 	drain   bool // or soon
@@ -69,6 +70,7 @@ func (h *Holder) plan() *plan {
 			x.unit(Unit{Tag: h.cfg.Registration.Tag, Slot: s})
 		}
 		x.users()
+		x.asks()
 		p.givers = max(1, len(x.give))
 		h.crowd.saw(x.now, m)
 		h.status.Wanted, h.status.Frozen = p.wanted, h.crowd.frozen(x.now)
@@ -78,7 +80,7 @@ func (h *Holder) plan() *plan {
 
 // idle says whether there is nothing to do until something changes.
 func (p *plan) idle() bool {
-	return len(p.take)+len(p.lost)+len(p.leave)+len(p.closed)+len(p.handOver)+len(p.home) == 0 && p.again == never
+	return len(p.take)+len(p.lost)+len(p.leave)+len(p.closed)+len(p.handOver)+len(p.home)+len(p.answers) == 0 && p.again == never
 }
 
 // unit looks at one unit.
@@ -220,7 +222,14 @@ func (h *Holder) takeTxn(all []taking) (t Txn, n int) {
 		}
 		conditions[one.old] = true
 		t.If = append(t.If, need...)
-		t.Then = append(t.Then, Op{Key: one.unit.key(), Value: encode(h.record(one.unit, lease))})
+		held := h.record(one.unit, lease)
+		if one.ours != nil {
+			held.First = one.from.First
+			if held.First == 0 {
+				held.First = one.at
+			}
+		}
+		t.Then = append(t.Then, Op{Key: one.unit.key(), Value: encode(held)})
 		n++
 	}
 	return t, n

@@ -95,7 +95,7 @@ func (h *Holder) claim(ctx context.Context, user string, r Revision) (c *Claim, 
 func (h *Holder) claimNow(m *Map, id Unit, user string) *Claim {
 	u := h.units[id]
 	_, handing := h.handing[user]
-	if u == nil || u.leaving || handing && id.User == "" || m.Revision < u.rev || !u.term.Load().holds(h.cfg.Clock.Now()) {
+	if u == nil || u.leaving || handing && id.User == "" || h.answering[user] || m.Revision < u.rev || !u.term.Load().holds(h.cfg.Clock.Now()) {
 		return nil
 	}
 	c := &Claim{h: h, unit: u, user: user, epoch: epoch(h.generation.Load(), u.rev)}
@@ -159,26 +159,6 @@ func (c *Claim) Confirm(ctx context.Context) error {
 		return errLeaseLost
 	}
 	return c.Check()
-}
-
-// Alive says whether the named holder is another backend that still has the right of
-// an epoch: it holds the user, or the user's slot of another tag, since then.
-func (c *Claim) Alive(holder string, of uint64) (alive bool) {
-	if holder == c.h.cfg.Name {
-		return false
-	}
-	slot := SlotOf(c.h.cfg.Template, c.user)
-	c.h.cfg.View.Read(func(m *Map) {
-		units := []Unit{{User: c.user}}
-		for tag := range m.slots {
-			units = append(units, Unit{Tag: tag, Slot: slot})
-		}
-		for _, u := range units {
-			held, at := m.Held(u)
-			alive = alive || held.Backend == holder && m.Holds(held) && uint64(at) == of&(1<<48-1)
-		}
-	})
-	return alive
 }
 
 func keysOf(set map[Unit]bool) iter.Seq[Unit] {

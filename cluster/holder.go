@@ -110,6 +110,10 @@ type Holder struct {
 	stopping bool
 	status   HolderStatus
 
+	asking    map[string]time.Duration // users of whom another backend is asked; when again at the earliest
+	gone      map[string]gone          // and of whom it was
+	answering map[string]bool          // users who are given up for one that asks
+
 	// What follows is Run's.
 	aliveAt   Revision // of our own record
 	told      Alive    // what it says
@@ -187,7 +191,8 @@ func NewHolder(cfg HolderConfig) (*Holder, error) {
 		renewal: make(chan struct{}, 1),
 		units:   map[Unit]*unit{},
 		handing: map[string]handing{},
-		health:  &health{limit: cfg.StorageTimeout, pending: cfg.Pending},
+		asking:  map[string]time.Duration{}, gone: map[string]gone{}, answering: map[string]bool{},
+		health: &health{limit: cfg.StorageTimeout, pending: cfg.Pending},
 	}, nil
 }
 
@@ -263,6 +268,7 @@ func (h *Holder) step(ctx context.Context) (again time.Duration, changed <-chan 
 	h.goHome(ctx, p.home)
 	h.giveUp(p)
 	h.handOver(p.handOver)
+	h.answer(p.answers)
 	if h.suspended && !p.unarmed && h.term.Load().holds(h.cfg.Clock.Now()) {
 		h.resume()
 	}

@@ -29,6 +29,7 @@ type world struct {
 	admin *coordmem.Client
 	nodes map[string]*node
 	users []string
+	tags  map[string]string // of backends
 	check cluster.CommitCheck
 	logs  *lockedBuffer
 
@@ -205,7 +206,7 @@ func (w *world) start(name string) *node {
 	holder, err := cluster.NewHolder(cluster.HolderConfig{
 		Coordinator: n.client, View: n.view, Clock: n.machine, Log: log,
 		Name: name, Incarnation: fmt.Sprint(name, "-", n.life),
-		Registration: cluster.Registration{Host: "127.0.0.1", Volumes: []string{"v"}},
+		Registration: cluster.Registration{Host: "127.0.0.1", Volumes: []string{"v"}, Tag: w.tags[name]},
 		Template:     userHash(w.t), CommitCheck: w.check,
 		Release: n.releaseUsers, Users: n.usersHere, Probe: n.probe,
 		Suspend: func(lost bool) {
@@ -340,8 +341,15 @@ func (n *node) account(user string) (*cluster.Claim, error) {
 	if c.Check() != nil {
 		return nil, errors.New("gone")
 	}
-	if c.Epoch() < d.epoch || c.Epoch() == d.epoch && d.holder != n.name {
+	behind := c.Epoch() < d.epoch
+	if behind {
+		c.Behind(d.holder, d.epoch)
+	}
+	if behind || c.Epoch() == d.epoch && d.holder != n.name {
 		return nil, fmt.Errorf("%s at %s: epoch %d on disk by %s, ours is %d", user, n.name, d.epoch, d.holder, c.Epoch())
+	}
+	if d.holder != "" && d.holder != n.name && c.Alive(d.holder, d.epoch) {
+		return nil, fmt.Errorf("%s at %s: open at %s in epoch %d", user, n.name, d.holder, d.epoch)
 	}
 	d.epoch, d.holder = c.Epoch(), n.name
 	n.mu.Lock()

@@ -55,6 +55,7 @@ type Map struct {
 	slots     map[string]*[Slots]holding // by tag
 	users     map[string]holding
 	pins      map[string]pinned
+	asks      map[string]asked // by user
 	placed    *placed
 }
 
@@ -104,6 +105,7 @@ func newMap(clock Clock) *Map {
 		slots:     map[string]*[Slots]holding{},
 		users:     map[string]holding{},
 		pins:      map[string]pinned{},
+		asks:      map[string]asked{},
 		placed:    &placed{byTag: map[string]*Placement{}},
 	}
 }
@@ -374,6 +376,8 @@ func (m *Map) apply(e Event) error {
 		return m.applyHeld(e)
 	case keyPins:
 		return m.applyPin(name, e)
+	case keyAsks:
+		return m.applyAsk(name, e)
 	}
 	return nil
 }
@@ -556,6 +560,21 @@ func (m *Map) applyPin(user string, e Event) error {
 		p = Pin{}
 	}
 	m.pins[user] = pinned{p, e.Changed, m.clock.Now()}
+	return err
+}
+
+// applyAsk: what is beyond MaxPins is not heard, and its backend asks again.
+func (m *Map) applyAsk(user string, e Event) error {
+	if e.Deleted {
+		delete(m.asks, user)
+		return nil
+	}
+	if user == "" || len(user) > maxUser || m.asks[user].at == 0 && len(m.asks) == MaxPins {
+		return fmt.Errorf("%w: it is for no user, or one too many", errUnreadable)
+	}
+	a := asked{at: e.Changed, lease: e.Lease}
+	err := read(e.KV, &a.Ask)
+	m.asks[user] = a
 	return err
 }
 

@@ -71,6 +71,10 @@ type Held struct {
 	Lease       LeaseID `json:"lease"`
 	Leaving     bool    `json:"leaving,omitempty"` // of a foreign backend's: it gets no more sessions, and those that it has are being ended
 	Tag         string  `json:"tag,omitempty"`     // of a user's slot; of a slot's record ""
+
+	// First is the revision since which the backend has held the unit, through losses
+	// of its lease; 0: that of the record.
+	First Revision `json:"first,omitempty"`
 }
 
 // Pin places one user.

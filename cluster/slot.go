@@ -42,6 +42,7 @@ const (
 	keyHeld      = "held/"      // TAG/SLOT: Held
 	keyHeldUser  = "heldu/"     // USER: Held
 	keyPins      = "pins/"      // USER: Pin
+	keyAsks      = "asks/"      // USER: Ask, with the lease of the backend that asks
 )
 
 // key is the unit's key, under which Held says who holds it.

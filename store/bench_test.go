@@ -85,6 +85,7 @@ func (always) Epoch() uint64                                { return 1 << 48 }
 func (always) Check() error                                 { return nil }
 func (always) Confirm(context.Context) error                { return nil }
 func (always) Alive(string, uint64) bool                    { return false }
+func (always) Behind(string, uint64) bool                   { return false }
 
 // BenchmarkAppendClaimed is BenchmarkAppend with a coordinator.
 func BenchmarkAppendClaimed(b *testing.B) {

@@ -35,6 +35,11 @@ type Claim interface {
 	// of that epoch, and so may have the account open. That it lives, and lost this
 	// right or has another one by now, does not count: it never closes what it lost.
 	Alive(holder string, epoch uint64) bool
+
+	// Behind is called for an epoch above ours that is on disk, and for who opened the
+	// mail in it. true says that the user belonged elsewhere then, and a Claim that is
+	// asked for a little later is above it; false that nobody can have given it.
+	Behind(holder string, epoch uint64) bool
 }
 
 // fence is what an account asks before it changes anything on disk: its Claim,
@@ -109,6 +114,8 @@ func (a *account) admit(m *manifest) error {
 func (a *account) admitClaim(m *manifest) error {
 	epoch, other := a.fence.claim.Epoch(), m.Holder != "" && m.Holder != a.store.options.Holder
 	switch {
+	case m.Claimed > epoch && a.fence.claim.Behind(m.Holder, m.Claimed):
+		return fmt.Errorf("%s was opened in epoch %d by the right of another tag, holder %q; ours is %d, and is about to be raised", a.disk.dir, m.Claimed, m.Holder, epoch)
 	case m.Claimed > epoch:
 		return fmt.Errorf("%s was opened by backend %q in epoch %d, and the coordinator gives epoch %d: it was made anew or restored, and an administrator has to say `roost cluster new-generation`", a.disk.dir, m.Holder, m.Claimed, epoch)
 	case m.Claimed == epoch && other:

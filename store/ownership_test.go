@@ -92,6 +92,8 @@ func (c *testClaim) Confirm(context.Context) error {
 	return errNotHeld
 }
 
+func (c *testClaim) Behind(string, uint64) bool { return false }
+
 func (c *testClaim) Alive(holder string, epoch uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

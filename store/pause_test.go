@@ -62,6 +62,8 @@ func (c fileClaim) Epoch() uint64             { return c.epoch }
 func (c fileClaim) Check() error              { return nil }
 func (c fileClaim) Alive(string, uint64) bool { return false }
 
+func (c fileClaim) Behind(string, uint64) bool { return false }
+
 func (c fileClaim) Confirm(context.Context) error {
 	epoch, holder, err := c.read()
 	if err == nil && (epoch != c.epoch || holder != c.name) {

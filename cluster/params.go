@@ -47,7 +47,7 @@ func NewGeneration(ctx context.Context, c Coordinator, above uint64) (Params, er
 		case err != nil:
 			return Params{}, err
 		case at == 0:
-			return Params{}, errors.New("no node has joined this cluster yet")
+			return Params{}, errors.New("no node has joined this cluster yet: if the coordinator was made anew, start the directors again")
 		}
 		p.Generation = max(p.Generation, above) + 1
 		if p.Generation > maxGeneration {

@@ -18,7 +18,21 @@ import (
 // with what is printed there.
 func TestWalkthrough(t *testing.T) {
 	deb := packages(t, "roost_*.deb", "dpkg", "nsenter", "ip", "curl", "openssl")
-	steps := walkthrough(t)
+	walk(t, deb, walkSteps(t, "operations.md", "A cluster from nothing"))
+}
+
+// TestCoordinatorLost goes on where the cluster of that document has a shared mailbox, and types
+// what docs/cluster.md says for when the coordinator has lost everything.
+func TestCoordinatorLost(t *testing.T) {
+	deb := packages(t, "roost_*.deb", "dpkg", "nsenter", "ip", "curl", "openssl")
+	steps := walkSteps(t, "operations.md", "A cluster from nothing")
+	until := slices.IndexFunc(steps, func(s walkStep) bool { return s.part == "### One more backend" })
+	walk(t, deb, append(steps[:until:until], walkSteps(t, "cluster.md", "Backup, and what if it is wiped")...))
+}
+
+// walk takes the steps. The first is the file /etc/hosts, which says what machines there are.
+func walk(t *testing.T, deb string, steps []walkStep) {
+	t.Helper()
 	if testing.Short() || os.Getuid() != 0 {
 		t.Skip("it takes half a minute, and root")
 	}
@@ -30,7 +44,7 @@ func TestWalkthrough(t *testing.T) {
 		}
 		begun := time.Now()
 		for _, s := range steps {
-			t.Logf("%5.1fs line %d: %s# %s", time.Since(begun).Seconds(), s.line, s.hosts, s.text())
+			t.Logf("%5.1fs %s:%d: %s# %s", time.Since(begun).Seconds(), s.doc, s.line, s.hosts, s.text())
 			m.take(t, &s)
 		}
 	})
@@ -49,7 +63,7 @@ func (m *machines) take(t *testing.T, s *walkStep) {
 		err = errors.Join(err, <-failed)
 	}
 	if err != nil {
-		t.Fatalf("line %d: %v", s.line, err)
+		t.Fatalf("%s:%d: %v", s.doc, s.line, err)
 	}
 }
 
@@ -68,7 +82,9 @@ func (m *machines) named(word string) []string {
 
 // walkStep is a command, or a file, of the document.
 type walkStep struct {
+	doc   string
 	line  int
+	part  string // the heading of the third level that it is below
 	hosts string
 	file  string   // that is written; "" for a command
 	lines []string // of the file, or of the command
@@ -88,17 +104,19 @@ var (
 	walkPrompt = regexp.MustCompile(`^([a-z0-9]+)# (.*)$`)
 )
 
-// walkthrough reads the steps of the document.
-func walkthrough(t *testing.T) (steps []walkStep) {
+// walkSteps reads the steps of a section of a document.
+func walkSteps(t *testing.T, doc, section string) (steps []walkStep) {
 	t.Helper()
-	text := read(t, "../docs/operations.md")
-	within, kind := false, "" // kind is the block's: "", console or file
+	text := read(t, "../docs/"+doc)
+	within, part, kind := false, "", "" // kind is the block's: "", console or file
 	for i, line := range strings.Split(text, "\n") {
 		last := len(steps) - 1
 		switch {
 		case strings.HasPrefix(line, "## "):
-			within = line == "## A cluster from nothing"
+			within = line == "## "+section
 		case !within:
+		case strings.HasPrefix(line, "### "):
+			part = line
 		case kind == "" && line == "```console":
 			kind = "console"
 		case kind == "" && line == "```":
@@ -111,12 +129,12 @@ func walkthrough(t *testing.T) (steps []walkStep) {
 				t.Fatalf("line %d: %q is no name of a file", i+1, line)
 			}
 			kind = "file"
-			steps = append(steps, walkStep{line: i + 1, file: m[1], hosts: m[2], lines: []string{line}})
+			steps = append(steps, walkStep{doc: doc, line: i + 1, part: part, file: m[1], hosts: m[2], lines: []string{line}})
 		case kind == "file":
 			steps[last].lines = append(steps[last].lines, line)
 		case kind == "console":
 			if m := walkPrompt.FindStringSubmatch(line); m != nil {
-				steps = append(steps, walkStep{line: i + 1, hosts: m[1], lines: []string{m[2]}})
+				steps = append(steps, walkStep{doc: doc, line: i + 1, part: part, hosts: m[1], lines: []string{m[2]}})
 			} else if more, is := strings.CutPrefix(line, "> "); is {
 				steps[last].lines = append(steps[last].lines, more)
 			} else {
@@ -124,8 +142,8 @@ func walkthrough(t *testing.T) (steps []walkStep) {
 			}
 		}
 	}
-	if len(steps) < 10 {
-		t.Fatalf("%d steps found", len(steps))
+	if len(steps) < 5 {
+		t.Fatalf("%s: %d steps found", doc, len(steps))
 	}
 	return steps
 }

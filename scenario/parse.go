@@ -88,6 +88,7 @@ func verbs() map[string]verb {
 		"unmove":    {args: 1, runner: true},               // unmove USER
 		"copy":      {args: 1},                             // copy coordinator: what it knows now
 		"restore":   {args: 1},                             // restore coordinator: as it was then
+		"wipe":      {args: 1},                             // wipe coordinator: it knows nothing
 
 		"new-generation": {runner: true}, // what the administrator has to do after restore
 	}
@@ -173,7 +174,7 @@ func (s *Scenario) names() error {
 	nodes := s.Nodes()
 	for _, step := range s.Steps {
 		switch step.Verb {
-		case "start", "kill", "stop", "continue", "term", "freeze", "thaw", "heal", "hang", "unhang", "unmount", "mount", "drain", "up", "down", "copy", "restore", "measure":
+		case "start", "kill", "stop", "continue", "term", "freeze", "thaw", "heal", "hang", "unhang", "unmount", "mount", "drain", "up", "down", "copy", "restore", "wipe", "measure":
 		case "cut":
 			step.Args = step.Args[:1]
 		default:

@@ -110,6 +110,9 @@ func (a *account) admit(m *manifest) error {
 	return nil
 }
 
+// generationShift is where an epoch has its generation; below it is the coordinator's revision.
+const generationShift = 48
+
 // admitClaim compares our right with that under which the manifest was written.
 func (a *account) admitClaim(m *manifest) error {
 	epoch, other := a.fence.claim.Epoch(), m.Holder != "" && m.Holder != a.store.options.Holder
@@ -117,7 +120,7 @@ func (a *account) admitClaim(m *manifest) error {
 	case m.Claimed > epoch && a.fence.claim.Behind(m.Holder, m.Claimed):
 		return fmt.Errorf("%s was opened in epoch %d by the right of another tag, holder %q; ours is %d, and is about to be raised", a.disk.dir, m.Claimed, m.Holder, epoch)
 	case m.Claimed > epoch:
-		return fmt.Errorf("%s was opened by backend %q in epoch %d, and the coordinator gives epoch %d: it was made anew or restored, and an administrator has to say `roost cluster new-generation`", a.disk.dir, m.Holder, m.Claimed, epoch)
+		return fmt.Errorf("%s was opened by backend %q in epoch %d, and the coordinator gives epoch %d: it was made anew or restored, and an administrator has to say `roost cluster new-generation %d`", a.disk.dir, m.Holder, m.Claimed, epoch, m.Claimed>>generationShift)
 	case m.Claimed == epoch && other:
 		return fmt.Errorf("%s is open at backend %q in epoch %d, which is ours", a.disk.dir, m.Holder, epoch)
 	case a.locked && !m.underClaim():

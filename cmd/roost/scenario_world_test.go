@@ -249,6 +249,7 @@ func (w *processWorld) verbs() map[string]func(context.Context, scenario.Step) e
 		"cut":      w.cut,
 		"copy":     func(context.Context, scenario.Step) error { return w.etcd.Copy() },
 		"restore":  func(context.Context, scenario.Step) error { return w.etcd.Restore() },
+		"wipe":     func(context.Context, scenario.Step) error { return w.etcd.Wipe() },
 	}
 }
 

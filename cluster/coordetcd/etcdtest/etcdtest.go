@@ -137,6 +137,14 @@ func (s *Server) Restore() error {
 	return s.Start()
 }
 
+// Wipe has it begin with nothing, after it was away.
+func (s *Server) Wipe() error {
+	if err := errors.Join(s.Kill(), os.RemoveAll(s.data)); err != nil {
+		return err
+	}
+	return s.Start()
+}
+
 func (s *Server) copy() string { return s.data + "-copy" }
 
 func replace(dir, with string) error {

@@ -57,7 +57,7 @@ var layers = map[string][]string{
 	"moving":          {"imap", "mailbox"},
 	"imapserver":      {"imap", "imapwire", "mailbox", "metric", "sasl", "tlsconn", "idle"},
 	"director":        {"imap", "imapwire", "imapclient", "imapserver", "cluster", "tlsconn", "idle"},
-	"admin":           {"imap", "cluster"},
+	"admin":           {"imap", "mailbox", "acl", "cluster"},
 	"admin/adminhttp": {"imap", "admin"},
 	"admin/admintest": {"imap", "cluster", "cluster/coordmem", "admin"},
 

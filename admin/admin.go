@@ -24,6 +24,7 @@ type Admin struct {
 	Peers    Peers
 	Ring     Ring
 	Users    UserNames
+	ACLs     ACLs // nil where no mail is kept
 
 	// Health is what health checks find of a backend, in words; "" if it has none. nil:
 	// there are none.
@@ -121,11 +122,21 @@ func known(ctx context.Context, err error) error {
 var (
 	errNoHost = errors.New("no such backend")
 	errNobody = errors.New("no such session")
+	errNoBox  = errors.New("no such mailbox")
 )
 
 // NoHost is the error for a backend that is not known.
 func NoHost(host string) error {
 	return imap.Wrap(imap.CodeNonExistent, fmt.Sprintf("backend %s doesn't exist", host), errNoHost)
+}
+
+// FromPeer is an error that another node's API has answered.
+func FromPeer(code, text string, exit int) error {
+	e := &imap.Error{Code: imap.Code(code), Text: text, Bad: exit == ExitUsage}
+	if exit == ExitNotFound {
+		e.Err = errNoBox
+	}
+	return e
 }
 
 // NeedsCluster is the error of what can't be done without a coordinator.
@@ -151,7 +162,7 @@ func ExitCode(err error) int {
 		return 0
 	case e.Bad:
 		return ExitUsage
-	case errors.Is(err, errNoHost), errors.Is(err, errNobody):
+	case errors.Is(err, errNoHost), errors.Is(err, errNobody), errors.Is(err, errNoBox):
 		return ExitNotFound
 	}
 	switch e.Code {

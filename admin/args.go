@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -22,6 +23,7 @@ type Arg struct {
 	Flag     bool   // --name on the command line, not a word
 	Short    string // one letter for the flag
 	Required bool
+	Rest     bool // all words from here on; in JSON an array, or one text
 	Default  string
 	Help     string
 }
@@ -31,26 +33,32 @@ type Type int
 
 // The types.
 const (
-	Text    Type = iota // at most MaxText bytes, printable
-	User                // a user's name, however it is typed
-	Users               // many, in an array, or a line each in the file that the command line names
-	Host                // a backend, by its name or address
-	Tag                 // of backends
-	Weight              // 0 to cluster.MaxWeight
-	Address             // an IP address
-	Time                // a duration: 90s, 10m; a plain number is seconds
-	Number              // not negative
-	Bool                // true or false
+	Text       Type = iota // at most MaxText bytes, printable
+	User                   // a user's name, however it is typed
+	Users                  // many, in an array, or a line each in the file that the command line names
+	Host                   // a backend, by its name or address
+	Tag                    // of backends
+	Weight                 // 0 to cluster.MaxWeight
+	Address                // an IP address
+	Time                   // a duration: 90s, 10m; a plain number is seconds
+	Number                 // not negative
+	Bool                   // true or false
+	Mailbox                // a mailbox's name, at most MaxMailbox bytes
+	Identifier             // of an ACL, as in dovecot-acl files
+	File                   // the text of the file that the command line names, at most MaxFile bytes
 )
 
 func (t Type) String() string {
-	return [...]string{"text", "user", "users", "host", "tag", "weight", "address", "time", "number", "bool"}[t]
+	return [...]string{"text", "user", "users", "host", "tag", "weight", "address", "time", "number", "bool", "mailbox", "identifier", "file"}[t]
 }
 
 // Limits of arguments.
 const (
 	MaxText  = 255
 	MaxUsers = 10_000 // in one call
+
+	MaxMailbox = 1000
+	MaxFile    = 128 << 10
 
 	maxTime = 24 * time.Hour
 )
@@ -83,6 +91,9 @@ func (a Args) users(name string) []string {
 
 func (a *Arg) usage() string {
 	word := strings.ToUpper(a.Name)
+	if a.Rest {
+		word += "..."
+	}
 	if a.Required {
 		return word
 	}
@@ -132,6 +143,10 @@ func (op *Operation) Words(words []string) (map[string]string, error) {
 	given := map[string]string{}
 	for _, a := range op.Args {
 		if a.Flag || len(words) == 0 {
+			continue
+		}
+		if a.Rest {
+			given[a.Name], words = strings.Join(words, " "), nil
 			continue
 		}
 		given[a.Name], words = words[0], words[1:]
@@ -191,10 +206,17 @@ func jsonText(raw json.RawMessage) (string, error) {
 
 // parse is the argument in its one form.
 func (a *Arg) parse(text string) (string, error) {
-	if a.Type == Users {
+	switch a.Type {
+	case Users:
 		return parseUsers(text)
+	case File:
+		return parseFile(text)
 	}
-	if err := printable(text); err != nil {
+	if a.Rest {
+		text = strings.ReplaceAll(text, "\n", " ") // an array of JSON
+	}
+	most := map[Type]int{Mailbox: MaxMailbox, Identifier: imap.MaxIdentifier}[a.Type]
+	if err := printable(text, cmp.Or(most, MaxText)); err != nil {
 		return "", err
 	}
 	switch a.Type {
@@ -232,16 +254,26 @@ func (a *Arg) parse(text string) (string, error) {
 }
 
 // printable refuses what would garble a log or a terminal.
-func printable(text string) error {
+func printable(text string, most int) error {
 	switch {
-	case len(text) > MaxText:
-		return fmt.Errorf("longer than %d bytes", MaxText)
+	case len(text) > most:
+		return fmt.Errorf("longer than %d bytes", most)
 	case !utf8.ValidString(text):
 		return fmt.Errorf("not UTF-8")
 	case strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }):
 		return fmt.Errorf("%.40q has a character that can't be printed", text)
 	}
 	return nil
+}
+
+func parseFile(text string) (string, error) {
+	switch {
+	case len(text) > MaxFile:
+		return "", fmt.Errorf("longer than %d bytes", MaxFile)
+	case !utf8.ValidString(text):
+		return "", fmt.Errorf("not UTF-8")
+	}
+	return text, nil
 }
 
 func parseUsers(text string) (string, error) {
@@ -251,7 +283,7 @@ func parseUsers(text string) (string, error) {
 	}
 	for i, user := range users {
 		users[i] = strings.TrimSpace(user)
-		if err := printable(users[i]); err != nil {
+		if err := printable(users[i], MaxText); err != nil {
 			return "", fmt.Errorf("line %d: %w", i+1, err)
 		}
 	}

@@ -19,10 +19,10 @@ func TestTable(t *testing.T) {
 		seen[op.Name] = true
 		optional := false
 		for _, a := range op.Args {
-			if a.Help == "" || a.Flag && a.Required || !a.Flag && a.Type == Bool {
+			if a.Help == "" || a.Flag && a.Required && a.Short == "" || !a.Flag && a.Type == Bool {
 				t.Errorf("%s: argument %s", op.Name, a.Name)
 			}
-			if optional && a.Required {
+			if optional && a.Required && !a.Flag {
 				t.Errorf("%s: %s is required behind one that is not", op.Name, a.Name)
 			}
 			optional = optional || !a.Flag && !a.Required
@@ -134,7 +134,7 @@ func FuzzArguments(f *testing.F) {
 		}
 		for name, text := range args {
 			for _, line := range strings.Split(text, "\n") {
-				if err := printable(line); err != nil {
+				if err := printable(line, MaxText); err != nil {
 					t.Fatalf("%s: %v", name, err)
 				}
 			}

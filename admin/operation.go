@@ -53,7 +53,7 @@ type Progress struct {
 
 // Operations is the table.
 func Operations() []Operation {
-	return slices.Concat(backendOperations(), userOperations(), ringOperations(), sessionOperations(), clusterOperations(), nodeOperations())
+	return slices.Concat(backendOperations(), userOperations(), ringOperations(), sessionOperations(), clusterOperations(), aclOperations(), nodeOperations())
 }
 
 // Find is the operation of a name; words may be separated by spaces or slashes.
@@ -79,6 +79,11 @@ func (op *Operation) names() []string {
 // Usage is the operation's command line.
 func (op *Operation) Usage() string {
 	words := []string{op.Name}
+	for _, a := range op.Args {
+		if a.Flag && a.Required {
+			words = append(words, "-"+a.Short+" "+strings.ToUpper(a.Name))
+		}
+	}
 	for _, a := range op.Args {
 		if !a.Flag {
 			words = append(words, a.usage())

@@ -146,6 +146,12 @@ func (p *Publisher) publish(ctx context.Context, owner string, home Home) error 
 		}
 		p.cfg.Log.Warn("sharing index does not show what the owner shares, it is mended", "owner", owner)
 	}
+	return p.write(ctx, owner, home, version, want)
+}
+
+// write makes the dict hold the keys of want and no others of owner's, as of version.
+// The caller has owner's turn.
+func (p *Publisher) write(ctx context.Context, owner string, home Home, version uint64, want map[string]string) error {
 	have, err := p.current(ctx, owner)
 	if err != nil {
 		return fmt.Errorf("read the index: %w", err)

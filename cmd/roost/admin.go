@@ -38,6 +38,9 @@ func (n *node) newAdministration() {
 		Node: nodeName(n.set), Log: n.log, Sessions: adminSessions{n.imap, n.placed}, Users: adminUsers{n.parts}, Peers: adminPeers{n.parts},
 		Health: n.monitor.Words,
 	}
+	if n.clustered == nil && n.placed == nil || n.set.Cluster.Backend && n.placed == nil {
+		a.admin.ACLs = adminACLs{n.parts}
+	}
 	switch {
 	case n.clustered != nil:
 		c := n.clustered
@@ -223,7 +226,11 @@ func (p adminPeers) Ask(ctx context.Context, address string, op *admin.Operation
 	if n.set.TLS.Mode != "no" {
 		o.TLS = func(host string) *tls.Config { return tlsconn.Named(n.clientTLS, host, !n.set.TLS.VerifyServers) }
 	}
-	return o.Ask(ctx, address, op, args)
+	res, err := o.Ask(ctx, address, op, args)
+	if told, is := errors.AsType[*adminhttp.Error](err); is {
+		err = admin.FromPeer(told.Code, told.Text, told.Exit)
+	}
+	return res, err
 }
 
 // reloadFrom is what the operation reload does.

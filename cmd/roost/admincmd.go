@@ -29,6 +29,7 @@ func adminGroups() map[string]string {
 		"director ring": "Directors, and the coordinator's members",
 		"proxy":         "Connections that a director has handed on to backends",
 		"cluster":       "How the cluster is, and why",
+		"acl":           "Rights on mailboxes",
 	}
 }
 
@@ -44,7 +45,7 @@ func adminCommands() []*cobra.Command {
 		}
 		groups[path[:i]].AddCommand(cmd)
 	}
-	for _, path := range []string{"director", "director ring", "proxy", "cluster"} {
+	for _, path := range []string{"director", "director ring", "proxy", "cluster", "acl"} {
 		words := strings.Fields(path)
 		groups[path] = &cobra.Command{Use: words[len(words)-1], Short: adminGroups()[path]}
 		add(path, groups[path])
@@ -89,6 +90,9 @@ func operationCommand(op *admin.Operation) *cobra.Command {
 		cmd.Long += "\n\n" + wrapped(op.Long)
 	}
 	for _, a := range op.Args {
+		if a.Rest { // whose words may begin with -
+			cmd.Flags().SetInterspersed(false)
+		}
 		switch {
 		case !a.Flag:
 			cmd.Long += fmt.Sprintf("\n  %-10s %s", strings.ToUpper(a.Name), a.Help)
@@ -184,8 +188,8 @@ func (f *adminFlags) args(cmd *cobra.Command, op *admin.Operation, words []strin
 	for _, a := range op.Args {
 		if flag := cmd.Flags().Lookup(a.Name); a.Flag && flag.Changed {
 			given[a.Name] = flag.Value.String()
-			if a.Type == admin.Users {
-				if given[a.Name], err = readUsers(cmd, flag.Value.String()); err != nil {
+			if a.Type == admin.Users || a.Type == admin.File {
+				if given[a.Name], err = readArgument(cmd, flag.Value.String()); err != nil {
 					return nil, err
 				}
 			}
@@ -194,8 +198,8 @@ func (f *adminFlags) args(cmd *cobra.Command, op *admin.Operation, words []strin
 	return op.Parse(given)
 }
 
-// readUsers reads names from a file, - for standard input.
-func readUsers(cmd *cobra.Command, path string) (string, error) {
+// readArgument reads names, or a text, from a file, - for standard input.
+func readArgument(cmd *cobra.Command, path string) (string, error) {
 	in := cmd.InOrStdin()
 	if path != "-" {
 		f, err := os.Open(path)

@@ -304,10 +304,11 @@ func (s *Shared) Await(ctx context.Context, host string, tell func(Progress)) er
 	}, func(p Progress) bool { return p.Units == 0 || n.Wish.State == cluster.Up && n.AliveAt == 0 })
 }
 
-// heldBy is how many units a backend holds.
+// heldBy is how many units a backend holds, but for the user of its health checks, who
+// stays.
 func heldBy(m *cluster.Map, backend string) (n int) {
-	for _, h := range m.Units() {
-		if h.Backend == backend && m.Holds(h) {
+	for u, h := range m.Units() {
+		if h.Backend == backend && m.Holds(h) && (u.User == "" || m.Probe(u.User) != backend) {
 			n++
 		}
 	}
@@ -339,6 +340,7 @@ func (s *Shared) AwaitUser(ctx context.Context, user string, tell func(Progress)
 // Place implements Cluster.
 func (s *Shared) Place(_ context.Context, user, tag string) (Place, error) {
 	slot := cluster.Unit{Tag: tag, Slot: cluster.SlotOf(s.template, user)}
+	probed := ""
 	p := Place{User: user, Hash: uint32(slot.Slot), State: "waiting"}
 	s.view.Read(func(m *cluster.Map) {
 		u := m.UnitOf(user, tag, slot.Slot)
@@ -349,9 +351,9 @@ func (s *Shared) Place(_ context.Context, user, tag string) (Place, error) {
 		if held, _ := m.Held(u); m.Holds(held) {
 			p.Current, p.State = held.Backend, "served"
 		}
-		p.Hashed = m.Wanted(slot)
+		p.Hashed, probed = m.Wanted(slot), m.Probe(user)
 	})
-	if should := cmp.Or(p.Pinned, p.Hashed); p.Current != "" && should != "" && should != p.Current {
+	if should := cmp.Or(p.Pinned, probed, p.Hashed); p.Current != "" && should != "" && should != p.Current {
 		p.State = "moving"
 	}
 	return p, nil

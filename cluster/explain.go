@@ -191,7 +191,7 @@ func (m *Map) status() Status {
 		s.Tags = append(s.Tags, *t)
 	}
 	for user := range m.users {
-		if held, _ := m.Held(Unit{User: user}); m.Holds(held) && of[held.Backend] != nil {
+		if held, _ := m.Held(Unit{User: user}); m.Holds(held) && of[held.Backend] != nil && m.Probe(user) == "" {
 			of[held.Backend].Users++
 		}
 	}

@@ -30,6 +30,7 @@ type world struct {
 	nodes map[string]*node
 	users []string
 	tags  map[string]string // of backends
+	probe string            // what names of probes begin with; "": there are none
 	check cluster.CommitCheck
 	logs  *lockedBuffer
 
@@ -206,7 +207,7 @@ func (w *world) start(name string) *node {
 	holder, err := cluster.NewHolder(cluster.HolderConfig{
 		Coordinator: n.client, View: n.view, Clock: n.machine, Log: log,
 		Name: name, Incarnation: fmt.Sprint(name, "-", n.life),
-		Registration: cluster.Registration{Host: "127.0.0.1", Volumes: []string{"v"}, Tag: w.tags[name]},
+		Registration: w.registration(name),
 		Template:     userHash(w.t), CommitCheck: w.check,
 		Release: n.releaseUsers, Users: n.usersHere, Probe: n.probe,
 		Suspend: func(lost bool) {
@@ -229,6 +230,14 @@ func (w *world) start(name string) *node {
 	}()
 	w.nodes[name] = n
 	return n
+}
+
+func (w *world) registration(name string) cluster.Registration {
+	r := cluster.Registration{Host: "127.0.0.1", Volumes: []string{"v"}, Tag: w.tags[name]}
+	if w.probe != "" {
+		r.Probe = w.probe + name
+	}
+	return r
 }
 
 func (n *node) isDead() bool {

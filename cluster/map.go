@@ -55,7 +55,8 @@ type Map struct {
 	slots     map[string]*[Slots]holding // by tag
 	users     map[string]holding
 	pins      map[string]pinned
-	asks      map[string]asked // by user
+	probes    map[string]string // backends by their Registration.Probe
+	asks      map[string]asked  // by user
 	placed    *placed
 }
 
@@ -105,6 +106,7 @@ func newMap(clock Clock) *Map {
 		slots:     map[string]*[Slots]holding{},
 		users:     map[string]holding{},
 		pins:      map[string]pinned{},
+		probes:    map[string]string{},
 		asks:      map[string]asked{},
 		placed:    &placed{byTag: map[string]*Placement{}},
 	}
@@ -277,7 +279,7 @@ func (m *Map) UnitOf(user, tag string, slot Slot) Unit {
 // pinned says whether a user with a tag is pinned: to a backend of that tag, or to nobody
 // who is known.
 func (m *Map) pinned(user, tag string) bool {
-	pin := m.pins[user]
+	pin, _ := m.pin(user)
 	n := m.nodes[pin.Backend]
 	return pin.at != 0 && (n == nil || n.RegisteredAt == 0 || n.Registration.Tag == tag)
 }
@@ -314,6 +316,7 @@ func (m *Map) Wanted(u Unit) string {
 //     alive or not, and whatever the administrator wishes: the mail is there.
 //   - A pinned user belongs to the backend of the pin. While that is no candidate,
 //     others of its tag may take the user, if they see its volumes.
+//   - A user of health checks is its backend's alone, also while that is no candidate.
 //   - All else is as Placement says.
 func (m *Map) Rank(u Unit) []string {
 	if local := m.local(u); local != "" {
@@ -322,12 +325,12 @@ func (m *Map) Rank(u Unit) []string {
 	if u.User == "" {
 		return m.Placement(u.Tag).Rank(u.Slot)
 	}
-	pin := m.pins[u.User]
+	pin, _ := m.pin(u.User)
 	n := m.nodes[pin.Backend]
 	switch {
 	case pin.at == 0 || n == nil || n.RegisteredAt == 0:
 		return nil
-	case n.Registration.Local:
+	case n.Registration.Local, m.Probe(u.User) != "":
 		return []string{n.Name}
 	}
 	rank := m.Placement(n.Registration.Tag).Rank(SlotOf(userItself, u.User))
@@ -417,7 +420,45 @@ func (m *Map) applyNode(prefix, name string, e Event) error {
 	if n.RegisteredAt == 0 && n.WishAt == 0 && n.AliveAt == 0 {
 		delete(m.nodes, name)
 	}
+	if prefix == keyBackends {
+		m.findProbes()
+	}
 	return err
+}
+
+// findProbes: of two backends that name the same user, the first by name has it.
+func (m *Map) findProbes() {
+	clear(m.probes)
+	for name, n := range m.nodes {
+		if user := n.Registration.Probe; user != "" && n.RegisteredAt != 0 && !n.Registration.Foreign {
+			if other, is := m.probes[user]; !is || name < other {
+				m.probes[user] = name
+			}
+		}
+	}
+}
+
+// pin is a user's pin by an administrator, else the one that a backend's probe has. The
+// condition is that it is that still. at is 0 if there is none.
+func (m *Map) pin(user string) (p pinned, is Condition) {
+	if p = m.pins[user]; p.at != 0 {
+		return p, Condition{keyPins + user, p.at}
+	}
+	name := m.probes[user]
+	if name == "" {
+		return p, is
+	}
+	at := m.nodes[name].RegisteredAt
+	return pinned{Pin: Pin{Backend: name}, at: at}, Condition{keyBackends + name, at}
+}
+
+// Probe is the backend whose health checks log in as a user; "" if the user is no probe,
+// or an administrator has pinned it.
+func (m *Map) Probe(user string) string {
+	if m.pins[user].at != 0 {
+		return ""
+	}
+	return m.probes[user]
 }
 
 func (n *Node) apply(prefix string, e Event) (err error) {
@@ -594,6 +635,8 @@ func (r *Registration) check() error {
 	switch {
 	case r.Host == "" || len(r.Host) > maxName:
 		return fmt.Errorf("%w: no usable host", errUnreadable)
+	case len(r.Probe) > maxUser:
+		return fmt.Errorf("%w: no usable probe", errUnreadable)
 	case len(r.Tag) > maxTag || strings.Contains(r.Tag, "/"):
 		return fmt.Errorf("%w: no usable tag", errUnreadable)
 	case len(r.Volumes) > maxVolume || slices.ContainsFunc(r.Volumes, func(v string) bool { return v == "" || len(v) > maxVolume }):

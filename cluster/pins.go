@@ -22,6 +22,9 @@ import (
 // and mail that can be read elsewhere beats waiting for a machine. With
 // volumes of its own there are no others.
 //
+// The user that a backend's health checks log in as (Registration.Probe) is pinned to
+// it likewise, without a record of the administrator's, and goes to nobody else.
+//
 // A pin counts among the backends with the tag of the one that it names. For users
 // of other tags it is none.
 
@@ -29,7 +32,7 @@ import (
 type handover struct {
 	user string
 	slot *unit
-	pin  Revision
+	pin  Condition // that it is pinned still
 	to   string
 }
 
@@ -59,10 +62,11 @@ func (p *planner) users() {
 	for user := range p.m.users {
 		p.user(user)
 	}
-	for user, pin := range p.m.pins {
-		if p.m.users[user].at == 0 && p.m.pinned(user, p.h.cfg.Registration.Tag) {
-			p.giveOut(user, pin.at)
-		}
+	for user := range p.m.pins {
+		p.giveOut(user)
+	}
+	for user := range p.m.probes {
+		p.giveOut(user)
 	}
 	for id, u := range p.h.units {
 		if id.User != "" && p.m.users[id.User].at == 0 {
@@ -104,10 +108,12 @@ func (p *planner) user(user string) {
 
 // giveOut has a pinned user without a record leave the slot, if there is somebody to
 // take it.
-func (p *planner) giveOut(user string, pin Revision) {
-	if _, is := p.h.handing[user]; is {
+func (p *planner) giveOut(user string) {
+	_, is := p.h.handing[user]
+	if is || p.m.users[user].at != 0 || !p.m.pinned(user, p.h.cfg.Registration.Tag) {
 		return
 	}
+	_, pin := p.m.pin(user)
 	rank := p.m.Rank(Unit{User: user})
 	if slot := p.slotOf(user); slot != nil && len(rank) > 0 {
 		p.handOver = append(p.handOver, handover{user, slot, pin, rank[0]})
@@ -166,8 +172,8 @@ func (h *Holder) handOver(all []handover) {
 func (h *Holder) handOut(one handover, began time.Duration) {
 	gone := Held{Backend: h.cfg.Name, Incarnation: h.cfg.Incarnation, Tag: h.cfg.Registration.Tag}
 	key := Unit{User: one.user}.key()
-	absent, pin := Condition{key, 0}, Condition{keyPins + one.user, one.pin}
-	write := Txn{If: []Condition{absent, pin}, Then: []Op{{Key: key, Value: encode(gone)}}}
+	absent := Condition{key, 0}
+	write := Txn{If: []Condition{absent, one.pin}, Then: []Op{{Key: key, Value: encode(gone)}}}
 	at, left, err := h.commitWhile(one.slot, write)
 	stayed := false
 	if err == nil && !left {

@@ -23,6 +23,10 @@ type Registration struct {
 	Foreign bool     `json:"foreign,omitempty"` // no Roost: a director keeps its units
 	Version string   `json:"version,omitempty"`
 	Admin   string   `json:"admin,omitempty"` // address of its HTTP API
+
+	// Probe is the user that health checks of this backend log in as, normalised, and is
+	// pinned to it whatever is wished of it; "" if there is none.
+	Probe string `json:"probe,omitempty"`
 }
 
 // Wish is what the administrator wants of a backend. Health never changes it.

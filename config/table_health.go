@@ -12,7 +12,7 @@ func healthRows() []group {
 			to(func(s *Settings) any { return &s.Health.Fall }),
 		imp("health_check_ssl", String, "no", "TLS to the backends of director_mail_servers: from the first byte, or by STARTTLS. With imaps the usual port is 993.").enum("no", "imaps", "starttls").
 			to(func(s *Settings) any { return &s.Health.SSL }),
-		imp("health_check_user", String, "", "The user that checks log in as, after the greeting; %{backend} in it is the backend's name, with a hyphen for each colon. Each backend needs a user of its own, who lives there. Backends with this setting too do not count these logins.").
+		imp("health_check_user", String, "", "The user that checks log in as, after the greeting; %{backend} in it is the backend's name, with a hyphen for each colon. Each backend needs a user of its own. With a coordinator such a user belongs to the backend of the name by itself, if the backend has this setting too, and to no other one; without, the user has to live there. Backends with this setting do not count these logins.").
 			to(func(s *Settings) any { return &s.Health.User }),
 		imp("health_check_password", String, "", "The user's password.").
 			to(func(s *Settings) any { return &s.Health.Password }).secret(),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"time"
@@ -50,11 +51,21 @@ type probe struct {
 	conn    *imapclient.Conn
 }
 
+// proxyLocal is a header of the PROXY protocol, version 2, with the command LOCAL: the
+// connection is made for nobody else.
+const proxyLocal = "\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
+
 func (p *probe) run(ctx context.Context) error {
 	p.step = Connect
 	nc, err := new(net.Dialer).DialContext(ctx, "tcp", p.target.Addr)
 	if err != nil {
 		return err
+	}
+	if p.target.Proxied {
+		if _, err = io.WriteString(nc, proxyLocal); err != nil {
+			_ = nc.Close()
+			return err
+		}
 	}
 	p.step = Greeting
 	if p.conn, err = imapclient.New(ctx, nc, p.clientConfig()); err != nil {
@@ -106,8 +117,13 @@ func (p *probe) mail(ctx context.Context) error {
 // colons: those are not allowed in passwd-files.
 const BackendVariable = "%{backend}"
 
+// UserAt is the user who logs in at a backend, by a name that may have BackendVariable.
+func UserAt(user, backend string) string {
+	return strings.ReplaceAll(user, BackendVariable, strings.ReplaceAll(backend, ":", "-"))
+}
+
 func (p *probe) login(ctx context.Context) error {
-	user := strings.ReplaceAll(p.set.User, BackendVariable, strings.ReplaceAll(p.target.Name, ":", "-"))
+	user := UserAt(p.set.User, p.target.Name)
 	if err := p.conn.Capability(ctx); err != nil {
 		return err
 	}

@@ -102,3 +102,30 @@ func TestConnectionRefused(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestProxied: where a PROXY header is due, one comes first that names nobody.
+func TestProxied(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	got := make(chan string, 1)
+	go func() {
+		conn, err := ln.Accept()
+		if err != nil {
+			got <- err.Error()
+			return
+		}
+		defer conn.Close()
+		header := make([]byte, 16)
+		_, _ = io.ReadFull(conn, header)
+		got <- string(header)
+		_, _ = io.WriteString(conn, "* BYE not now\r\n")
+	}()
+	m := NewMonitor(Config{Clock: cluster.BootTime{}})
+	_ = m.check(context.Background(), Target{Addr: ln.Addr().String(), Proxied: true}, Settings{Timeout: time.Minute})
+	if header := <-got; header != "\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00" {
+		t.Errorf("%q", header)
+	}
+}

@@ -28,6 +28,7 @@ type Target struct {
 	Host     string // what its certificate is for
 	Security imapclient.Security
 	AnyCert  bool
+	Proxied  bool // connections begin with a PROXY header
 }
 
 // Settings say how checks are made. The zero Settings check nothing.

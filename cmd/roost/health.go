@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"log/slog"
 	"net"
+	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -73,9 +76,12 @@ func backendTarget(set *config.Settings, b cluster.Backend) health.Target {
 
 // selfTarget is a backend as it sees itself.
 func selfTarget(set *config.Settings) (t health.Target, ok bool) {
-	l, ok := set.DirectListener()
-	if !set.Cluster.Backend || set.Health.User == "" || !ok {
+	if !set.Cluster.Backend || set.Health.User == "" {
 		return t, false
+	}
+	l, ok := set.DirectListener()
+	if !ok && len(set.Listeners) > 0 {
+		l = set.Listeners[0] // which begins with a PROXY header, if we may connect to it
 	}
 	host := l.Address
 	switch host {
@@ -84,11 +90,36 @@ func selfTarget(set *config.Settings) (t health.Target, ok bool) {
 	case "::":
 		host = "::1"
 	}
-	t = health.Target{Name: nodeName(set), Addr: net.JoinHostPort(host, strconv.Itoa(l.Port)), Host: host, AnyCert: true}
-	if l.TLS {
+	if !ok && !trustsItself(set, host) {
+		return t, false
+	}
+	t = health.Target{Name: nodeName(set), Proxied: !ok, Addr: net.JoinHostPort(host, strconv.Itoa(l.Port)), Host: host, AnyCert: true}
+	switch {
+	case l.TLS:
 		t.Security = imapclient.ImplicitTLS
+	case t.Proxied && set.TLS.Mode != "no":
+		t.Security = imapclient.StartTLS // nobody's word counts there that the client is here
 	}
 	return t, true
+}
+
+// trustsItself says whether this host may send PROXY headers to its own address.
+func trustsItself(set *config.Settings, host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return err == nil && slices.ContainsFunc(set.Login.HAProxyNetworks, func(p netip.Prefix) bool { return p.Contains(ip) })
+}
+
+// probeUser is the user that checks of this backend log in as, if it is one for each
+// backend: it belongs to this one, wherever its slot is.
+func probeUser(set *config.Settings) (string, error) {
+	if !strings.Contains(set.Health.User, health.BackendVariable) {
+		return "", nil
+	}
+	names, err := auth.NewNames(authConfig(set, slog.New(slog.DiscardHandler)).Names, expandForAuth)
+	if err != nil {
+		return "", err
+	}
+	return names.Normalize(health.UserAt(set.Health.User, nodeName(set)))
 }
 
 // nodeName is what this node is called where administrators see it.
@@ -120,7 +151,8 @@ func (n *node) isProbe(c *imapserver.Client, req *auth.Request) bool {
 	if template == "" || req.AuthzID != "" || c.Remote != c.Peer {
 		return false
 	}
-	if !c.Trusted && !fromHere(c) {
+	local := c.Carrier == c.Peer && c.Peer.Addr().IsLoopback() // a PROXY header that says so
+	if !c.Trusted && !fromHere(c) && !local {
 		return false
 	}
 	before, after, varies := strings.Cut(template, health.BackendVariable)

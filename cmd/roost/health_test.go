@@ -75,6 +75,47 @@ mail_max_userip_connections = 1
 	}
 }
 
+// TestChecksItselfBehindProxies: a backend all of whose listeners are for proxies says in a
+// header that it comes by itself, if it may; else it does not check itself.
+func TestChecksItselfBehindProxies(t *testing.T) {
+	const settings = `
+health_check_interval = 1 s
+health_check_user = probe-%{backend}
+health_check_password = secret
+health_check_write = yes
+instance_name = be1
+service imap-login {
+  inet_listener imap {
+    haproxy = yes
+  }
+  inet_listener imaps {
+    haproxy = yes
+  }
+}
+`
+	s := startSingle(t, settings+"haproxy_trusted_networks = 127.0.0.1/32\n")
+	awaitHealth(t, s.node, "checks that succeed", func(states []health.State) bool {
+		return len(states) == 1 && states[0].Checks >= 2 && states[0].Failures == 0
+	})
+	if log := s.log.take(); strings.Contains(log, "msg=login") || strings.Contains(log, "dropped") {
+		t.Errorf("the log is full of probes:\n%s", log)
+	}
+	other := startSingle(t, settings+"haproxy_trusted_networks = 192.0.2.1/32\n")
+	if _, is := selfTarget(other.node.set); is {
+		t.Error("it checks itself where its connections are dropped")
+	}
+}
+
+// TestProbeUser: it is known by its normalised name, if each backend has one.
+func TestProbeUser(t *testing.T) {
+	for user, want := range map[string]string{"Probe-%{backend}": "probe-be1", "probe": "", "": ""} {
+		s := startSingle(t, "instance_name = be1\nhealth_check_password = x\nhealth_check_user = "+user+"\n")
+		if got, err := probeUser(s.node.set); err != nil || got != want {
+			t.Errorf("%q: %q, %v; want %q", user, got, err, want)
+		}
+	}
+}
+
 // TestDirectorRefusesDeadBackend: users of a backend that is known to be dead hear so at
 // once, others notice nothing, and when it is back they can log in again.
 func TestDirectorRefusesDeadBackend(t *testing.T) {

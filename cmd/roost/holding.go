@@ -28,6 +28,9 @@ func (p *parts) newHolder(set *config.Settings) (*cluster.Holder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: cluster_address: %w", set.Where("cluster_address"), err)
 	}
+	if r.Probe, err = probeUser(set); err != nil {
+		return nil, fmt.Errorf("%s: health_check_user: %w", set.Where("health_check_user"), err)
+	}
 	return cluster.NewHolder(cluster.HolderConfig{
 		Coordinator: p.clustered.coordinator, View: p.clustered.view, Clock: cluster.BootTime{}, Log: p.log,
 		Name: nodeName(set), Incarnation: rand.Text(), Registration: r, Template: p.clustered.template,

@@ -123,6 +123,8 @@ func (p *planner) free(id Unit, held Held, at Revision, wanted string) {
 		if place < 0 {
 			return
 		}
+		n, _ := p.m.Node(wanted)
+		since = max(since, n.Since) // whoever has just come has as long
 		if left := time.Duration(place)*freeBefore - (p.now - since); left > 0 {
 			p.again = min(p.again, left)
 			return
@@ -184,8 +186,10 @@ func (p *planner) keepsUntil(u *unit) time.Duration {
 	return max(u.keep, p.h.stableAt)
 }
 
-// take does transactions until all is ours that can be, several at once.
-func (h *Holder) take(ctx context.Context, all []taking) {
+// take does transactions until all is ours that can be, several at once. When something
+// was not as planned, and the Map knows by now that it has changed, the rest is for another plan:
+// of an old one nearly nothing might come about, and others would stand in meanwhile.
+func (h *Holder) take(ctx context.Context, all []taking, changed <-chan struct{}) {
 	slices.SortStableFunc(all, func(a, b taking) int {
 		return cmp.Or(cmp.Compare(a.why, b.why), cmp.Compare(a.from.Backend, b.from.Backend))
 	})
@@ -199,12 +203,21 @@ func (h *Holder) take(ctx context.Context, all []taking) {
 		slot <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slot }()
-			if !h.takeBatch(ctx, t, batch) {
+			if done, err := h.takeBatch(ctx, t, batch); err != nil || !done && isClosed(changed) {
 				failed.Store(true)
 			}
 		})
 	}
 	wg.Wait()
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // takeTxn is a transaction for as many units as it has room for.
@@ -245,17 +258,17 @@ func (h *Holder) record(u Unit, lease LeaseID) Held {
 }
 
 // takeBatch does one transaction. The error is that the Coordinator can't be asked;
-// if something has changed meanwhile, the Map is about to tell.
-func (h *Holder) takeBatch(ctx context.Context, t Txn, batch []taking) bool {
+// if something has changed meanwhile nothing is done, and the Map is about to tell.
+func (h *Holder) takeBatch(ctx context.Context, t Txn, batch []taking) (done bool, _ error) {
 	term, began := h.term.Load(), h.cfg.Clock.Now()
 	at, ok, err := h.commit(ctx, t)
 	if err != nil {
 		h.cfg.Log.Warn("units can't be taken now", "units", describeUnits(unitsOf(batch)), "err", err)
-		return false
+		return false, err
 	}
 	if !ok {
 		h.cfg.Log.Info("units were not taken: something has just changed", "units", describeUnits(unitsOf(batch)), "revision", at)
-		return true
+		return false, nil
 	}
 	h.mu.Lock()
 	for _, one := range batch {
@@ -272,7 +285,7 @@ func (h *Holder) takeBatch(ctx context.Context, t Txn, batch []taking) bool {
 	h.cfg.View.Note(t, at)
 	h.cfg.Log.Info("units taken", "units", describeUnits(unitsOf(batch)), "revision", at, "from", batch[0].from.Backend,
 		"why", batch[0].why, "took", h.cfg.Clock.Now()-began)
-	return true
+	return true, nil
 }
 
 func unitsOf(batch []taking) (units []Unit) {

@@ -45,7 +45,7 @@ var _ cluster.Coordinator = (*Coordinator)(nil)
 
 // How soon a connection that says nothing is known to be dead.
 const (
-	pingAfter = 5 * time.Second
+	pingAfter = 6 * time.Second // etcd hangs up on those who ask more often than every 5 seconds
 	pingTime  = 3 * time.Second
 
 	// A lease does not wait for long pauses between attempts to connect.
@@ -54,6 +54,10 @@ const (
 	connectTime    = 2 * time.Second
 
 	watchProgress = 30 * time.Second // between questions how far a quiet watch is
+
+	// How much may be under way to us. Were that to be found out, then by pings in the midst of
+	// large answers, and etcd hangs up on those, too ("too_many_pings").
+	window = 4 << 20
 
 	// The largest answer: what a cluster at all limits of cluster.Map has is half of it.
 	maxAnswer = 256 << 20
@@ -91,11 +95,14 @@ func newClient(cfg *Config) (*clientv3.Client, error) {
 	return clientv3.New(clientv3.Config{
 		Endpoints: endpoints, TLS: cfg.TLS, Username: cfg.User, Password: cfg.Password,
 		DialTimeout: cfg.CallTime, DialKeepAliveTime: pingAfter, DialKeepAliveTimeout: pingTime,
-		PermitWithoutStream: true, MaxCallRecvMsgSize: maxAnswer,
-		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: reconnectFirst, Multiplier: 1.5, Jitter: 0.2, MaxDelay: reconnectMost},
-			MinConnectTimeout: connectTime,
-		})},
+		PermitWithoutStream: false, MaxCallRecvMsgSize: maxAnswer,
+		DialOptions: []grpc.DialOption{
+			grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(window),
+			grpc.WithConnectParams(grpc.ConnectParams{
+				Backoff:           backoff.Config{BaseDelay: reconnectFirst, Multiplier: 1.5, Jitter: 0.2, MaxDelay: reconnectMost},
+				MinConnectTimeout: connectTime,
+			}),
+		},
 		Logger: zap.NewNop(), // what fails is told by those who called
 	})
 }

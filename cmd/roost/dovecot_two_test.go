@@ -30,17 +30,29 @@ func TestDovecotBackends(t *testing.T) {
 
 func startDovecotRig(t *testing.T) *dovecotRig {
 	t.Helper()
+	listeners, port := openPorts(t)
+	for _, name := range []string{"be1", "be2"} {
+		_ = listeners[name].Close()
+	}
+	r := newDovecotRig(t, port)
+	r.files = writeRig(t, "rig", r.root, port)
+	field := ":{PLAIN}pass::::::proxy=y port=" + strconv.Itoa(port)
+	appendTo(t, filepath.Join(r.root, "etc/users.director"), "pinned"+field+" host=127.0.1.12\nalias"+field+" host=127.0.1.11 destuser=someone1\n")
+	appendTo(t, r.files["director"], "health_check_interval = 0\n") // they are for the usual port
+	r.start(t, "director", listeners["director"])
+	t.Cleanup(func() { r.stop(t, "director") })
+	return r
+}
+
+// newDovecotRig starts the two backends, at a port that is free.
+func newDovecotRig(t *testing.T, port int) *dovecotRig {
+	t.Helper()
 	root, err := os.MkdirTemp("", "doves")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(root) })
-	listeners, port := openPorts(t)
-	r := &dovecotRig{rig: &rig{root: root, port: port, nodes: map[string]*node{}, log: slog.New(slog.DiscardHandler)}, pids: map[string]int{}}
-	r.files = writeRig(t, "rig", root, port)
-	field := ":{PLAIN}pass::::::proxy=y port=" + strconv.Itoa(port)
-	appendTo(t, filepath.Join(root, "etc/users.director"), "pinned"+field+" host=127.0.1.12\nalias"+field+" host=127.0.1.11 destuser=someone1\n")
-	appendTo(t, r.files["director"], "health_check_interval = 0\n") // they are for the usual port
+	r := &dovecotRig{rig: &rig{root: root, port: port, nodes: map[string]*node{}, files: map[string]string{}, log: slog.New(slog.DiscardHandler)}, pids: map[string]int{}}
 	for path, mode := range map[string]os.FileMode{root: 0o755, "shared-fs": 0o777, "shared-fs/acl": 0o777, "shared-fs/home": 0o777} {
 		if path != root {
 			path = filepath.Join(root, path)
@@ -53,11 +65,8 @@ func startDovecotRig(t *testing.T) *dovecotRig {
 		}
 	}
 	for _, name := range []string{"be1", "be2"} {
-		_ = listeners[name].Close()
 		r.startDovecot(t, name)
 	}
-	r.start(t, "director", listeners["director"])
-	t.Cleanup(func() { r.stop(t, "director") })
 	return r
 }
 

@@ -35,6 +35,8 @@ var layers = map[string][]string{
 
 	"dict":                       {"imap"},
 	"dict/dictfile":              {"imap", "dict"},
+	"dict/dictfs":                {"dict"},
+	"dict/dictsql":               {"dict"},
 	"dict/dictredis":             {"dict"},
 	"dict/dictetcd":              {"dict"},
 	"dict/dicttest":              {"imap", "dict"},

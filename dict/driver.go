@@ -132,6 +132,8 @@ func (h *handle) explain(ctx context.Context, what string, err error) error {
 	case errors.Is(err, ErrConflict), errors.Is(err, ErrInvalid):
 	case h.base.Err() != nil:
 		return ErrClosed
+	case ctx.Err() != nil && errors.Is(err, ErrBusy):
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
 	}

@@ -13,7 +13,7 @@ import (
 // it writes.
 func testDovecot(t *testing.T) {
 	s := servertest.RedisOpen(t)
-	peer := dicttest.NewDoveadm(t, fmt.Sprintf("redis:host=%s:port=%d:prefix=site/", s.Host, s.Port), "")
+	peer := dicttest.NewDoveadm(t, fmt.Sprintf("redis:host=%s:port=%d:prefix=site/", s.Host, s.Port))
 	peer.OnlyReads = true
 	d := Open(Config{Host: s.Host, Port: s.Port, Prefix: "site/"})
 	defer d.Close() //nolint:errcheck // nothing is lost

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,14 +16,49 @@ import (
 
 // Doveadm runs "doveadm dict" on a dictionary, as a real peer does.
 type Doveadm struct {
-	OnlyReads bool // it can't write this kind of dictionary
+	OnlyReads bool   // it can't write this kind of dictionary
+	Value     string // that TestDovecot uses; "" means some text
 
 	binary, conf, uri string
 }
 
-// NewDoveadm uses the dictionary of a uri. more is added to the configuration.
-// Without Dovecot the test is skipped, unless ROOST_TEST_PEERS=1 says that it must run.
-func NewDoveadm(t testing.TB, uri, more string) Doveadm {
+// NewDoveadm uses the dictionary of a uri. Without Dovecot the test is skipped,
+// unless ROOST_TEST_PEERS=1 says that it must run.
+func NewDoveadm(t testing.TB, uri string) Doveadm {
+	t.Helper()
+	return newDoveadm(t, uri, "")
+}
+
+// NewDoveadmBySQL uses a dictionary that only Dovecot's dict process can open: uri
+// is a database's. The process ends with the test.
+func NewDoveadmBySQL(t testing.TB, uri string) Doveadm {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("Dovecot's processes need root")
+	}
+	a := newDoveadm(t, "proxy::roost", "protocols =\nssl = no\nservice dict {\n  user = root\n}\nservice stats {\n  unix_listener stats-writer {\n    mode = 0666\n  }\n}\ndict {\n  roost = "+uri+"\n}\n")
+	cmd := exec.Command("dovecot", "-F", "-c", a.conf)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+	})
+	socket := filepath.Join(filepath.Dir(a.conf), "run", "dict")
+	for range 500 {
+		if _, err := os.Stat(socket); err == nil {
+			return a
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	text, _ := os.ReadFile(filepath.Join(filepath.Dir(a.conf), "log"))
+	t.Fatalf("Dovecot has no dict process: %s", text)
+	return a
+}
+
+func newDoveadm(t testing.TB, uri, more string) Doveadm {
 	t.Helper()
 	binary, err := exec.LookPath("doveadm")
 	if err != nil {
@@ -33,7 +69,7 @@ func NewDoveadm(t testing.TB, uri, more string) Doveadm {
 	}
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "dovecot.conf")
-	text := fmt.Sprintf("base_dir = %s\nstate_dir = %s\nlog_path = /dev/stderr\n%s", dir, dir, more)
+	text := fmt.Sprintf("base_dir = %s/run\nstate_dir = %s\nlog_path = %s/log\n%s", dir, dir, dir, more)
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -63,9 +99,13 @@ func (a Doveadm) Do(t testing.TB, command, key string, args ...string) string {
 // other one writes.
 func TestDovecot(t *testing.T, d dict.Dict, peer Doveadm, keys []string) {
 	h := handle{t, d}
+	ours, theirs := "ours", "theirs"
+	if peer.Value != "" {
+		ours, theirs = peer.Value, peer.Value
+	}
 	for _, key := range keys {
-		h.commit(dict.Set(key, "ours"))
-		if got := peer.Do(t, "get", key); got != "ours" {
+		h.commit(dict.Set(key, ours))
+		if got := peer.Do(t, "get", key); got != ours {
 			t.Errorf("doveadm dict get %q: %q", key, got)
 		}
 		h.commit(dict.Unset(key))
@@ -75,8 +115,8 @@ func TestDovecot(t *testing.T, d dict.Dict, peer Doveadm, keys []string) {
 		if peer.OnlyReads {
 			continue
 		}
-		peer.Do(t, "set", key, "theirs")
-		h.want(key, "theirs")
+		peer.Do(t, "set", key, theirs)
+		h.want(key, theirs)
 	}
 	if peer.OnlyReads {
 		return

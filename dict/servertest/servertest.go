@@ -124,7 +124,28 @@ func (s *Server) run(t testing.TB, pong func() error, args ...string) {
 }
 
 // Start starts it again after Kill, with what it knew, and waits until it answers.
+// One that ends is started once more: children of the one before may be there still.
 func (s *Server) Start(t testing.TB) {
+	t.Helper()
+	s.launch(t)
+	for deadline := time.Now().Add(startTime); ; time.Sleep(20 * time.Millisecond) {
+		err := s.pong()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			text, _ := os.ReadFile(filepath.Join(s.Dir, "log"))
+			t.Fatalf("%s does not answer: %v\n%s", s.args[0], err, text)
+		}
+		select {
+		case <-s.done:
+			s.launch(t)
+		default:
+		}
+	}
+}
+
+func (s *Server) launch(t testing.TB) {
 	t.Helper()
 	log, err := os.OpenFile(filepath.Join(s.Dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o666)
 	if err != nil {
@@ -139,20 +160,6 @@ func (s *Server) Start(t testing.TB) {
 	cmd, done := s.cmd, make(chan struct{})
 	s.done = done
 	go func() { _ = cmd.Wait(); close(done) }()
-	for deadline := time.Now().Add(startTime); ; time.Sleep(20 * time.Millisecond) {
-		if err = s.pong(); err == nil {
-			return
-		}
-		select {
-		case <-done:
-		default:
-			if time.Now().Before(deadline) {
-				continue
-			}
-		}
-		text, _ := os.ReadFile(filepath.Join(s.Dir, "log"))
-		t.Fatalf("%s does not answer: %v\n%s", s.args[0], err, text)
-	}
 }
 
 // Kill ends it and its children at once.

@@ -35,6 +35,7 @@ func (p *parser) build(eff *section) *Settings {
 	p.finishCluster(s)
 	s.finishAdmin()
 	s.finishACL()
+	p.finishDict(s)
 	if err := s.finishQuota(); err != nil {
 		p.errorf(s.Where("plugin/quota"), "plugin/%v", err)
 	}

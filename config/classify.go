@@ -75,11 +75,6 @@ func (p *parser) classifyBlocks(base, eff *section) {
 			if !kid.empty() {
 				p.classifyService(kid)
 			}
-		case "dict":
-			if kid.empty() {
-				continue
-			}
-			p.warnf(kid.pos, "dict: read and not used: %s", whyProcess)
 		case "metric", "event_exporter":
 			p.warnf(kid.pos, "%s: read and not used: %s", kid.title(), whyStats)
 		}

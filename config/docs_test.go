@@ -24,7 +24,7 @@ In the column "default", "" is an empty value. Marks: **%** the value may hold v
 The blocks ` + "`local NET { }` and `local_name NAME { }`" + `, also the second in the first, hold certificates: ` + "`ssl_cert`, `ssl_key`, `ssl_alt_cert` and `ssl_alt_key`" + `.
 Other settings in them, and the block ` + "`remote`" + `, are refused: Roost has one set of settings for all connections.
 ` + "`protocol imap { }`" + ` and ` + "`protocol !NAME { }`" + ` lie over the rest; other protocols' blocks are read and not used.
-` + "`dict { }`, `metric { }` and `event_exporter { }`" + ` are read and not used.
+` + "`dict { }`" + ` names dictionaries, for ` + "`proxy::NAME`" + `. ` + "`metric { }` and `event_exporter { }`" + ` are read and not used.
 `
 
 // TestDocs holds docs/settings.md to the table.

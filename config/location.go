@@ -51,26 +51,3 @@ func splitColons(s string) []string {
 	}
 	return parts
 }
-
-// parseDict reads a dictionary's address. Only files are in this version.
-func parseDict(text string) (Dict, error) {
-	if text == "" {
-		return Dict{}, nil
-	}
-	driver, args, _ := strings.Cut(text, ":")
-	if driver != "file" {
-		return Dict{}, fmt.Errorf("refused: %s: this version keeps shares in a file only: file:PATH", short(driver))
-	}
-	parts := splitColons(args)
-	if !strings.HasPrefix(parts[0], "/") && !strings.HasPrefix(parts[0], "~/") && !strings.HasPrefix(parts[0], "%") {
-		return Dict{}, fmt.Errorf("%q is not an absolute path", short(parts[0]))
-	}
-	for _, opt := range parts[1:] {
-		switch opt {
-		case "lock=fcntl", "lock=flock", "lock=dotlock":
-		default:
-			return Dict{}, fmt.Errorf("the option %q is not known: lock=fcntl, flock or dotlock", short(opt))
-		}
-	}
-	return Dict{Driver: driver, Path: parts[0], URI: text}, nil
-}

@@ -29,24 +29,6 @@ func TestParseLocation(t *testing.T) {
 	}
 }
 
-func TestParseDict(t *testing.T) {
-	for _, c := range []struct{ text, path string }{
-		{"", ""},
-		{"file:/srv/shared", "/srv/shared"},
-		{"file:~/shared", "~/shared"},
-		{"file:/srv/shared:lock=flock", "/srv/shared"},
-	} {
-		if got, err := parseDict(c.text); err != nil || got.Path != c.path {
-			t.Errorf("parseDict(%q) = %+v, %v", c.text, got, err)
-		}
-	}
-	for _, text := range []string{"/srv/x", "fs:posix:prefix=/srv/", "proxy::acl", "mysql:/etc/x", "redis:host=x", "file:", "file:x", "file:/x:lock=no"} {
-		if got, err := parseDict(text); err == nil {
-			t.Errorf("parseDict(%q) = %+v, want an error", text, got)
-		}
-	}
-}
-
 func TestMailServers(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"", ""},

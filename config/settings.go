@@ -299,13 +299,6 @@ type QuotaRule struct {
 	Storage, Messages uint64
 }
 
-// Dict is where shared keys and values are kept. The zero Dict is none.
-type Dict struct {
-	Driver string // "file"
-	Path   string
-	URI    string // as written
-}
-
 // HasPlugin says whether mail_plugins has the word.
 func (s *Settings) HasPlugin(name string) bool { return slices.Contains(s.Mail.Plugins, name) }
 

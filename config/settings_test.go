@@ -74,7 +74,7 @@ func TestRigBackend(t *testing.T) {
 	}
 	acl := ACL{
 		Enabled: true, Anyone: true, IgnoreNamespaces: []string{"shared/*"}, Inherit: "copy",
-		SharedDict: Dict{"file", "/srv/rig/shared-fs/acl/shared-mailboxes", "file:" + "/srv/rig/shared-fs/acl/shared-mailboxes"},
+		SharedDict: Dict{Driver: "file", Path: "/srv/rig/shared-fs/acl/shared-mailboxes", URI: "file:/srv/rig/shared-fs/acl/shared-mailboxes"},
 	}
 	if !reflect.DeepEqual(s.ACL, acl) {
 		t.Errorf("ACL = %+v\nwant %+v", s.ACL, acl)

@@ -113,15 +113,19 @@ func (sh *shower) text(row *Row, s *section, v value) string {
 	switch {
 	case v.file != "":
 		return "<" + v.file
-	case row != nil && row.Secret && !sh.opts.Secrets && isSecret(s, v.text):
+	case sh.opts.Secrets:
+	case row != nil && row.Secret && isSecret(s, v.text), s.kind == "dict" && dictPassword.MatchString(v.text):
 		return hidden
 	}
 	return quote(v.text)
 }
 
 // isSecret says whether the value of a secret row has something to hide: of
-// fields only passwords are.
+// fields and of dictionaries only passwords are.
 func isSecret(s *section, text string) bool {
+	if s.kind == "plugin" && dictAddress.MatchString(text) {
+		return dictPassword.MatchString(text)
+	}
 	if s.kind != "passdb" && s.kind != "userdb" {
 		return text != ""
 	}

@@ -18,8 +18,8 @@ func pluginRows() []group {
 			imp("master_user", String, "", "The user whose rights apply, if acl_user is empty.").
 				to(func(s *Settings) any { return &s.ACL.MasterUser }).vars().user(),
 			imp("acl_anyone", String, "", "allow lets users give rights to anyone and authenticated.").user(),
-			imp("acl_shared_dict", String, "", "Where it is kept who shares with whom: file:PATH.").
-				to(func(s *Settings) any { return &s.ACL.SharedDict }).vars(),
+			imp("acl_shared_dict", String, "", "Where it is kept who shares with whom: file:PATH, fs:posix:prefix=DIRECTORY, redis:host=HOST, etcd://HOST, or proxy::NAME for one of the block dict, which may be pgsql:, mysql: or sqlite: with the path of a file about its tables. With a coordinator the default is etcd:, which is the coordinator. See [dictionaries](configuration.md#dictionaries).").
+				to(func(s *Settings) any { return &s.ACL.SharedDict }).vars().secret(),
 			imp("acl_ignore_namespace", String, "", "Patterns of namespace prefixes where rights are not decided here; also acl_ignore_namespace2, 3 and so on.").
 				series().user(),
 			imp("acl_defaults_from_inbox", Bool, "no", "Mailboxes without rights of their own have INBOX's.").

@@ -27,16 +27,15 @@ type Driver interface {
 	List(ctx context.Context, prefix string, add func(key, value string) error) error
 
 	// Commit makes the changes if the conditions hold, as Dict.Commit does. The
-	// changes are in the order of their keys, of which none comes twice. ErrBusy
-	// says that others were in the way: New tries again.
+	// changes are in the order of their keys, of which none comes twice.
 	Commit(ctx context.Context, changes []Change, conditions []Condition) error
 
 	// Close is called once, when no other call is under way.
 	Close() error
 }
 
-// ErrBusy is the error of a Driver's Commit that changed nothing because of
-// other writers, and may succeed if it is tried again.
+// ErrBusy is the error of a Driver's call that did nothing because of other
+// writers, and may succeed if it is made again, which New does.
 var ErrBusy = errors.New("other writers are in the way")
 
 // Options say how New makes a Dict.
@@ -89,12 +88,31 @@ type handle struct {
 	calls  sync.WaitGroup // under way; none begins once closed is set
 }
 
-// call runs one request, which ends when ctx does, at Close, and in time.
+// call runs one request, which ends when ctx does, at Close, and in time. It runs
+// again while others are in its way.
 func (h *handle) call(ctx context.Context, what string, run func(context.Context) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, h.opt.Timeout, h.slow())
 	defer cancel()
-	return h.endless(ctx, what, run)
+	return h.endless(ctx, what, func(ctx context.Context) error {
+		for pause := firstPause; ; pause = min(2*pause, mostPause) {
+			err := run(ctx)
+			if !errors.Is(err, ErrBusy) {
+				return err
+			}
+			select {
+			case <-time.After(rand.N(pause)):
+			case <-ctx.Done():
+				return err
+			}
+		}
+	})
 }
+
+// Pauses between attempts of those who are in each other's way.
+const (
+	firstPause = 5 * time.Millisecond
+	mostPause  = 200 * time.Millisecond
+)
 
 func (h *handle) slow() error { return fmt.Errorf("no answer in %v", h.opt.Timeout) }
 
@@ -163,6 +181,7 @@ func (h *handle) Iterate(ctx context.Context, prefix string, fn func(key, value 
 	var entries []Entry
 	size := 0
 	err := h.call(ctx, "list "+brief(prefix), func(ctx context.Context) error {
+		entries, size = nil, 0
 		return h.driver.List(ctx, prefix, func(key, value string) error {
 			if !strings.HasPrefix(key, prefix) || CheckKey(key) != nil {
 				return nil
@@ -180,12 +199,6 @@ func (h *handle) Iterate(ctx context.Context, prefix string, fn func(key, value 
 	return NewTable(entries).Walk(ctx, prefix, fn)
 }
 
-// Pauses between attempts of writers that are in each other's way.
-const (
-	firstPause = 5 * time.Millisecond
-	mostPause  = 200 * time.Millisecond
-)
-
 // Commit implements Dict.
 func (h *handle) Commit(ctx context.Context, changes []Change, conditions ...Condition) error {
 	if err := CheckCommit(changes, conditions); err != nil {
@@ -196,19 +209,7 @@ func (h *handle) Commit(ctx context.Context, changes []Change, conditions ...Con
 	if len(last) > 0 {
 		what += ", the first of " + brief(last[0].Key)
 	}
-	return h.call(ctx, what, func(ctx context.Context) error {
-		for pause := firstPause; ; pause = min(2*pause, mostPause) {
-			err := h.driver.Commit(ctx, last, conditions)
-			if !errors.Is(err, ErrBusy) {
-				return err
-			}
-			select {
-			case <-time.After(rand.N(pause)):
-			case <-ctx.Done():
-				return err
-			}
-		}
-	})
+	return h.call(ctx, what, func(ctx context.Context) error { return h.driver.Commit(ctx, last, conditions) })
 }
 
 // Close implements Dict.

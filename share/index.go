@@ -15,7 +15,7 @@ import (
 // Index answers from a dict which mailboxes of others a user may list. It is
 // safe for any number of sessions at once.
 type Index struct {
-	dict dict.Dict
+	dict Source
 	log  *slog.Logger
 
 	mu      sync.Mutex // guards what follows
@@ -30,8 +30,15 @@ type ownerBoxes struct {
 	acls  [][]mailbox.Entry // of names
 }
 
+// Source is what an Index reads: a dictionary whose reads cost next to nothing, or
+// a dict.Mirror of one. If it is a dict.Versioner the Index keeps what it made of it.
+type Source interface {
+	Get(ctx context.Context, key string) (value string, ok bool, err error)
+	Iterate(ctx context.Context, prefix string, fn func(key, value string) error) error
+}
+
 // NewIndex reads d, which it does not close.
-func NewIndex(d dict.Dict, log *slog.Logger) *Index {
+func NewIndex(d Source, log *slog.Logger) *Index {
 	return &Index{dict: d, log: log, owners: map[string]*ownerBoxes{}}
 }
 

@@ -103,7 +103,7 @@ although they live on different backends. It reads Dovecot 2.3's configuration.
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		serveCommand(), reloadCommand(), demoCommand(), configCommand(), authCommand(), userCommand(), pwCommand(),
-		storeCommand(), quotaCommand(), undeleteCommand(), backupCommand(), restoreCommand(), tokenCommand(),
+		storeCommand(), quotaCommand(), dictCommand(), undeleteCommand(), backupCommand(), restoreCommand(), tokenCommand(),
 	)
 	root.AddCommand(adminCommands()...)
 	requireSubcommands(root)

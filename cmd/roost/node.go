@@ -26,7 +26,6 @@ import (
 	"github.com/roost-mail/roost/cluster"
 	"github.com/roost-mail/roost/config"
 	"github.com/roost-mail/roost/dict"
-	"github.com/roost-mail/roost/dict/dictfile"
 	"github.com/roost-mail/roost/director"
 	"github.com/roost-mail/roost/haproxy"
 	"github.com/roost-mail/roost/health"
@@ -71,7 +70,8 @@ type parts struct {
 
 	director  *director.Director
 	store     *store.Store
-	dict      dict.Dict // nil without acl_shared_dict
+	dict      dict.Dict    // nil without acl_shared_dict
+	mirror    *dict.Mirror // of dict; nil if reading dict costs next to nothing
 	index     *share.Index
 	publisher *share.Publisher
 	holds     func(user string) bool // this backend holds them; nil without a coordinator
@@ -194,28 +194,6 @@ func (p *parts) read(set *config.Settings) (*node, error) {
 
 // latest is the node of the latest reading.
 func (p *parts) latest() *node { return p.current.Load() }
-
-// openSharing opens the dictionary of acl_shared_dict, and what reads and writes it.
-func (n *node) openSharing() error {
-	if n.set.ACL.SharedDict.URI == "" {
-		return nil
-	}
-	path, opts, err := dictfile.ParseURI(n.set.ACL.SharedDict.URI)
-	opts.Logger = n.log
-	var d dict.Dict
-	if err == nil {
-		d, err = dictfile.Open(path, opts)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: acl_shared_dict: %w", n.set.Where("plugin/acl_shared_dict"), err)
-	}
-	n.dict = d
-	n.index = share.NewIndex(d, n.log)
-	n.publisher = share.NewPublisher(share.PublisherConfig{
-		Dict: d, Log: n.log, Open: n.parts.openHome, Rules: n.parts.aclRules(n.set),
-	})
-	return nil
-}
 
 // holderName is this backend's name in the manifests of the mail it holds:
 // instance_name, which the administrator keeps apart, or what keeps two
@@ -459,6 +437,9 @@ func (n *node) close(ctx context.Context) error {
 	}
 	if n.store != nil {
 		errs = append(errs, n.store.Close())
+	}
+	if n.mirror != nil {
+		n.mirror.Close()
 	}
 	if n.dict != nil {
 		errs = append(errs, n.dict.Close())

@@ -166,7 +166,7 @@ func encode(record any) []byte {
 	if err != nil {
 		panic("record: " + err.Error()) // they are made of strings and numbers
 	}
-	return value
+	return extend(value)
 }
 
 // leased sees to the lease, and says whether there is one. While there is none, accounts

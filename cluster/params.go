@@ -99,6 +99,9 @@ func writeParams(ctx context.Context, c Coordinator, since Revision, p Params) (
 // Agree says in what a node differs from its cluster, the generation aside.
 func (p Params) Agree(cluster Params) error {
 	var all []error
+	if cluster.Format > Format {
+		all = append(all, fmt.Errorf("the cluster's records have format %d, this program knows up to %d: they are of a newer Roost; upgrade this node", cluster.Format, Format))
+	}
 	for _, row := range []struct {
 		name      string
 		own, must any

@@ -104,3 +104,15 @@ func TestJoinFails(t *testing.T) {
 		t.Error("a generation of no cluster")
 	}
 }
+
+// What a newer Roost has written is passed over, unless it says that it must not be.
+func TestJoinNewer(t *testing.T) {
+	const newer = `{"algorithm":1,"slots":16384,"userHash":"%u","nameFormat":"%u","generation":1,"next":{"x":1}`
+	if _, err := Join(t.Context(), &oneKey{at: 1, value: []byte(newer + "}")}, NewParams("%u", "%u")); err != nil {
+		t.Error(err)
+	}
+	_, err := Join(t.Context(), &oneKey{at: 1, value: []byte(newer + `,"format":2}`)}, NewParams("%u", "%u"))
+	if err == nil || err.Error() != "the cluster's records have format 2, this program knows up to 1: they are of a newer Roost; upgrade this node" {
+		t.Error(err)
+	}
+}

@@ -10,7 +10,14 @@ type Params struct {
 	UserHash   string `json:"userHash"`   // director_username_hash
 	NameFormat string `json:"nameFormat"` // auth_username_format
 	Generation uint64 `json:"generation"` // from 1; raised when a coordinator was made anew
+
+	// Format is the highest format of any record here; 0 is 1. A program that knows only
+	// lower ones does not join. Fields that it may pass over raise no format.
+	Format int `json:"format,omitempty"`
 }
+
+// Format is the highest format of records that this program knows.
+const Format = 1
 
 // Registration is what a backend says of itself. It stays when the backend goes.
 type Registration struct {

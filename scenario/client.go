@@ -19,6 +19,7 @@ type client struct {
 	ledger *ledger
 
 	session Session // nil while there is none
+	failed  int     // logins that failed
 	next    int     // for ids
 
 	// what is told of commands: before one, after it, and when no more are given
@@ -64,6 +65,7 @@ func (c *client) step(ctx context.Context) error {
 	if c.session == nil {
 		s, err := c.world.Open(ctx, c.ledger.user)
 		if err != nil {
+			c.failed++
 			return err
 		}
 		c.session = s

@@ -73,6 +73,8 @@ func verbs() map[string]verb {
 		"stop":      {args: -1},                            // SIGSTOP
 		"continue":  {args: -1},                            // SIGCONT
 		"term":      {args: -1},                            // SIGTERM, and wait for the end
+		"upgrade":   {args: 1},                             // upgrade NODE: term, then start as a version to come
+		"downgrade": {args: 1},                             // and back
 		"freeze":    {args: -1},                            // the machine is paused, its clocks too
 		"thaw":      {args: -1},                            // and goes on
 		"cut":       {args: 3},                             // cut NODE from NODE|coordinator|all
@@ -174,7 +176,7 @@ func (s *Scenario) names() error {
 	nodes := s.Nodes()
 	for _, step := range s.Steps {
 		switch step.Verb {
-		case "start", "kill", "stop", "continue", "term", "freeze", "thaw", "heal", "hang", "unhang", "unmount", "mount", "drain", "up", "down", "copy", "restore", "wipe", "measure":
+		case "start", "kill", "stop", "continue", "term", "upgrade", "downgrade", "freeze", "thaw", "heal", "hang", "unhang", "unmount", "mount", "drain", "up", "down", "copy", "restore", "wipe", "measure":
 		case "cut":
 			step.Args = step.Args[:1]
 		default:

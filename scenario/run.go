@@ -212,12 +212,13 @@ func (r *Runner) check(ctx context.Context) error {
 
 func (r *Runner) verdict() error {
 	var problems []string
-	var yes, no, unknown int
+	var yes, no, unknown, logins int
 	for _, c := range r.clients {
 		problems = append(problems, c.ledger.problems...)
 		yes, no, unknown = yes+c.ledger.acknowledged, no+c.ledger.refused, unknown+c.ledger.unknown
+		logins += c.failed
 	}
-	r.logf("%d changes acknowledged, %d refused, %d unknown; the longest without an OK: %s", yes, no, unknown, r.waits.worst(r.now()))
+	r.logf("%d changes acknowledged, %d refused, %d unknown; %d logins failed; the longest without an OK: %s", yes, no, unknown, logins, r.waits.worst(r.now()))
 	if len(problems) > 0 {
 		return fmt.Errorf("%d things can't be:\n%s", len(problems), strings.Join(problems, "\n"))
 	}

@@ -54,6 +54,36 @@ func TestFaults(t *testing.T) {
 	runScenario(t, "faults", scenario.ManyFaults(*scenarioMany, 12), newLoopback())
 }
 
+// TestUpgrade has a version to come run beside this one.
+func TestUpgrade(t *testing.T) {
+	scenariosToo(t)
+	eachScenario(t, "testdata/scenarios/upgrade/*.txt", func(*testing.T) worldNetwork { return newLoopback() })
+}
+
+// buildNext builds the program as a version to come, whose records have more fields.
+func buildNext(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "roost-next")
+	out, err := exec.Command("go", "build", "-tags", "roostnext", "-ldflags", "-X main.buildVersion=next", "-o", program, ".").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return program
+}
+
+// checkNext sees that all backends are of a version to come now.
+func (w *processWorld) checkNext() {
+	kvs, _, err := w.coordinator.Range(w.t.Context(), "backends/")
+	if err != nil || len(kvs) != len(w.backends) {
+		w.t.Errorf("%d backends, %v", len(kvs), err)
+	}
+	for _, kv := range kvs {
+		if !strings.Contains(string(kv.Value), "a version to come") {
+			w.t.Errorf("%s is of this version: %s", kv.Key, kv.Value)
+		}
+	}
+}
+
 // scenariosToo skips a test that real time has to pass in. The processes are this
 // program: with the race detector they would be too slow for what is told of them.
 func scenariosToo(t *testing.T) {
@@ -99,9 +129,15 @@ func runScenario(t *testing.T, name, text string, network worldNetwork) {
 	}
 	t.Logf("seed %d", seed)
 	w.rand = rand.New(rand.NewPCG(seed, 0))
+	if slices.Contains(s.Verbs(), "upgrade") {
+		w.next = buildNext(t)
+	}
 	r := scenario.Runner{World: w, Seed: seed, Logf: t.Logf}
 	if err := r.Run(t.Context(), s); err != nil {
 		t.Errorf("%v\n%s", err, w.logs())
+	}
+	if w.next != "" {
+		w.checkNext()
 	}
 }
 
@@ -116,6 +152,7 @@ type processWorld struct {
 	view  *cluster.View
 
 	coordinator cluster.Coordinator
+	next        string // the program of a version to come; "" until it is needed
 
 	network worldNetwork
 
@@ -132,6 +169,7 @@ type worldNode struct {
 	process *exec.Cmd
 	done    chan struct{}
 	stopped bool
+	next    bool // it runs as a version to come
 }
 
 func newProcessWorld(t *testing.T, s *scenario.Scenario, network worldNetwork) *processWorld {
@@ -240,16 +278,18 @@ func (w *processWorld) verbs() map[string]func(context.Context, scenario.Step) e
 		return func(_ context.Context, s scenario.Step) error { return w.each(s.Args, do) }
 	}
 	return map[string]func(context.Context, scenario.Step) error{
-		"start":    w.coordinatorOr((*etcdtest.Server).Start, each(w.start)),
-		"kill":     w.coordinatorOr((*etcdtest.Server).Kill, each(func(n *worldNode) error { w.end(n, syscall.SIGKILL); return nil })),
-		"term":     each(func(n *worldNode) error { w.end(n, syscall.SIGTERM); return nil }),
-		"stop":     each(func(n *worldNode) error { n.stopped = true; return n.process.Process.Signal(syscall.SIGSTOP) }),
-		"continue": each(func(n *worldNode) error { n.stopped = false; return n.process.Process.Signal(syscall.SIGCONT) }),
-		"heal":     each(func(n *worldNode) error { return w.network.heal(n.name) }),
-		"cut":      w.cut,
-		"copy":     func(context.Context, scenario.Step) error { return w.etcd.Copy() },
-		"restore":  func(context.Context, scenario.Step) error { return w.etcd.Restore() },
-		"wipe":     func(context.Context, scenario.Step) error { return w.etcd.Wipe() },
+		"start":     w.coordinatorOr((*etcdtest.Server).Start, each(w.start)),
+		"kill":      w.coordinatorOr((*etcdtest.Server).Kill, each(func(n *worldNode) error { w.end(n, syscall.SIGKILL); return nil })),
+		"term":      each(func(n *worldNode) error { w.end(n, syscall.SIGTERM); return nil }),
+		"upgrade":   w.upgrade,
+		"downgrade": w.upgrade,
+		"stop":      each(func(n *worldNode) error { n.stopped = true; return n.process.Process.Signal(syscall.SIGSTOP) }),
+		"continue":  each(func(n *worldNode) error { n.stopped = false; return n.process.Process.Signal(syscall.SIGCONT) }),
+		"heal":      each(func(n *worldNode) error { return w.network.heal(n.name) }),
+		"cut":       w.cut,
+		"copy":      func(context.Context, scenario.Step) error { return w.etcd.Copy() },
+		"restore":   func(context.Context, scenario.Step) error { return w.etcd.Restore() },
+		"wipe":      func(context.Context, scenario.Step) error { return w.etcd.Wipe() },
 	}
 }
 
@@ -303,7 +343,11 @@ func (w *processWorld) start(n *worldNode) error {
 		return err
 	}
 	defer out.Close()
-	cmd := w.network.command(n.name, os.Args[0], "serve", "-c", n.conf)
+	program := os.Args[0]
+	if n.next {
+		program = w.next
+	}
+	cmd := w.network.command(n.name, program, "serve", "-c", n.conf)
 	cmd.Env = append(os.Environ(), "ROOST_RUN_MAIN=1")
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -345,6 +389,14 @@ func (w *processWorld) end(n *worldNode, sig syscall.Signal) {
 		<-n.done
 	}
 	n.process = nil
+}
+
+// upgrade restarts a node as a version to come, or as this one.
+func (w *processWorld) upgrade(_ context.Context, s scenario.Step) error {
+	n := w.nodes[s.Args[0]]
+	n.next = s.Verb == "upgrade"
+	w.end(n, syscall.SIGTERM)
+	return w.start(n)
 }
 
 func (w *processWorld) cut(_ context.Context, s scenario.Step) error {

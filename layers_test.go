@@ -57,6 +57,7 @@ var layers = map[string][]string{
 	"remote":          {"imap", "mailbox", "message", "imapclient", "imapwire"},
 	"namespace":       {"imap", "mailbox"},
 	"moving":          {"imap", "mailbox"},
+	"trust":           {"imap", "sasl", "cluster"},
 	"imapserver":      {"imap", "imapwire", "mailbox", "metric", "sasl", "tlsconn", "idle"},
 	"director":        {"imap", "imapwire", "imapclient", "imapserver", "cluster", "tlsconn", "idle"},
 	"admin":           {"imap", "mailbox", "acl", "cluster"},

@@ -52,6 +52,9 @@ type HolderConfig struct {
 	// each unit counts as one.
 	Users func() []string
 
+	// Keys are those that Alive tells of. nil: none.
+	Keys func() NodeKeys
+
 	// Probe writes to the volume, until ctx ends if that can be. nil: nothing is probed.
 	Probe func(ctx context.Context) error
 
@@ -172,6 +175,9 @@ func NewHolder(cfg HolderConfig) (*Holder, error) {
 	}
 	if cfg.Rate == 0 {
 		cfg.Rate = DefaultRate
+	}
+	if cfg.Keys == nil {
+		cfg.Keys = func() NodeKeys { return NodeKeys{} }
 	}
 	switch {
 	case cfg.TTL < MinTTL:

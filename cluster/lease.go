@@ -132,7 +132,10 @@ func (h *Holder) register(ctx context.Context, seen Revision) error {
 		h.stableAt += min(probation<<min(h.life.Deaths-1, 10), maxProbation)
 		h.takesAt += h.cfg.TTL
 	}
-	alive := Alive{Incarnation: h.cfg.Incarnation, Since: time.Now(), Candidate: h.stableAt <= sent, Trouble: h.health.trouble(sent)}
+	alive := Alive{
+		Incarnation: h.cfg.Incarnation, Since: time.Now(), Candidate: h.stableAt <= sent, Trouble: h.health.trouble(sent),
+		Keys: h.cfg.Keys(),
+	}
 	h.life.Clean = false
 	t := Txn{
 		If: []Condition{{keyAlive + h.cfg.Name, seen}},
@@ -254,7 +257,7 @@ var errUsurped = errors.New("another process is alive under this backend's name"
 func (h *Holder) tell(ctx context.Context) {
 	now := h.cfg.Clock.Now()
 	next := h.told
-	next.Trouble = h.health.trouble(now)
+	next.Trouble, next.Keys = h.health.trouble(now), h.cfg.Keys()
 	next.Candidate = now >= h.stableAt && next.Trouble == ""
 	forget := h.life.Deaths > 0 && now-h.stableAt > calm
 	h.note(next)

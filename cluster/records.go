@@ -66,6 +66,16 @@ type Alive struct {
 	Since       time.Time `json:"since"`       // for display
 	Candidate   bool      `json:"candidate"`   // may be given units: it has been stable for long enough
 	Trouble     string    `json:"trouble,omitempty"`
+	Keys        NodeKeys  `json:"keys,omitzero"` // by which others know its signatures, while it lives
+}
+
+// NodeKeys are the public keys of a process: one, or two while the second takes over.
+type NodeKeys [2]NodeKey
+
+// NodeKey is a public key. What it has signed counts up to a moment.
+type NodeKey struct {
+	Public string `json:"public,omitempty"` // Ed25519, base64; empty: none
+	Until  int64  `json:"until,omitempty"`  // seconds of Unix
 }
 
 // Life is what a backend leaves behind for the process that comes after it.

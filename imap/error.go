@@ -39,6 +39,10 @@ const (
 	// login: the user is not here. The map's revision and the holder's name follow.
 	CodeMoved Code = "X-ROOST-MOVED"
 
+	// CodeAudience is Roost's own, for a node whose word was meant for another one: who
+	// that is who has got it follows.
+	CodeAudience Code = "X-ROOST-AUDIENCE"
+
 	// RFC 5464 section 4.3: a code and its first argument.
 	CodeMetadataMaxSize   Code = "METADATA MAXSIZE" // the number is MaxMetadataValue
 	CodeMetadataTooMany   Code = "METADATA TOOMANY"

@@ -45,7 +45,8 @@ type Credentials struct {
 	AuthID   string
 	Password string
 
-	Proof *Proof // of SCRAM, which has no password
+	Proof      *Proof      // of SCRAM, which has no password
+	Delegation *Delegation // in place of a password; nobody has looked at its signature
 }
 
 // Verify decides about credentials. What it returns is what Next of the server
@@ -68,7 +69,7 @@ type Exchange struct {
 // Mechanism is one row of the table.
 type Mechanism struct {
 	Name string
-	// Plaintext says that the password crosses the connection readably, so
+	// Plaintext says that what lets in crosses the connection readably, so
 	// that the connection must be secured first.
 	Plaintext bool
 	Keys      bool // Exchange.Keys is needed

@@ -64,6 +64,11 @@ type Request struct {
 	SessionID  string
 	Secured    bool
 
+	// Delegated says that another node of ours vouches for AuthID, who wants AuthzID's
+	// mail: the names are normalised, and there is no password. What master passdbs
+	// say does not matter; all else is as in a master login.
+	Delegated bool
+
 	// Internal is a proxy or a backend of ours that logs in for itself, and Probe a health
 	// check of ours: neither is delayed or counted as a guess.
 	Internal, Probe bool
@@ -87,6 +92,8 @@ type Result struct {
 	// user. A master passdb's userdb_ fields override the user's own. It never
 	// has acl_groups: that is Groups.
 	UserFields Fields
+	// ActingFields are the passdb's fields of the acting user of a master login.
+	ActingFields Fields
 	// OriginalUser is the owner's name as it was typed, for logs only.
 	OriginalUser string
 }
@@ -147,7 +154,7 @@ func (a *Authenticator) Names() *Names { return a.names }
 // and an attempt after failures of the same login from the same client waits
 // before it is looked at; ctx ends both.
 func (a *Authenticator) Authenticate(ctx context.Context, req Request) (*Result, error) {
-	login, err := a.names.Login(req.AuthzID, req.AuthID)
+	login, err := a.names.of(req)
 	if err != nil {
 		return nil, a.refuse(ctx, imap.Wrap(imap.CodeAuthenticationFailed, textFailed, err))
 	}
@@ -216,6 +223,7 @@ var (
 	errNoMaster   = errors.New("no passdb accepts master logins")
 	errState      = errors.New("passdbs ended without success")
 	errActing     = errors.New("acting user does not exist")
+	errDelegated  = errors.New("the databases make others of the users who were asked for")
 	errAlias      = errors.New("passdb made owner and acting user the same")
 	errNotAllowed = errors.New("login is not allowed") // the password was right
 )
@@ -241,7 +249,7 @@ func wrap(err error, login Login) *imap.Error {
 // refused says whether err is an answer, and not the lack of one.
 func refused(err error) bool {
 	for _, cause := range []error{
-		errUnknown, errMismatch, errDenied, errNets, errNoMaster, errState, errActing, errAlias,
+		errUnknown, errMismatch, errDenied, errNets, errNoMaster, errState, errActing, errAlias, errDelegated,
 	} {
 		if errors.Is(err, cause) {
 			return true

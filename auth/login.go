@@ -24,6 +24,7 @@ type attempt struct {
 	user        Fields // their userdb_ fields, those of normal passdbs
 	masterUser  Fields // the userdb_ fields of the master passdb
 	actingKnown bool   // a master passdb lists the acting user by name
+	actingField Fields // of the acting user's passdb entry, in a master login
 }
 
 func (a *Authenticator) newAttempt(login Login, req Request) *attempt {
@@ -121,13 +122,20 @@ func (a *Authenticator) login(ctx context.Context, login Login, req Request) (*R
 	if login.Master() && !s.Master() {
 		return nil, errAlias
 	}
-	return a.admit(ctx, s)
+	res, err := a.admit(ctx, s)
+	if err == nil && req.Delegated && (res.User != login.User || res.Acting != login.Acting) {
+		return nil, errDelegated // for whom nobody has vouched
+	}
+	return res, err
 }
 
 // authenticate is nil if the passdbs accept the attempt.
 func (a *Authenticator) authenticate(ctx context.Context, s *attempt) error {
 	if !s.Master() {
 		return a.askPassdbs(ctx, s, false)
+	}
+	if s.req.Delegated {
+		return a.delegated(ctx, s)
 	}
 	next, err := a.askMasters(ctx, s)
 	switch ok := next.state(false); {
@@ -140,6 +148,17 @@ func (a *Authenticator) authenticate(ctx context.Context, s *attempt) error {
 	}
 	if s.verified && refused(err) {
 		// RFC 5530 section 3: who asks is proved, but may not act as the owner.
+		err = fmt.Errorf("%w: %w", errNotAllowed, err)
+	}
+	return err
+}
+
+// delegated asks for the owner alone, as a master passdb with result_success = continue
+// has it done.
+func (a *Authenticator) delegated(ctx context.Context, s *attempt) error {
+	s.verified = true
+	err := a.askPassdbs(ctx, s, false)
+	if refused(err) {
 		err = fmt.Errorf("%w: %w", errNotAllowed, err)
 	}
 	return err
@@ -251,7 +270,7 @@ func (a *Authenticator) actingUser(ctx context.Context, s *attempt) (Fields, err
 	case probe.User == s.User:
 		return nil, errAlias
 	}
-	s.Acting = probe.User
+	s.Acting, s.actingField = probe.User, probe.fields
 	return user, nil
 }
 
@@ -283,7 +302,7 @@ func (a *Authenticator) resolve(ctx context.Context, s *attempt) (Fields, error)
 func (a *Authenticator) result(s *attempt, user Fields, groups []string) *Result {
 	r := &Result{
 		User: s.User, Acting: s.Acting, OriginalUser: s.Original,
-		Groups: groups, Fields: s.fields, UserFields: merge(user),
+		Groups: groups, Fields: s.fields, UserFields: merge(user), ActingFields: s.actingField,
 	}
 	delete(r.UserFields, "acl_groups")
 	if _, ok := r.Fields["master"]; !ok && s.Master() && r.Fields.Flag("proxy") {

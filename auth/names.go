@@ -113,6 +113,22 @@ func (n *Names) Login(authzID, authID string) (Login, error) {
 	return login, err
 }
 
+// of is Login for a request. Names that another node vouches for are what they are.
+func (n *Names) of(req Request) (Login, error) {
+	if !req.Delegated {
+		return n.Login(req.AuthzID, req.AuthID)
+	}
+	for _, name := range []string{req.AuthzID, req.AuthID} {
+		if normal, err := n.Normalize(name); err != nil || normal != name {
+			return Login{}, fmt.Errorf("%w: %q is not in normal form here: are auth_username_format and the like the same on all nodes?", errName, name)
+		}
+	}
+	if req.AuthzID == req.AuthID {
+		return Login{}, fmt.Errorf("%w: %q would act as oneself", errName, req.AuthID)
+	}
+	return Login{User: req.AuthzID, Acting: req.AuthID, Original: req.AuthzID}, nil
+}
+
 func (n *Names) split(authID string) (owner, master string, found bool) {
 	if n.config.MasterSeparator == "" {
 		return "", "", false

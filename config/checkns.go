@@ -16,7 +16,7 @@ func (p *parser) checkNamespaces(s *Settings) {
 		ns := &s.Namespaces[i]
 		p.checkPrefix(ns)
 		p.checkAlias(s, ns)
-		p.checkLocation(ns)
+		p.checkLocation(s, ns)
 		p.checkServed(ns)
 		if ns.Type == "shared" {
 			p.checkShared(ns)
@@ -124,7 +124,7 @@ func (p *parser) checkAlias(s *Settings, ns *Namespace) {
 
 // checkLocation checks mail at another backend; other locations are judged
 // where a store is opened.
-func (p *parser) checkLocation(ns *Namespace) {
+func (p *parser) checkLocation(s *Settings, ns *Namespace) {
 	if !strings.HasPrefix(ns.Location, "imapc:") {
 		return
 	}
@@ -134,7 +134,7 @@ func (p *parser) checkLocation(ns *Namespace) {
 	if ns.Imapc.Host == "" {
 		p.nsErrorf(ns, "location: missing imapc_host")
 	}
-	if ns.Imapc.Password == "" {
+	if vouches := s.Cluster.Kind != NoCoordinator && s.Cluster.Delegation != "no" && ns.Imapc.User == ""; ns.Imapc.Password == "" && !vouches {
 		p.nsErrorf(ns, "location: missing imapc_password")
 	}
 }

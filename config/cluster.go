@@ -23,6 +23,7 @@ type Cluster struct {
 	Name, Address, Tag        string
 	LeaseTTL, StorageTimeout  time.Duration
 	CommitCheck               string // coordinator or clock
+	Delegation                string // auto, required or no
 	FenceCommand              string
 	User, Password            string
 	CAFile, CertFile, KeyFile string

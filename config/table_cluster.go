@@ -18,6 +18,8 @@ func clusterRows() []group {
 			to(func(s *Settings) any { return &s.Cluster.StorageTimeout }),
 		imp("cluster_commit_check", Enum, "coordinator", "What is asked after each durable write whether this backend still holds the user: the coordinator, or only the clock, which assumes that the machine is never paused.").enum("coordinator", "clock").
 			to(func(s *Settings) any { return &s.Cluster.CommitCheck }),
+		imp("cluster_delegation", Enum, "auto", "How backends log in for others' shared mail, with a coordinator: auto by what they sign for users that they hold, and by imapc_password only where that is not known; required by nothing else; no by imapc_password alone, and nothing that is signed is taken.").enum("auto", "required", "no").
+			to(func(s *Settings) any { return &s.Cluster.Delegation }),
 		imp("cluster_fence_command", String, "", "Program that cuts a backend off from the mail's filesystem, or off the power; its argument is the backend's name, and 0 its success.").
 			to(func(s *Settings) any { return &s.Cluster.FenceCommand }),
 		imp("cluster_user", String, "", "User at the coordinator.").

@@ -18,6 +18,7 @@ import (
 	"github.com/roost-mail/roost/imapclient"
 	"github.com/roost-mail/roost/imapserver"
 	"github.com/roost-mail/roost/imapwire"
+	"github.com/roost-mail/roost/sasl"
 	"github.com/roost-mail/roost/tlsconn"
 )
 
@@ -33,6 +34,10 @@ type Route struct {
 	User     string // whose mail is opened
 	AuthID   string // who logs in: User, or the master user
 	Password string
+
+	// Delegation, if set, is handed on in place of a password: what another node has
+	// signed for AuthID.
+	Delegation *sasl.Delegation
 
 	// Host, if set, is the backend (the passdb field `host`), and HostIP where it is,
 	// if that need not be looked up (`hostip`); Port and Tag are the fields `port`
@@ -354,6 +359,11 @@ func (s *search) login(ctx context.Context, conn *imapclient.Conn) (*proxied, er
 func (s *search) authenticate(ctx context.Context, conn *imapclient.Conn) error {
 	r := &s.route
 	switch {
+	case r.Delegation != nil && conn.Has("AUTH="+sasl.DelegationName):
+		_, err := conn.AuthenticateBy(ctx, sasl.DelegationName, r.Delegation.Encode())
+		return err
+	case r.Delegation != nil:
+		return final{imap.Wrap(imap.CodeCannot, "The user's server does not know delegation.", errNoDelegation)}
 	case conn.Has("AUTH=PLAIN"):
 		authzid := ""
 		if r.AuthID != r.User {
@@ -369,6 +379,8 @@ func (s *search) authenticate(ctx context.Context, conn *imapclient.Conn) error 
 	_, err := conn.Login(ctx, r.User, r.Password)
 	return err
 }
+
+var errNoDelegation = errors.New("no AUTH=" + sasl.DelegationName + " there: it is no Roost with the same coordinator, or has cluster_delegation = no")
 
 // maxForward is how many fields x-forward-* fit into an ID command beside ours
 // (RFC 2971 section 3.3).

@@ -18,6 +18,9 @@ func unavailable(cause error) error {
 // password looks as it does here, limits and other codes pass, and all else is
 // trouble of ours.
 func refused(cause error) error {
+	if status, ok := errors.AsType[*imapclient.Status](cause); ok && status.Kind == imapclient.No && status.Code == imap.CodeAudience {
+		return imap.Wrap(status.Code+" "+imap.Code(audience(status.Args)), "Another node has the user.", cause)
+	}
 	e, ok := errors.AsType[*imap.Error](cause)
 	if !ok {
 		return unavailable(cause)
@@ -25,6 +28,10 @@ func refused(cause error) error {
 	switch e.Code {
 	case imap.CodeAuthenticationFailed:
 		return imap.Wrap(e.Code, "Authentication failed.", cause)
+	case imap.CodeCannot:
+		if errors.Is(cause, errNoDelegation) {
+			return imap.Wrap(e.Code, e.Text, cause)
+		}
 	case imap.CodeAuthorizationFailed, imap.CodeExpired, imap.CodeContactAdmin, imap.CodeLimit, imap.CodeInUse:
 		return imap.Wrap(e.Code, "Login is not possible now.", cause)
 	}
@@ -55,4 +62,13 @@ func moved(err error) (revision cluster.Revision, ok bool) {
 		return 0, false
 	}
 	return cluster.Revision(n), true
+}
+
+// audience is who a backend says it is, or nobody if that is no word for the wire.
+func audience(args string) string {
+	const most = 512
+	if args == "" || len(args) > most || strings.ContainsFunc(args, func(r rune) bool { return r <= ' ' || r > '~' || r == ']' }) {
+		return "-"
+	}
+	return args
 }

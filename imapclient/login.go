@@ -62,12 +62,18 @@ func (c *Conn) Authenticate(ctx context.Context, authzid, user, password string)
 	if strings.Count(plain, "\x00") != 2 {
 		return nil, imap.Errorf(imap.CodeAuthenticationFailed, "Authentication failed")
 	}
-	response := base64.StdEncoding.EncodeToString([]byte(plain))
+	return c.AuthenticateBy(ctx, "PLAIN", []byte(plain))
+}
+
+// AuthenticateBy logs in by a mechanism that consists of one response of the client. That
+// the server offers it, the caller has seen.
+func (c *Conn) AuthenticateBy(ctx context.Context, mechanism string, message []byte) (*Status, error) {
+	response := base64.StdEncoding.EncodeToString(message)
 	initial := c.Has("SASL-IR")
 	c.forget()
 	c.continued = false
 	cmd, err := c.Send(ctx, nil, func(e *imapwire.Encoder) {
-		e.RawString("AUTHENTICATE PLAIN")
+		e.RawString("AUTHENTICATE ").Atom(mechanism)
 		if initial {
 			e.SP().RawString(response)
 		}

@@ -71,7 +71,7 @@ func (s *session) parseAuthenticate() (mechanism string, initial []byte, err err
 func (s *session) exchange(ctx context.Context, m sasl.Mechanism, response []byte) (login *Login, cred *Credentials, err error) {
 	server := m.NewServer(sasl.Exchange{
 		Verify: func(c sasl.Credentials) error {
-			cred = &Credentials{Mechanism: m.Name, AuthzID: c.AuthzID, AuthID: c.AuthID, Password: c.Password, Proof: c.Proof}
+			cred = &Credentials{Mechanism: m.Name, AuthzID: c.AuthzID, AuthID: c.AuthID, Password: c.Password, Proof: c.Proof, Delegation: c.Delegation}
 			login, err = s.logIn(ctx, cred)
 			return err
 		},

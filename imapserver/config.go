@@ -178,6 +178,10 @@ type Credentials struct {
 	AuthID    string
 	Password  string
 	Proof     *sasl.Proof // of SCRAM, which has no password
+
+	// Delegation is in place of a password what another node of ours has signed, if it
+	// has: the Authenticator finds out.
+	Delegation *sasl.Delegation
 }
 
 // Client is what is known of a connection's other end before it logs in.

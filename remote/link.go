@@ -241,6 +241,10 @@ func (l *link) logRefused(conn *imapclient.Conn, err error) {
 	case imap.CodeAuthorizationFailed:
 		l.cfg.Log.Info("back session refused: no such owner, or not for this user", args...)
 	default:
+		if l.cfg.Delegate != nil && (l.cfg.Password == "" || !errors.Is(err, errNoDelegation)) {
+			l.cfg.Log.Log(context.Background(), l.troubleLevel(slog.LevelError), "back session refused: this node's word does not count there, and the log there says why", args...)
+			return
+		}
 		l.cfg.Log.Log(context.Background(), l.troubleLevel(slog.LevelError), "back session refused: look at imapc_master_user, imapc_password and the passdbs there", args...)
 	}
 }
@@ -268,6 +272,11 @@ func (l *link) identify(ctx context.Context, conn *imapclient.Conn) (*imapclient
 // authenticate never leaves the acting user's name out: without it the peer
 // would take us for the owner.
 func (l *link) authenticate(ctx context.Context, conn *imapclient.Conn) error {
+	if l.cfg.Delegate != nil {
+		if err := l.delegated(ctx, conn); !errors.Is(err, errNoDelegation) || l.cfg.Password == "" {
+			return err
+		}
+	}
 	if l.cfg.Acting != "" {
 		_, err := conn.Authenticate(ctx, l.cfg.Owner, l.cfg.Acting, l.cfg.Password)
 		return err

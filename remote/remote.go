@@ -25,6 +25,7 @@ import (
 
 	"github.com/roost-mail/roost/imapclient"
 	"github.com/roost-mail/roost/mailbox"
+	"github.com/roost-mail/roost/sasl"
 )
 
 // Config says where the mail is and who wants it. Zero fields have the default
@@ -37,6 +38,11 @@ type Config struct {
 	// Owner is whose mail it is. Acting is the user whose password Password is
 	// and whose rights apply; if it is empty, the owner's own.
 	Owner, Acting, Password string
+
+	// Delegate, if set, gives what logs in instead of the password at a peer that knows
+	// sasl.DelegationName: meant for a peer that has named itself, or "". The password
+	// is for others; without one they are not logged in to.
+	Delegate func(audience string) (*sasl.Delegation, error)
 
 	ID  map[string]string // told before the login (RFC 2971); nothing
 	Log *slog.Logger      // none

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ type clustered struct {
 	template    cluster.Template
 	view        *cluster.View
 	routes      *cluster.Routes
+	incarnation string // of this process; no other has had it
 
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -39,7 +41,7 @@ type clustered struct {
 // have in common, and follows the cluster's map from then on. Until the coordinator
 // answers it waits, and says so.
 func joinCluster(ctx context.Context, set *config.Settings, log *slog.Logger) (*clustered, error) {
-	c := &clustered{}
+	c := &clustered{incarnation: rand.Text()}
 	var err error
 	if c.template, err = cluster.ParseTemplate(set.Director.UsernameHash); err != nil {
 		return nil, fmt.Errorf("%s: director_username_hash: %w", set.Where("director_username_hash"), err)

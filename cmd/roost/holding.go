@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -33,9 +32,9 @@ func (p *parts) newHolder(set *config.Settings) (*cluster.Holder, error) {
 	}
 	return cluster.NewHolder(cluster.HolderConfig{
 		Coordinator: p.clustered.coordinator, View: p.clustered.view, Clock: cluster.BootTime{}, Log: p.log,
-		Name: nodeName(set), Incarnation: rand.Text(), Registration: r, Template: p.clustered.template,
+		Name: nodeName(set), Incarnation: p.clustered.incarnation, Registration: r, Template: p.clustered.template,
 		TTL: c.LeaseTTL, StorageTimeout: c.StorageTimeout, CommitCheck: cluster.CommitCheck(c.CommitCheck),
-		Release: p.release, Suspend: p.suspend, Users: p.users,
+		Release: p.release, Suspend: p.suspend, Users: p.users, Keys: p.nodeKeys,
 		Probe: p.store.ProbeVolumes, Pending: p.store.Pending,
 	})
 }

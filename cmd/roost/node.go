@@ -37,6 +37,7 @@ import (
 	"github.com/roost-mail/roost/share"
 	"github.com/roost-mail/roost/store"
 	"github.com/roost-mail/roost/tlsconn"
+	"github.com/roost-mail/roost/trust"
 )
 
 // node is what one configuration file asks for: a director, a backend, or both,
@@ -64,6 +65,8 @@ type parts struct {
 	clustered *clustered         // nil without a coordinator
 	holder    *cluster.Holder    // nil unless this is a backend with a coordinator
 	keeper    *cluster.Keeper    // nil unless this is a director with a coordinator
+	verifier  *trust.Verifier    // nil if no other node's word is taken
+	signer    *trust.Signer      // nil if this node gives none
 	holding   context.CancelFunc // ends holder, and the other tasks of the cluster
 	tasks     sync.WaitGroup     // that holding ends
 	failed    chan error         // why the process has to end
@@ -137,6 +140,7 @@ func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (n *no
 			}
 		}()
 	}
+	n.newTrust(set)
 	if n.monitor, err = n.newMonitor(ctx); err != nil {
 		return nil, err
 	}
@@ -280,6 +284,9 @@ func (n *node) imapConfig() (imapserver.Config, error) {
 	mechanisms, err := sasl.Select(set.Auth.Mechanisms...)
 	if err != nil {
 		return imapserver.Config{}, fmt.Errorf("%s: auth_mechanisms: %w", set.Where("auth_mechanisms"), err)
+	}
+	if n.verifier != nil {
+		mechanisms = append(mechanisms, sasl.DelegationMechanism())
 	}
 	return imapserver.Config{
 		Log: n.log, Authenticator: n.parts, Greeting: set.Login.Greeting,

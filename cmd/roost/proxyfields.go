@@ -99,7 +99,7 @@ func delayUntil(text string, now time.Time) (time.Time, error) {
 
 // route is where the fields of a passdb send a login, and as whom.
 func (n *node) route(cred imapserver.Credentials, res *auth.Result) (director.Route, error) {
-	r := director.Route{User: res.User, AuthID: res.Acting, Password: cred.Password}
+	r := director.Route{User: res.User, AuthID: res.Acting, Password: cred.Password, Delegation: cred.Delegation}
 	for name, value := range res.Fields {
 		handled, err := setRoute(&r, name, value)
 		if err != nil {
@@ -122,7 +122,12 @@ func (n *node) route(cred imapserver.Credentials, res *auth.Result) (director.Ro
 }
 
 // routeIdentity is the fields destuser, pass and master: who logs in there.
+//
+// Another node's word is handed on as it is, whatever they say.
 func routeIdentity(r *director.Route, cred imapserver.Credentials, res *auth.Result) error {
+	if cred.Delegation != nil {
+		return nil
+	}
 	if dest := res.Fields["destuser"]; dest != "" {
 		r.User = dest
 		if !res.Master() {

@@ -55,6 +55,9 @@ func (u *user) sharedNamespace(ns *config.Namespace) (namespace.Shared, error) {
 	if err != nil {
 		return namespace.Shared{}, fmt.Errorf("imapc_master_user: %w", err)
 	}
+	if master == "" && u.vouched(&ns.Imapc, "") {
+		master = u.name
+	}
 	if master == "" {
 		return namespace.Shared{}, errNoMaster
 	}
@@ -130,8 +133,9 @@ func (u *user) others(set *config.Imapc, owner, master string) mailbox.Account {
 func (u *user) openOwner(ctx context.Context, set *config.Imapc, owner, master string) (moving.Home, error) {
 	n := u.node.latest()
 	here := u.client.Local
+	vouched := u.vouched(set, master)
 	res, err := n.auth.Authenticate(ctx, auth.Request{
-		Mechanism: "PLAIN", AuthzID: owner, AuthID: master, Password: set.Password,
+		Mechanism: "PLAIN", AuthzID: owner, AuthID: master, Password: set.Password, Delegated: vouched,
 		RemoteAddr: here.Addr(), PeerAddr: here.Addr(), LocalAddr: here.Addr(), LocalPort: here.Port(),
 		Service: "imap", SessionID: u.client.SessionID, Secured: true,
 		Internal: true,
@@ -148,6 +152,11 @@ func (u *user) openOwner(ctx context.Context, set *config.Imapc, owner, master s
 	}
 	if o.name != owner || o.acting == o.name {
 		return nil, errElsewhere
+	}
+	if vouched {
+		if err := o.checkDelegated(res); err != nil {
+			return nil, unavailable(err)
+		}
 	}
 	guard, err := o.openGuarded(ctx)
 	if err != nil {
@@ -181,6 +190,12 @@ func (u *user) backSession(set *config.Imapc, owner, master string) *remote.Acco
 			}
 			return imapclient.Dial(ctx, "tcp", addr, cfg)
 		},
+	}
+	if u.vouched(set, master) {
+		cfg.Delegate = u.delegate(owner)
+		if u.set.Cluster.Delegation == "required" {
+			cfg.Password = ""
+		}
 	}
 	if set.User != "" {
 		vars := *u.vars

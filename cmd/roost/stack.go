@@ -26,6 +26,9 @@ func (p *parts) Login(ctx context.Context, c *imapserver.Client, cred imapserver
 }
 
 func (n *node) logIn(ctx context.Context, c *imapserver.Client, cred imapserver.Credentials) (*imapserver.Login, error) {
+	if cred.Delegation != nil {
+		return n.logInDelegated(ctx, c, cred)
+	}
 	req := authRequest(c, cred)
 	req.Probe = n.isProbe(c, &req)
 	res, err := n.auth.Authenticate(ctx, req)
@@ -36,7 +39,7 @@ func (n *node) logIn(ctx context.Context, c *imapserver.Client, cred imapserver.
 	if res.Fields.Flag("proxy") {
 		login.Proxy, err = n.proxy(ctx, c, cred, res)
 	} else {
-		err = n.session(ctx, c, res, login)
+		err = n.session(ctx, c, res, login, false)
 	}
 	if err != nil {
 		return nil, err
@@ -78,13 +81,18 @@ func authRequest(c *imapserver.Client, cred imapserver.Credentials) auth.Request
 
 // session opens a user's mail for one session. login.Acting becomes whose rights
 // apply: who logged in, unless acl_user names another.
-func (n *node) session(ctx context.Context, c *imapserver.Client, res *auth.Result, login *imapserver.Login) error {
+func (n *node) session(ctx context.Context, c *imapserver.Client, res *auth.Result, login *imapserver.Login, delegated bool) error {
 	if err := n.serves(ctx, res.User, c); err != nil {
 		return err
 	}
 	u, err := n.user(ctx, c, res)
 	if err != nil {
 		return unavailable(err)
+	}
+	if delegated {
+		if err := u.checkDelegated(res); err != nil {
+			return unavailable(err)
+		}
 	}
 	u.probe = login.Probe
 	if login.Account, err = u.open(ctx, res); err != nil {

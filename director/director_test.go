@@ -3,6 +3,7 @@ package director
 import (
 	"bufio"
 	"context"
+	"encoding/base64"
 	"errors"
 	"io"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 	"github.com/roost-mail/roost/cluster"
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/imapserver"
+	"github.com/roost-mail/roost/sasl"
 )
 
 // backend plays an IMAP server: lines that begin with C: are what it waits for,
@@ -140,6 +142,29 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("text %q, cause %v", e.Text, e.Err)
 			}
 		})
+	}
+}
+
+// TestDelegationIsHandedOn: another node's word arrives as it is; what the backend says of it
+// is the asker's, if it is a word for the wire.
+func TestDelegationIsHandedOn(t *testing.T) {
+	d := &sasl.Delegation{Owner: "alice", Acting: "bob", Asker: "be1", Issued: time.UnixMilli(1), Expires: time.UnixMilli(2)}
+	word := base64.StdEncoding.EncodeToString(d.Encode())
+	offers := strings.Replace(greeting, "AUTH=PLAIN", "AUTH="+sasl.DelegationName, 1)
+	login := offers + "C: ID (*\nTAG OK done\nC: AUTHENTICATE " + sasl.DelegationName + " " + word + "\n"
+	for script, want := range map[string]imap.Code{
+		login + "TAG OK [CAPABILITY IMAP4rev1] in\n":       "",
+		login + "TAG NO [X-ROOST-AUDIENCE be2/XY] no\n":    "X-ROOST-AUDIENCE be2/XY",
+		login + "TAG NO [X-ROOST-AUDIENCE two words] no\n": "X-ROOST-AUDIENCE -",
+		login + "TAG NO [X-ROOST-AUDIENCE] no\n":           "X-ROOST-AUDIENCE -",
+		login + "TAG NO [AUTHENTICATIONFAILED] no\n":       imap.CodeAuthenticationFailed,
+		login + "TAG NO [CANNOT] no\n":                     imap.CodeUnavailable,
+		greeting:                                           imap.CodeCannot,
+	} {
+		_, err := connect(t, backend(t, script), Route{User: "alice", AuthID: "bob", Delegation: d}, time.Minute)
+		if imap.CodeOf(err) != want {
+			t.Errorf("%s\n%v, want %q", script, err, want)
+		}
 	}
 }
 

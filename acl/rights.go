@@ -173,6 +173,9 @@ func Change(entries []mailbox.Entry, identifier string, negative bool, change im
 		return e.Identifier == identifier && e.Negative == negative
 	})
 	own := !negative && isSelf(identifier, self)
+	if i < 0 && change == imap.ACLRemove && !own {
+		return out // an entry that says "nothing" would take what weaker ones grant
+	}
 	if i < 0 {
 		e := mailbox.Entry{Identifier: identifier, Negative: negative}
 		if own && self.isOwner() && change != imap.ACLReplace {

@@ -122,6 +122,17 @@ func TestOwnRightToAdministerStays(t *testing.T) {
 	}
 }
 
+// Taking from an identifier that has no entry makes none: an empty one would outweigh
+// what others grant.
+func TestRemoveMakesNoEntry(t *testing.T) {
+	entries, _ := ParseFile(strings.NewReader("anyone lr\n"))
+	bob := Identity{Owner: "alice", Acting: "bob"}
+	got := Change(entries, "user=bob", false, imap.ACLRemove, imap.RightRead, Identity{Owner: "alice", Acting: "alice"})
+	if r := Rights(got, bob); r.Letters() != "lr" || len(got) != 1 {
+		t.Errorf("bob has %s by %v", r.Letters(), got)
+	}
+}
+
 func TestParseFileReportsLines(t *testing.T) {
 	entries, problems := ParseFile(strings.NewReader("user=bob lr\nuser=eve lrz\n-user=bob q\nowner lr\n"))
 	if len(problems) != 2 || !strings.HasPrefix(problems[0].Error(), "line 2: ") || !strings.HasPrefix(problems[1].Error(), "line 3: ") {

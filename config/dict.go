@@ -28,7 +28,6 @@ type SQLDict struct {
 
 // DictMap says which keys are rows of a table.
 type DictMap struct {
-	Pos                       Pos
 	Pattern, Table            string
 	ValueField, ValueType     string
 	Columns, Variables, Kinds []string // of the fields, side by side
@@ -252,7 +251,7 @@ func (r *sqlDictReader) line(l line, pos Pos) error {
 	switch {
 	case l.kind == lineEmpty:
 	case l.kind == lineOpen && in == "" && l.key == "map":
-		r.blocks, r.opened, r.m = []string{"map"}, pos, DictMap{Pos: pos}
+		r.blocks, r.opened, r.m = []string{"map"}, pos, DictMap{}
 	case l.kind == lineOpen && in == "map" && l.key == "fields":
 		r.blocks, r.opened = append(r.blocks, "fields"), pos
 	case l.kind == lineOpen:

@@ -200,6 +200,7 @@ func (m *Mirror) isFollowed() bool {
 
 // follow watches the origin, again after pauses when the watch breaks.
 func (m *Mirror) follow(ctx context.Context, w Watcher) {
+	said := false
 	for ctx.Err() == nil {
 		err := w.Watch(ctx, func(changes []Change) {
 			if changes != nil {
@@ -207,14 +208,19 @@ func (m *Mirror) follow(ctx context.Context, w Watcher) {
 				return
 			}
 			began := time.Now()
-			m.setFollowed(m.read(ctx) == nil)
+			read := m.read(ctx) == nil
+			m.setFollowed(read)
+			said = said && !read
 			m.rest(ctx, min(time.Since(began)*(readingShare-1), m.opt.Every))
 		})
 		m.setFollowed(false)
 		if ctx.Err() != nil {
 			return
 		}
-		m.opt.Log.Warn("dictionary is polled: it does not tell of changes", "error", err)
+		if !said {
+			m.opt.Log.Warn("dictionary is polled: it does not tell of changes", "error", err)
+			said = true // until it tells of changes again
+		}
 		m.rest(ctx, m.opt.Every)
 	}
 }

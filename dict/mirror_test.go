@@ -3,6 +3,8 @@ package dict
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -119,6 +121,40 @@ func TestMirrorOfBrokenDict(t *testing.T) {
 			t.Error(err)
 		}
 		set(t, origin, "shared/b", "still open")
+	})
+}
+
+// deaf is a dictionary whose watch fails until it is mended.
+type deaf struct {
+	Dict
+	mended atomic.Bool
+}
+
+func (d *deaf) Watch(ctx context.Context, changed func([]Change)) error {
+	if !d.mended.Load() {
+		return errors.New("the server is gone")
+	}
+	changed(nil)
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// While the watch fails the dictionary is polled, which is said once.
+func TestMirrorOfBrokenWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		origin := &deaf{Dict: NewMemory()}
+		m := NewMirror(origin, MirrorOptions{Log: slog.New(slog.NewTextHandler(&log, nil))})
+		time.Sleep(time.Minute)
+		set(t, origin, "shared/a", "1")
+		time.Sleep(1100 * time.Millisecond)
+		shows(t, m, "shared/a", "1")
+		origin.mended.Store(true)
+		time.Sleep(time.Minute)
+		m.Close()
+		if n := strings.Count(log.String(), "dictionary is polled"); n != 1 {
+			t.Errorf("it is said %d times: %s", n, log.String())
+		}
 	})
 }
 

@@ -76,7 +76,7 @@ func TestDocumentedMessages(t *testing.T) {
 		t.Fatal(err)
 	}
 	var source strings.Builder
-	for _, dir := range []string{".", "../../admin", "../../admin/adminhttp", "../../cluster", "../../auth", "../../cluster/coordetcd/member", "../../config", "../../director", "../../health", "../../haproxy", "../../imapserver", "../../namespace", "../../remote", "../../share", "../../store", "../../tlsconn"} {
+	for _, dir := range []string{".", "../../admin", "../../admin/adminhttp", "../../cluster", "../../auth", "../../cluster/coordetcd/member", "../../config", "../../dict", "../../director", "../../health", "../../haproxy", "../../imapserver", "../../namespace", "../../remote", "../../share", "../../store", "../../tlsconn"} {
 		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		if err != nil {
 			t.Fatal(err)

@@ -277,6 +277,10 @@ type ACL struct {
 	GlobalFile        string // of rights on many mailboxes; empty: there are none
 	GlobalsOnly       bool   // and only those count
 	Inherit           string // copy or live
+	AutoSubscribe     bool   // to what others share
+
+	// SweepInterval is the time between two looks at the whole sharing index; 0: never.
+	SweepInterval time.Duration
 }
 
 // Quota says what a user's mail may take. Limits are 0 where there are none.

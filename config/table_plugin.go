@@ -28,6 +28,10 @@ func pluginRows() []group {
 				to(func(s *Settings) any { return &s.ACL.GlobalsOnly }),
 			imp("acl_inherit", Enum, "copy", "Where a mailbox without rights of its own has them from. copy, as in Dovecot: a new mailbox takes over those of the level above as they are then. live: it has those of the nearest level above that has some, always as they are now. Roost's own.").enum("copy", "live").
 				to(func(s *Settings) any { return &s.ACL.Inherit }),
+			imp("acl_auto_subscribe", Bool, "no", "Users are subscribed to what others share with them, until they unsubscribe. Roost's own.").
+				to(func(s *Settings) any { return &s.ACL.AutoSubscribe }),
+			imp("acl_sweep_interval", Time, "1 hours", "How often a backend compares the sharing index with the rights of its users, and mends it; 0: never. Roost's own.").
+				to(func(s *Settings) any { return &s.ACL.SweepInterval }),
 			acc("acl_dict_index", Bool, "no", "Use the reverse index of shares.", "the sharing index is of Roost's own"),
 		}},
 		{"plugin", "plugin { }: other plugins", []Row{

@@ -222,11 +222,15 @@ type EntryHolder interface {
 // ShareLog is a home that remembers which of its ACL changes the sharing index
 // has seen, so that none is forgotten in a crash.
 type ShareLog interface {
-	// ShareVersion grows, in the same transaction, with every change that
-	// matters to the sharing index: of entries, and CREATE, DELETE and RENAME.
-	// published is the last version that MarkShared recorded.
-	ShareVersion() (version, published uint64)
+	ShareState() ShareState
 
 	// MarkShared records that the index agrees with version.
 	MarkShared(ctx context.Context, version uint64) error
+}
+
+// ShareState is how far the sharing index is behind a home.
+type ShareState struct {
+	Epoch     uint64 // grows each time the home is opened by another process; not 0
+	Version   uint64 // grows, in the same transaction, with every change of entries and every CREATE, DELETE and RENAME
+	Published uint64 // the last version that MarkShared recorded
 }

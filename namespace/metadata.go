@@ -37,7 +37,7 @@ func (t *Tree) GetMetadata(ctx context.Context, name string, q *imap.MetadataQue
 		return found, err
 	}
 	if name == "" {
-		found.Entries = slices.DeleteFunc(found.Entries, func(e imap.MetadataEntry) bool { return isIntent(e.Name) })
+		found.Entries = slices.DeleteFunc(found.Entries, func(e imap.MetadataEntry) bool { return isHidden(e.Name) })
 		for _, e := range t.cfg.ServerMetadata {
 			addEntry(&found, q, e)
 		}
@@ -69,7 +69,7 @@ func (t *Tree) SetMetadata(ctx context.Context, name string, entries []imap.Meta
 	if err != nil {
 		return err
 	}
-	if name == "" && slices.ContainsFunc(entries, func(e imap.MetadataEntry) bool { return isIntent(e.Name) }) {
+	if name == "" && slices.ContainsFunc(entries, func(e imap.MetadataEntry) bool { return isHidden(e.Name) }) {
 		return imap.NoPermission()
 	}
 	return m.SetMetadata(ctx, p.name, entries)

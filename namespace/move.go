@@ -326,8 +326,3 @@ func copied(sources, copies []emailID) imap.UIDSet {
 	}
 	return imap.UIDSetOf(uids...)
 }
-
-// isIntent says that an annotation is none of a client's.
-func isIntent(name string) bool {
-	return strings.HasPrefix(name+"/", intentPrefix)
-}

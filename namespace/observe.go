@@ -174,7 +174,7 @@ func (t *Tree) MetadataChanges(ctx context.Context) ([]mailbox.MetadataChange, e
 		return nil, nil
 	}
 	all, err := own.MetadataChanges(ctx)
-	all = slices.DeleteFunc(all, func(c mailbox.MetadataChange) bool { return c.Mailbox == "" && isIntent(c.Entry) })
+	all = slices.DeleteFunc(all, func(c mailbox.MetadataChange) bool { return c.Mailbox == "" && isHidden(c.Entry) })
 	errs := []error{err}
 	for _, o := range t.observed {
 		if o.observer == nil {

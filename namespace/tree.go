@@ -63,6 +63,10 @@ type Shared struct {
 	List   ListMode
 	Hidden bool // not in the NAMESPACE reply
 
+	// AutoSubscribe has the user be subscribed to what others share, until the user
+	// unsubscribes.
+	AutoSubscribe bool
+
 	// Open returns the owner's Account with the user as acting user. It does
 	// not wait: what can't be reached answers so at its first use.
 	Open func(owner string) mailbox.Account
@@ -222,41 +226,6 @@ func (t *Tree) Namespaces() mailbox.NamespaceList {
 		}
 	}
 	return list
-}
-
-// Subscriptions are the reader's own, of whosever mailboxes.
-func (t *Tree) Subscriptions(ctx context.Context) ([]string, error) {
-	return t.cfg.Own.Subscriptions(ctx)
-}
-
-// SetSubscribed keeps the whole name with the reader. Subscribing needs l.
-func (t *Tree) SetSubscribed(ctx context.Context, name string, subscribed bool) error {
-	p, err := t.find(name)
-	if subscribed {
-		if err == nil {
-			err = canLookup(ctx, p)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if !p.shared {
-		name = imap.CanonicalName(name)
-	}
-	return t.cfg.Own.SetSubscribed(ctx, name, subscribed)
-}
-
-// canLookup is nil where the user may know of the mailbox.
-func canLookup(ctx context.Context, p place) error {
-	rights, ok := p.account.(mailbox.ACL)
-	if !ok {
-		return nil
-	}
-	have, err := rights.MyRights(ctx, p.name)
-	if err == nil && !have.Has(imap.RightLookup) {
-		err = imap.NoMailbox()
-	}
-	return err
 }
 
 // Status passes on.

@@ -23,6 +23,7 @@ type site struct {
 	index map[string][]string // mailboxes that bob may list, by owner
 	vague []string
 	down  map[string]bool
+	auto  bool // subscribes by itself
 }
 
 func newSite(users ...string) *site {
@@ -75,6 +76,8 @@ func (s *site) tree(t *testing.T, user string, mode namespace.ListMode) *namespa
 			List:   mode,
 			Open:   func(owner string) mailbox.Account { return s.open(owner, user) },
 			Index:  s,
+
+			AutoSubscribe: s.auto,
 		}},
 	})
 	t.Cleanup(func() { tree.Close() })
@@ -235,6 +238,41 @@ func flagStrings(flags []imap.Flag) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// TestAutoSubscribe has bob be subscribed to what alice shares as long as she does, and
+// only if he does not mind.
+func TestAutoSubscribe(t *testing.T) {
+	ctx := t.Context()
+	s := newSite("alice", "bob")
+	s.auto = true
+	s.down["alice"] = true // nobody asks her
+	s.index["alice"] = []string{"Work", "Play"}
+	tree := s.tree(t, "bob", namespace.ListYes)
+	want := func(names ...string) {
+		t.Helper()
+		got, err := tree.Subscriptions(ctx)
+		if err != nil || !slices.Equal(got, names) {
+			t.Errorf("subscribed to %q, want %q; %v", got, names, err)
+		}
+	}
+	set := func(name string, subscribed bool) {
+		t.Helper()
+		if err := tree.SetSubscribed(ctx, name, subscribed); err != nil {
+			t.Error(err)
+		}
+	}
+	want("shared/alice/Play", "shared/alice/Work")
+	set("INBOX", true)
+	set("shared/alice/Play", false)
+	want("INBOX", "shared/alice/Work")
+	s.index["alice"] = []string{"Play"}
+	want("INBOX")
+	set("shared/alice/Play", true)
+	want("INBOX", "shared/alice/Play")
+	if err := tree.SetMetadata(ctx, "", []imap.MetadataEntry{{Name: "/private/vendor/roost/unsubscribed/x", Value: []byte("y")}}); imap.CodeOf(err) != imap.CodeNoPerm {
+		t.Errorf("a client wrote what is not its own: %v", err)
+	}
 }
 
 func TestCopyAndMoveBetweenOwners(t *testing.T) {

@@ -12,76 +12,94 @@ import (
 	"github.com/roost-mail/roost/mailbox"
 )
 
-// Index answers from a dict which mailboxes of others a user may list. It is
-// safe for any number of sessions at once.
-type Index struct {
-	dict Source
-	log  *slog.Logger
-
-	mu      sync.Mutex // guards what follows
-	version string     // of the dict, that owners belongs to; "" if unknown
-	owners  map[string]*ownerBoxes
-}
-
-// ownerBoxes is what the index says of an owner. It is not changed once made.
-type ownerBoxes struct {
-	exact bool // the mailbox keys say it all
-	names []string
-	acls  [][]mailbox.Entry // of names
-}
-
-// Source is what an Index reads: a dictionary whose reads cost next to nothing, or
-// a dict.Mirror of one. If it is a dict.Versioner the Index keeps what it made of it.
+// Source is what an Index reads: a Dict, or a copy of one that costs less.
 type Source interface {
 	Get(ctx context.Context, key string) (value string, ok bool, err error)
 	Iterate(ctx context.Context, prefix string, fn func(key, value string) error) error
 }
 
-// NewIndex reads d, which it does not close.
-func NewIndex(d Source, log *slog.Logger) *Index {
-	return &Index{dict: d, log: log, owners: map[string]*ownerBoxes{}}
+// Index answers from a dict which mailboxes of others a user may list. It is
+// safe for any number of sessions at once.
+type Index struct {
+	source Source
+	log    *slog.Logger
+
+	mu     sync.Mutex // guards what follows
+	parsed map[string][]mailbox.Entry
+}
+
+// Bounds of the ACLs that are kept parsed: how many, and how long each is. Most
+// mailboxes have one that others have too.
+const (
+	maxParsed     = 1 << 14
+	maxParsedText = 4 << 10
+)
+
+// NewIndex reads source, which it does not close.
+func NewIndex(source Source, log *slog.Logger) *Index {
+	return &Index{source: source, log: log, parsed: map[string][]mailbox.Entry{}}
 }
 
 // Visible returns the mailboxes on which user has l, by owner and with user's
-// rights, and the owners
-// of whom it is known only that they share something with user.
+// rights, and the owners of whom it is known only that they share something with
+// user.
 func (x *Index) Visible(ctx context.Context, user string, groups []string) (mailboxes map[string][]mailbox.ListEntry, vague []string, err error) {
-	version := x.currentVersion(ctx)
 	owners, err := x.sharing(ctx, user, groups)
 	if err != nil {
 		return nil, nil, err
 	}
-	mailboxes = map[string][]mailbox.ListEntry{}
+	mailboxes = make(map[string][]mailbox.ListEntry, len(owners))
 	for _, owner := range owners {
-		boxes, err := x.boxes(ctx, version, owner)
+		_, exact, err := x.source.Get(ctx, ownerKey(owner))
 		if err != nil {
 			return nil, nil, err
 		}
-		if !boxes.exact {
+		if !exact {
 			vague = append(vague, owner)
 			continue
 		}
-		who := acl.Identity{Owner: owner, Acting: user, Groups: groups}
-		for i, name := range boxes.names {
-			if have := acl.Rights(boxes.acls[i], who); have.Has(imap.RightLookup) {
-				mailboxes[owner] = append(mailboxes[owner], mailbox.ListEntry{Name: name, Rights: have})
-			}
+		boxes, err := x.boxes(ctx, acl.Identity{Owner: owner, Acting: user, Groups: groups})
+		if err != nil {
+			return nil, nil, err
+		}
+		if len(boxes) > 0 {
+			mailboxes[owner] = boxes
 		}
 	}
 	return mailboxes, vague, nil
 }
 
-// currentVersion tells whether what is kept is still right; "" if that can't be told.
-func (x *Index) currentVersion(ctx context.Context) string {
-	v, ok := x.dict.(dict.Versioner)
-	if !ok {
-		return ""
+// boxes are an owner's mailboxes that who may list.
+func (x *Index) boxes(ctx context.Context, who acl.Identity) (list []mailbox.ListEntry, err error) {
+	prefix := boxesOf(who.Owner)
+	err = x.source.Iterate(ctx, prefix, func(key, value string) error {
+		if have := acl.Rights(x.parse(key, value), who); have.Has(imap.RightLookup) {
+			list = append(list, mailbox.ListEntry{Name: dict.Unescape(key[len(prefix):]), Rights: have})
+		}
+		return nil
+	})
+	return list, err
+}
+
+// parse reads the ACL of a mailbox key. The entries are not to be changed.
+func (x *Index) parse(key, text string) []mailbox.Entry {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if entries, ok := x.parsed[text]; ok {
+		return entries
 	}
-	version, err := v.Version(ctx)
-	if err != nil {
-		return ""
+	entries, problems := acl.ParseShared(text)
+	for _, p := range problems {
+		x.log.Warn("sharing index holds an ACL that can't be read", "key", key, "error", p)
 	}
-	return version
+	if len(text) > maxParsedText {
+		return entries
+	}
+	if len(x.parsed) >= maxParsed {
+		clear(x.parsed)
+	}
+	x.parsed[text] = entries
+	return entries
 }
 
 // sharing are the owners with an entry for user, for one of the groups or for
@@ -95,7 +113,7 @@ func (x *Index) sharing(ctx context.Context, user string, groups []string) ([]st
 	}
 	owners := map[string]struct{}{}
 	for _, prefix := range prefixes {
-		err := x.dict.Iterate(ctx, prefix, func(key, _ string) error {
+		err := x.source.Iterate(ctx, prefix, func(key, _ string) error {
 			owner := dict.Unescape(strings.TrimPrefix(key, prefix))
 			if owner != user && owner != "" && !strings.Contains(owner, "/") {
 				owners[owner] = struct{}{}
@@ -107,48 +125,4 @@ func (x *Index) sharing(ctx context.Context, user string, groups []string) ([]st
 		}
 	}
 	return sortedKeys(owners), nil
-}
-
-// boxes returns what is kept of an owner, if it is of this version, or reads it.
-func (x *Index) boxes(ctx context.Context, version, owner string) (*ownerBoxes, error) {
-	x.mu.Lock()
-	if version == "" || x.version != version {
-		x.version = version
-		clear(x.owners)
-	}
-	kept := x.owners[owner]
-	x.mu.Unlock()
-	if kept != nil {
-		return kept, nil
-	}
-	read, err := x.read(ctx, owner)
-	if err != nil {
-		return nil, err
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if version != "" && x.version == version {
-		x.owners[owner] = read
-	}
-	return read, nil
-}
-
-func (x *Index) read(ctx context.Context, owner string) (*ownerBoxes, error) {
-	boxes := &ownerBoxes{}
-	var err error
-	if _, boxes.exact, err = x.dict.Get(ctx, ownerPrefix+dict.Escape(owner)); err != nil || !boxes.exact {
-		return boxes, err
-	}
-	prefix := boxesOf(owner)
-	err = x.dict.Iterate(ctx, prefix, func(key, value string) error {
-		name := dict.Unescape(strings.TrimPrefix(key, prefix))
-		entries, problems := acl.ParseShared(value)
-		for _, p := range problems {
-			x.log.Warn("sharing index holds an ACL that can't be read", "owner", owner, "mailbox", name, "error", p)
-		}
-		boxes.names = append(boxes.names, name)
-		boxes.acls = append(boxes.acls, entries)
-		return nil
-	})
-	return boxes, err
 }

@@ -6,20 +6,24 @@
 //	shared/shared-boxes/user/<reader>/<owner> = 1    Dovecot's keys: some mailbox
 //	shared/shared-boxes/group/<group>/<owner> = 1    of owner has an entry with l
 //	shared/shared-boxes/anyone/<owner> = 1
-//	shared/roost/owner/<owner> = 1                   the next keys say it all
+//	shared/roost/owner/<owner> = <epoch> <version>   the next keys say it all
 //	shared/roost/box/<owner>/<mailbox>               its ACL, as a dovecot-acl file
 //
 // An owner without the third kind of key is kept by another server (or left
-// stale keys behind) and has to be asked. Names in keys are escaped by
-// dict.Escape, which leaves ordinary names as they are.
+// stale keys behind) and has to be asked. Its value says which state of the home
+// the keys show, so that a backend that lost the owner, and is late, overwrites
+// nothing. Names in keys are escaped by dict.Escape, which leaves ordinary names
+// as they are.
 //
 // A Publisher brings the dict into line with an owner's home after each change
-// and again until it succeeds; an Index answers LIST. Nothing here decides
-// rights: package acl evaluates, and the owner's backend has the last word.
+// and again until it succeeds, and looks for what went astray in sweeps; an Index
+// answers LIST. Nothing here decides rights: package acl evaluates, and the
+// owner's backend has the last word.
 package share
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -39,8 +43,26 @@ const (
 func userPrefix(user string) string   { return boxesPrefix + "user/" + dict.Escape(user) + "/" }
 func groupPrefix(group string) string { return boxesPrefix + "group/" + dict.Escape(group) + "/" }
 func boxesOf(owner string) string     { return boxPrefix + dict.Escape(owner) + "/" }
+func ownerKey(owner string) string    { return ownerPrefix + dict.Escape(owner) }
 
 const anyonePrefix = boxesPrefix + "anyone/"
+
+// stamp says which state of an owner's home the index shows.
+type stamp struct{ epoch, version uint64 }
+
+func (s stamp) String() string { return fmt.Sprintf("%d %d", s.epoch, s.version) }
+
+// parseStamp reads an owner's value; one that can't be read is older than all others.
+func parseStamp(value string) (s stamp) {
+	if n, err := fmt.Sscanf(value, "%d %d", &s.epoch, &s.version); n != 2 || err != nil {
+		return stamp{}
+	}
+	return s
+}
+
+func (s stamp) after(other stamp) bool {
+	return s.epoch > other.epoch || s.epoch == other.epoch && s.version > other.version
+}
 
 // destination is the part of a Dovecot key that an entry with l stands for:
 // "user/bob", "group/team" or "anyone"; "" for the owner and for what grants no l.
@@ -62,26 +84,46 @@ func destination(e mailbox.Entry, owner string) string {
 	return ""
 }
 
-// wanted are the keys and values that say what owner shares. boxes are the
-// entries by mailbox; those that grant others nothing need no key.
+// wanted are the keys and values that say what owner shares, without the stamp.
+// boxes are the entries by mailbox; those that grant others nothing need no key.
 func wanted(owner string, boxes map[string][]mailbox.Entry) map[string]string {
 	keys := map[string]string{}
 	for name, entries := range boxes {
-		shared := false
-		for _, e := range entries {
-			if d := destination(e, owner); d != "" {
-				keys[boxesPrefix+d+"/"+dict.Escape(owner)] = "1"
-				shared = true
-			}
+		places := destinations(entries, owner)
+		for _, key := range places {
+			keys[key] = "1"
 		}
-		if shared {
+		if len(places) > 0 {
 			keys[boxesOf(owner)+dict.Escape(name)] = acl.FormatShared(entries)
 		}
 	}
-	if len(keys) > 0 {
-		keys[ownerPrefix+dict.Escape(owner)] = "1"
+	return keys
+}
+
+// destinations are the Dovecot keys that entries of a mailbox of owner's stand for.
+func destinations(entries []mailbox.Entry, owner string) (keys []string) {
+	for _, e := range entries {
+		if d := destination(e, owner); d != "" {
+			keys = append(keys, boxesPrefix+d+"/"+dict.Escape(owner))
+		}
 	}
 	return keys
+}
+
+// ownerOf is whom a key speaks of; "" for keys that are none of the index's.
+func ownerOf(key string) string {
+	if rest, ok := strings.CutPrefix(key, boxesPrefix); ok {
+		return dict.Unescape(rest[strings.LastIndexByte(rest, '/')+1:])
+	}
+	if rest, ok := strings.CutPrefix(key, ownerPrefix); ok {
+		return dict.Unescape(rest)
+	}
+	rest, ok := strings.CutPrefix(key, boxPrefix)
+	owner, _, more := strings.Cut(rest, "/")
+	if !ok || !more {
+		return ""
+	}
+	return dict.Unescape(owner)
 }
 
 // difference is what turns have into want, in the order of the keys.

@@ -3,15 +3,13 @@ package share
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/roost-mail/roost/acl"
 	"github.com/roost-mail/roost/dict"
-	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
 )
 
@@ -35,6 +33,16 @@ type PublisherConfig struct {
 
 	Rules acl.Rules // which entries hold for a mailbox
 
+	// Exists says whether there is such a user; without it all do. Mine says
+	// whether an owner's mail is this backend's, so that it publishes for the owner;
+	// without it every owner's is whose mail it can open.
+	Exists func(ctx context.Context, owner string) (bool, error)
+	Mine   func(owner string) bool
+
+	// Sweep is the time between two looks at the whole index, the first after that
+	// time. 0 means never.
+	Sweep time.Duration
+
 	// Wait bounds how long a change waits for the dict before it is left to
 	// the background. 0 means 5 seconds.
 	Wait time.Duration
@@ -44,20 +52,22 @@ type PublisherConfig struct {
 	Retry time.Duration
 }
 
-// Publisher brings the dict into line with owners' homes. It runs one
-// goroutine, for the owners whose changes could not be published; Close ends it.
+// Publisher brings the dict into line with owners' homes. It runs two goroutines,
+// for the owners whose changes could not be published and for the sweeps; Close ends
+// them.
 type Publisher struct {
 	cfg    PublisherConfig
 	ctx    context.Context
 	cancel context.CancelFunc
-	done   chan struct{}
+	tasks  sync.WaitGroup
 	wake   chan struct{}
 
 	turns turns
+	drift atomic.Int64 // keys that the last sweep found wrong
 
 	mu      sync.Mutex // guards what follows
 	dirty   map[string]struct{}
-	checked map[string]struct{} // owners whose entries were looked at since the start
+	checked map[string]uint64 // the epochs in which owners' entries were looked at
 }
 
 // NewPublisher starts a Publisher.
@@ -69,11 +79,14 @@ func NewPublisher(cfg PublisherConfig) *Publisher {
 		cfg.Retry = time.Second
 	}
 	p := &Publisher{
-		cfg: cfg, done: make(chan struct{}), wake: make(chan struct{}, 1),
-		dirty: map[string]struct{}{}, checked: map[string]struct{}{}, turns: turns{held: map[string]chan struct{}{}},
+		cfg: cfg, wake: make(chan struct{}, 1),
+		dirty: map[string]struct{}{}, checked: map[string]uint64{}, turns: turns{held: map[string]chan struct{}{}},
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
-	go p.run()
+	p.tasks.Go(p.run)
+	if cfg.Sweep > 0 {
+		p.tasks.Go(p.sweep)
+	}
 	return p
 }
 
@@ -81,7 +94,7 @@ func NewPublisher(cfg PublisherConfig) *Publisher {
 // the owner's mail is next opened: the home remembers.
 func (p *Publisher) Close() {
 	p.cancel()
-	<-p.done
+	p.tasks.Wait()
 }
 
 // Published waits until the index shows owner's last change, if the dict
@@ -100,20 +113,36 @@ func (p *Publisher) Published(ctx context.Context, owner string, home Home) {
 // at once more.
 const maxChecked = 1 << 20
 
-// Opened is called when an account is opened. The first time the owner's entries
-// are compared with the index, in the background: what a crash kept from
-// being published is published then, and what was lost from the dict comes back.
-func (p *Publisher) Opened(owner string) {
+// Opened is called when an account is opened. The first time in an epoch the owner's
+// entries are compared with the index, in the background: what a crash or a takeover
+// kept from being published is published then, and what was lost from the dict
+// comes back.
+func (p *Publisher) Opened(owner string, home Home) {
+	epoch := home.ShareState().Epoch
 	p.mu.Lock()
-	_, done := p.checked[owner]
+	last, seen := p.checked[owner]
 	if len(p.checked) >= maxChecked {
 		clear(p.checked)
 	}
-	p.checked[owner] = struct{}{}
+	p.checked[owner] = epoch
 	p.mu.Unlock()
-	if !done {
+	if !seen || last != epoch {
 		p.later(owner)
 	}
+}
+
+func (p *Publisher) mine(owner string) bool { return p.cfg.Mine == nil || p.cfg.Mine(owner) }
+
+// known says whether an owner's mail is surely this backend's: if nothing else tells, because
+// it was opened here.
+func (p *Publisher) known(owner string) bool {
+	if p.cfg.Mine != nil {
+		return p.cfg.Mine(owner)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, opened := p.checked[owner]
+	return opened
 }
 
 func (p *Publisher) later(owner string) {
@@ -126,114 +155,8 @@ func (p *Publisher) later(owner string) {
 	}
 }
 
-// publish makes the dict say what home says. One owner's publications follow
-// one another, so that an older one never wins.
-func (p *Publisher) publish(ctx context.Context, owner string, home Home) error {
-	release, err := p.turns.take(ctx, owner)
-	if err != nil {
-		return err
-	}
-	defer release()
-	version, published := home.ShareVersion()
-	boxes, err := p.boxes(ctx, home)
-	if err != nil {
-		return fmt.Errorf("read ACLs: %w", err)
-	}
-	want := wanted(owner, boxes)
-	if version == published {
-		if shown, err := p.shows(ctx, owner, want); shown || err != nil {
-			return err
-		}
-		p.cfg.Log.Warn("sharing index does not show what the owner shares, it is mended", "owner", owner)
-	}
-	return p.write(ctx, owner, home, version, want)
-}
-
-// write makes the dict hold the keys of want and no others of owner's, as of version.
-// The caller has owner's turn.
-func (p *Publisher) write(ctx context.Context, owner string, home Home, version uint64, want map[string]string) error {
-	have, err := p.current(ctx, owner)
-	if err != nil {
-		return fmt.Errorf("read the index: %w", err)
-	}
-	if changes := difference(have, want); len(changes) > 0 {
-		if err := p.cfg.Dict.Commit(ctx, changes); err != nil {
-			return fmt.Errorf("write the index: %w", err)
-		}
-	}
-	return home.MarkShared(ctx, version)
-}
-
-// shows reports whether the index holds the keys of want, without looking for
-// others that should not be there.
-func (p *Publisher) shows(ctx context.Context, owner string, want map[string]string) (bool, error) {
-	if len(want) == 0 {
-		_, claims, err := p.cfg.Dict.Get(ctx, ownerPrefix+dict.Escape(owner))
-		return !claims, err
-	}
-	for key, value := range want {
-		have, ok, err := p.cfg.Dict.Get(ctx, key)
-		if err != nil || !ok || have != value {
-			return false, err
-		}
-	}
-	return true, nil
-}
-
-// boxes are the entries that hold for each mailbox.
-func (p *Publisher) boxes(ctx context.Context, home Home) (map[string][]mailbox.Entry, error) {
-	names, err := home.Mailboxes(ctx)
-	if err != nil {
-		return nil, err
-	}
-	boxes := make(map[string][]mailbox.Entry, len(names))
-	for _, name := range names {
-		standing, err := home.Standing(ctx, name)
-		if imap.CodeOf(err) == imap.CodeNonExistent {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if entries := p.cfg.Rules.Entries(standing); len(entries) > 0 {
-			boxes[name] = entries
-		}
-	}
-	return boxes, nil
-}
-
-// current are the keys that speak of owner now, Dovecot's among them.
-func (p *Publisher) current(ctx context.Context, owner string) (map[string]string, error) {
-	have := map[string]string{}
-	suffix := "/" + dict.Escape(owner)
-	err := p.cfg.Dict.Iterate(ctx, boxesPrefix, func(key, value string) error {
-		if strings.HasSuffix(key, suffix) {
-			have[key] = value
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	err = p.cfg.Dict.Iterate(ctx, boxesOf(owner), func(key, value string) error {
-		have[key] = value
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	key := ownerPrefix + dict.Escape(owner)
-	if value, ok, err := p.cfg.Dict.Get(ctx, key); err != nil {
-		return nil, err
-	} else if ok {
-		have[key] = value
-	}
-	return have, nil
-}
-
 // run publishes for owners that are dirty, with growing delays while that fails.
 func (p *Publisher) run() {
-	defer close(p.done)
 	delay := p.cfg.Retry
 	for {
 		select {
@@ -261,6 +184,9 @@ func (p *Publisher) publishDirty() bool {
 	p.mu.Unlock()
 	clean := true
 	for _, owner := range owners {
+		if !p.mine(owner) {
+			continue // whoever has the mail now publishes
+		}
 		if err := p.publishOpening(owner); err != nil {
 			if p.ctx.Err() == nil {
 				p.cfg.Log.Error("sharing index not updated, will retry", "owner", owner, "error", err)
@@ -283,34 +209,4 @@ func (p *Publisher) publishOpening(owner string) (err error) {
 	}
 	defer func() { err = errors.Join(err, home.Close()) }()
 	return p.publish(ctx, owner, home)
-}
-
-// turns lets one goroutine at a time work on an owner.
-type turns struct {
-	mu   sync.Mutex // guards held
-	held map[string]chan struct{}
-}
-
-func (t *turns) take(ctx context.Context, owner string) (release func(), err error) {
-	for {
-		t.mu.Lock()
-		busy := t.held[owner]
-		if busy == nil {
-			mine := make(chan struct{})
-			t.held[owner] = mine
-			t.mu.Unlock()
-			return func() {
-				t.mu.Lock()
-				delete(t.held, owner)
-				t.mu.Unlock()
-				close(mine)
-			}, nil
-		}
-		t.mu.Unlock()
-		select {
-		case <-busy:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
 }

@@ -12,10 +12,10 @@ func (p *Publisher) Recalc(ctx context.Context, owner string, home Home) error {
 		return err
 	}
 	defer release()
-	version, _ := home.ShareVersion()
-	boxes, err := p.boxes(ctx, home)
+	state := home.ShareState()
+	want, err := p.wantedBy(ctx, owner, home)
 	if err != nil {
 		return err
 	}
-	return p.write(ctx, owner, home, version, wanted(owner, boxes))
+	return p.write(ctx, owner, home, state, want, true)
 }

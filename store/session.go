@@ -326,11 +326,11 @@ func (s *Session) UpdateEntries(ctx context.Context, name string, change func(ma
 	}})
 }
 
-// ShareVersion implements mailbox.ShareLog.
-func (s *Session) ShareVersion() (version, published uint64) {
+// ShareState implements mailbox.ShareLog.
+func (s *Session) ShareState() mailbox.ShareState {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.st.shareVersion, s.st.published
+	return mailbox.ShareState{Epoch: s.epoch, Version: s.st.shareVersion, Published: s.st.published}
 }
 
 // MarkShared implements mailbox.ShareLog. If the mark is lost in a power loss,

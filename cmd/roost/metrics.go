@@ -75,6 +75,11 @@ func serverMetrics() []metricRow {
 		{"roost_acl_refused_total", counter, "What was refused for lack of a right.", nil, func(n *scrape, give giveValue) {
 			give(float64(n.aclRefused.Load()))
 		}, nil},
+		{"roost_share_index_drift", gauge, "Keys of the sharing index that the last sweep found wrong, and mended.", nil, func(n *scrape, give giveValue) {
+			if n.publisher != nil {
+				give(float64(n.publisher.Drifted()))
+			}
+		}, nil},
 		{"roost_hop_connections_total", counter, "Connections made to other backends for shared mail.", nil, func(n *scrape, give giveValue) {
 			give(float64(n.hops.Connections.Load()))
 		}, nil},

@@ -147,9 +147,6 @@ func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (n *no
 	if n.director, err = n.newDirector(ctx); err != nil {
 		return nil, err
 	}
-	if err := n.openSharing(); err != nil {
-		return nil, err
-	}
 	if set.Cluster.Backend && len(set.Mail.Volumes) == 0 {
 		log.Warn("mail_volume is not set: a filesystem that is not mounted would look like empty mailboxes")
 	}
@@ -163,6 +160,9 @@ func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (n *no
 			return nil, err
 		}
 		n.holds = n.holder.Holds
+	}
+	if err := n.openSharing(); err != nil {
+		return nil, err
 	}
 	cfg, err := n.imapConfig()
 	if err != nil {

@@ -67,8 +67,10 @@ func (u *user) sharedNamespace(ns *config.Namespace) (namespace.Shared, error) {
 		Prefix: template.Prefix,
 		List:   listMode(ns.List),
 		Hidden: ns.Hidden,
-		Open:   func(owner string) mailbox.Account { return u.others(&ns.Imapc, owner, master) },
-		Index:  u.shares(),
+
+		AutoSubscribe: u.set.ACL.AutoSubscribe,
+		Open:          func(owner string) mailbox.Account { return u.others(&ns.Imapc, owner, master) },
+		Index:         u.shares(),
 	}, nil
 }
 

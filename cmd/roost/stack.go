@@ -317,7 +317,7 @@ func (n *node) openStore(ctx context.Context, owner, dir string, view store.View
 	if n.publisher == nil {
 		return session, nil
 	}
-	n.publisher.Opened(owner)
+	n.publisher.Opened(owner, session)
 	return share.NewPublishing(n.publisher, owner, session), nil
 }
 
@@ -354,6 +354,15 @@ func (p *parts) openHome(ctx context.Context, owner string) (share.Home, error) 
 		return nil, err
 	}
 	return n.openSession(ctx, res.User, dir, store.View{Acting: res.User})
+}
+
+// exists says whether there is such a user.
+func (p *parts) exists(ctx context.Context, user string) (bool, error) {
+	_, err := p.latest().auth.Lookup(ctx, user)
+	if imap.CodeOf(err) == imap.CodeNonExistent {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // normalize brings a name in an ACL into the form that users' names have; a

@@ -329,9 +329,9 @@ func (a *account) Uses(context.Context) (map[string][]imap.Attr, error) {
 	return out, nil
 }
 
-func (a *account) ShareVersion() (version, published uint64) {
+func (a *account) ShareState() mailbox.ShareState {
 	defer a.lock()()
-	return a.mail.shareVersion, a.mail.published
+	return mailbox.ShareState{Epoch: 1, Version: a.mail.shareVersion, Published: a.mail.published}
 }
 
 func (a *account) MarkShared(_ context.Context, version uint64) error {

@@ -1,0 +1,183 @@
+package share
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/roost-mail/roost/dict"
+)
+
+// Drift is what is wrong in the index about one owner.
+type Drift struct {
+	Owner    string
+	Changes  []dict.Change // what would mend it
+	Repaired bool
+	Gone     bool  // there is no such user
+	Err      error // why it could not be looked at, or mended
+}
+
+// Drifted is how many keys the last sweep found wrong, before it mended them.
+func (p *Publisher) Drifted() int { return int(p.drift.Load()) }
+
+// sweep verifies and repairs all that is this backend's, again and again.
+func (p *Publisher) sweep() {
+	timer := time.NewTicker(p.cfg.Sweep)
+	defer timer.Stop()
+	for {
+		select {
+		case <-p.ctx.Done():
+			return
+		case <-timer.C:
+		}
+		wrong, err := p.Verify(p.ctx, nil, true, func(d Drift) {
+			if d.Err != nil {
+				p.cfg.Log.Warn("sharing index not checked", "owner", d.Owner, "error", d.Err)
+				return
+			}
+			p.cfg.Log.Warn("sharing index was wrong, it is mended", "owner", d.Owner, "keys", len(d.Changes), "user_is_gone", d.Gone)
+		})
+		if p.ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			p.cfg.Log.Error("sharing index not swept", "error", err)
+			continue
+		}
+		p.drift.Store(int64(wrong))
+	}
+}
+
+// Verify compares the index with the homes of owners, or if that is nil of all that it
+// speaks of and that are surely this backend's. What it says of users who are
+// gone goes. It tells of each owner about
+// whom something is wrong, mended already if repair is set, or who could not be
+// looked at, and returns how many keys were wrong. It reads the whole index once,
+// and opens one home after another.
+func (p *Publisher) Verify(ctx context.Context, owners []string, repair bool, tell func(Drift)) (wrong int, err error) {
+	index, err := p.readAll(ctx)
+	if err != nil {
+		return 0, err
+	}
+	responsible := p.mine
+	if owners == nil {
+		owners, responsible = sortedKeys(index), p.known
+	}
+	for _, owner := range owners {
+		if err := ctx.Err(); err != nil {
+			return wrong, err
+		}
+		if !responsible(owner) {
+			continue
+		}
+		d := p.verify(ctx, owner, index[owner], repair)
+		if len(d.Changes) > 0 || d.Err != nil {
+			wrong += len(d.Changes)
+			tell(d)
+		}
+	}
+	return wrong, nil
+}
+
+// readAll is the whole index by owner.
+func (p *Publisher) readAll(ctx context.Context) (map[string]map[string]string, error) {
+	index := map[string]map[string]string{}
+	for _, prefix := range []string{boxesPrefix, ownerPrefix, boxPrefix} {
+		err := p.cfg.Dict.Iterate(ctx, prefix, func(key, value string) error {
+			owner := ownerOf(key)
+			if owner == "" {
+				return nil
+			}
+			if index[owner] == nil {
+				index[owner] = map[string]string{}
+			}
+			index[owner][key] = value
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return index, nil
+}
+
+// verify looks at one owner, of whom the index held have a moment ago.
+func (p *Publisher) verify(ctx context.Context, owner string, have map[string]string, repair bool) (d Drift) {
+	d.Owner = owner
+	if p.cfg.Exists != nil {
+		exists, err := p.cfg.Exists(ctx, owner)
+		if err != nil {
+			d.Err = err
+			return d
+		}
+		if d.Gone = !exists; d.Gone {
+			p.remove(ctx, have, repair, &d)
+			return d
+		}
+	}
+	home, err := p.cfg.Open(ctx, owner)
+	if err != nil {
+		d.Err = err
+		return d
+	}
+	defer func() { d.Err = errors.Join(d.Err, home.Close()) }()
+	release, err := p.turns.take(ctx, owner)
+	if err != nil {
+		d.Err = err
+		return d
+	}
+	defer release()
+	state := home.ShareState()
+	want, err := p.wantedBy(ctx, owner, home)
+	if err != nil {
+		d.Err = err
+		return d
+	}
+	if d.Changes, d.Err = p.stillWrong(ctx, differenceButStamp(have, want, owner)); d.Err != nil || len(d.Changes) == 0 || !repair {
+		return d
+	}
+	d.Err = p.write(ctx, owner, home, state, want, true)
+	d.Repaired = d.Err == nil
+	return d
+}
+
+// remove takes out what the index says of an owner who is no user any more.
+func (p *Publisher) remove(ctx context.Context, have map[string]string, repair bool, d *Drift) {
+	d.Changes = difference(have, nil)
+	if repair && len(d.Changes) > 0 {
+		d.Err = p.cfg.Dict.Commit(ctx, d.Changes)
+		d.Repaired = d.Err == nil
+	}
+}
+
+// differenceButStamp is the difference of what owner's mailboxes and readers are.
+func differenceButStamp(have, want map[string]string, owner string) []dict.Change {
+	stamp := ownerKey(owner)
+	var changes []dict.Change
+	for _, c := range difference(have, want) {
+		if c.Key != stamp {
+			changes = append(changes, c)
+		}
+	}
+	if _, known := have[stamp]; !known && len(want) > 0 {
+		changes = append(changes, dict.Set(stamp, ""))
+	}
+	return changes
+}
+
+// stillWrong are those of changes that are needed now, while nobody changes the owner's
+// entries: what was read before may have been published meanwhile.
+func (p *Publisher) stillWrong(ctx context.Context, changes []dict.Change) (still []dict.Change, err error) {
+	for _, c := range changes {
+		value, ok, err := p.cfg.Dict.Get(ctx, c.Key)
+		if err != nil {
+			return nil, err
+		}
+		right := ok == !c.Unset && (c.Unset || value == c.Value || strings.HasPrefix(c.Key, ownerPrefix))
+		if !right {
+			still = append(still, c)
+		}
+	}
+	return still, nil
+}

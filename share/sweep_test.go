@@ -1,0 +1,171 @@
+package share
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/roost-mail/roost/dict"
+	"github.com/roost-mail/roost/mailbox"
+	"github.com/roost-mail/roost/mailbox/mailboxmem"
+)
+
+// ofEpoch is a home that another process has opened.
+type ofEpoch struct {
+	Home
+	epoch uint64
+}
+
+func (h ofEpoch) ShareState() mailbox.ShareState {
+	s := h.Home.ShareState()
+	s.Epoch = h.epoch
+	return s
+}
+
+// TestLatePublication has a backend that lost an owner publish late: what the one that
+// has the owner now has published stays.
+func TestLatePublication(t *testing.T) {
+	ctx := t.Context()
+	d := dict.NewMemory()
+	mail := mailboxmem.New("alice")
+	home := mail.As("alice", false).(Home)
+	old := NewPublisher(PublisherConfig{Dict: d, Log: quiet})
+	defer old.Close()
+	if err := errors.Join(home.Create(ctx, "Work"), home.UpdateEntries(ctx, "Work", allow("user=bob", "lr"))); err != nil {
+		t.Fatal(err)
+	}
+	late := ofEpoch{home, 1}
+	state := late.ShareState()
+	want, err := old.wantedBy(ctx, "alice", late)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	now := NewPublisher(PublisherConfig{Dict: d, Log: quiet})
+	defer now.Close()
+	a := NewPublishing(now, "alice", ofEpoch{home, 2})
+	revoke := func(mailbox.Standing) ([]mailbox.Entry, error) { return nil, nil }
+	if err := a.UpdateEntries(ctx, "Work", allow("user=dan", "lr")); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.UpdateEntries(ctx, "Work", revoke); err != nil {
+		t.Fatal(err)
+	}
+	if err := old.write(ctx, "alice", late, state, want, true); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := stampedKeys(t, d), "shared/roost/owner/alice = 2 4\n"; got != want {
+		t.Errorf("the index holds %q, want %q", got, want)
+	}
+}
+
+// cutting is a dict to which another commits just before a commit.
+type cutting struct {
+	dict.Dict
+	before func()
+}
+
+func (c *cutting) Commit(ctx context.Context, changes []dict.Change, conditions ...dict.Condition) error {
+	if f := c.before; f != nil {
+		c.before = nil
+		f()
+	}
+	return c.Dict.Commit(ctx, changes, conditions...)
+}
+
+// TestPublicationsCross has a later state come between the reading and the writing of
+// an earlier one.
+func TestPublicationsCross(t *testing.T) {
+	ctx := t.Context()
+	memory := dict.NewMemory()
+	d := &cutting{Dict: memory}
+	p := NewPublisher(PublisherConfig{Dict: d, Log: quiet})
+	defer p.Close()
+	a := NewPublishing(p, "alice", openHome(t, "alice"))
+	if err := a.Create(ctx, "Work"); err != nil {
+		t.Fatal(err)
+	}
+	d.before = func() {
+		if err := memory.Commit(ctx, []dict.Change{dict.Set(ownerKey("alice"), "7 1")}); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := a.UpdateEntries(ctx, "Work", allow("user=bob", "lr")); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := stampedKeys(t, d), "shared/roost/owner/alice = 7 1\n"; got != want {
+		t.Errorf("the index holds %q, want %q", got, want)
+	}
+}
+
+// TestSweep spoils the index in every way, and finds it mended; owners who are not this
+// backend's are left alone.
+func TestSweep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		d := dict.NewMemory()
+		homes := map[string]*mailboxmem.Mail{"alice": mailboxmem.New("alice"), "bea": mailboxmem.New("bea"), "far": mailboxmem.New("far")}
+		open := func(_ context.Context, owner string) (Home, error) {
+			if homes[owner] == nil || owner == "far" {
+				return nil, fmt.Errorf("%s is not here", owner)
+			}
+			return homes[owner].As(owner, false).(Home), nil
+		}
+		p := NewPublisher(PublisherConfig{
+			Dict: d, Log: quiet, Open: open, Sweep: time.Hour,
+			Mine:   func(owner string) bool { return owner != "far" },
+			Exists: func(_ context.Context, owner string) (bool, error) { return owner != "gone", nil },
+		})
+		defer p.Close()
+		for _, owner := range []string{"alice", "bea"} {
+			home, err := open(ctx, owner)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := NewPublishing(p, owner, home)
+			if err := errors.Join(a.Create(ctx, "Work"), a.UpdateEntries(ctx, "Work", allow("user=bob", "lr"))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		right := keys(t, d)
+		strangers := "shared/shared-boxes/user/bob/far = 1\n"
+		if err := d.Commit(ctx, []dict.Change{
+			dict.Unset("shared/shared-boxes/user/bob/alice"),             // lost
+			dict.Set("shared/shared-boxes/group/team/alice", "1"),        // never granted
+			dict.Set("shared/roost/box/alice/Old", "user=bob lr\n"),      // deleted long ago
+			dict.Set("shared/roost/box/bea/Work", "user=bob lrswipkx\n"), // other rights
+			dict.Set("shared/roost/owner/gone", "3 9"),
+			dict.Set("shared/roost/box/gone/INBOX", "user=bob lr\n"),
+			dict.Set("shared/shared-boxes/user/bob/gone", "1"),
+			dict.Set("shared/shared-boxes/user/bob/far", "1"),
+		}); err != nil {
+			t.Fatal(err)
+		}
+
+		var told []string
+		wrong, err := p.Verify(ctx, nil, false, func(d Drift) {
+			told = append(told, fmt.Sprintf("%s %d %v", d.Owner, len(d.Changes), d.Gone))
+		})
+		if err != nil || wrong != 7 || strings.Join(told, ", ") != "alice 3 false, bea 1 false, gone 3 true" {
+			t.Errorf("%d keys are wrong: %v; %v", wrong, told, err)
+		}
+		time.Sleep(time.Hour + time.Minute)
+		want := strings.Split(strings.TrimSpace(right+strangers), "\n")
+		slices.Sort(want)
+		if got := strings.TrimSpace(keys(t, d)); got != strings.Join(want, "\n") {
+			t.Errorf("the index holds\n%s\nwant\n%s", got, strings.Join(want, "\n"))
+		}
+		if p.Drifted() != 7 {
+			t.Errorf("drift %d", p.Drifted())
+		}
+		time.Sleep(time.Hour)
+		if p.Drifted() != 0 {
+			t.Errorf("drift %d after it was mended", p.Drifted())
+		}
+	})
+}

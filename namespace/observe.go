@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
@@ -18,76 +19,150 @@ var _ mailbox.Observer = (*Tree)(nil)
 // connection, here and at the owner's backend.
 const maxObserved = 32
 
+// observation is what a Tree observes beside one's own mail: the owners below some
+// names, as the index shows them.
+type observation struct {
+	below  []string
+	notify func()
+	stale  atomic.Bool // the index has changed
+	others []observed
+	stops  []func() // of all but others
+}
+
 // observed is another owner's mail that is observed, by an account of its own.
 type observed struct {
 	namespace *Shared
 	owner     string
 	account   mailbox.Account
-	observer  mailbox.Observer // the same, nil if it is none
+	observer  mailbox.Observer // the same, nil if it is none or does not answer
+	stop      func()
 }
 
-// Observe observes one's own mail, and of other owners those whose mail is named.
+func (o *observed) is(s *Shared, owner string) bool { return o.namespace == s && o.owner == owner }
+
+// Observe observes one's own mail, and of other owners those whose mail is named, now or
+// when they begin to share.
 func (t *Tree) Observe(ctx context.Context, below []string, notify func()) (stop func(), err error) {
 	own, ok := t.cfg.Own.(mailbox.Observer)
 	if !ok {
 		return nil, imap.Errorf(imap.CodeCannot, "This mail can't be observed")
 	}
+	o := &observation{below: below, notify: notify}
+	o.stops = t.watchIndex(o)
 	others, err := t.ownersBelow(ctx, below)
+	if err == nil {
+		var stopOwn func()
+		if stopOwn, err = own.Observe(ctx, nil, notify); err == nil {
+			o.stops = append(o.stops, stopOwn)
+		}
+	}
 	if err != nil {
+		stopAll(o.stops)
 		return nil, err
 	}
-	stopOwn, err := own.Observe(ctx, nil, notify)
-	if err != nil {
-		return nil, err
-	}
-	stops := append(t.observe(ctx, others, notify), stopOwn)
-	return func() { t.unobserve(stops) }, nil
+	t.observation = o
+	o.others = t.observe(ctx, others)
+	return t.unobserve, nil
 }
 
-// observe observes other owners, all at once and for a bounded time.
-func (t *Tree) observe(ctx context.Context, others []observed, notify func()) []func() {
+// watchIndex has changes of what the user may see below the observed names be noticed.
+func (t *Tree) watchIndex(o *observation) (stops []func()) {
+	for i := range t.cfg.Shared {
+		s := &t.cfg.Shared[i]
+		w, ok := s.Index.(Watcher)
+		inside := func(name string) bool {
+			return strings.HasPrefix(s.Root, name+string(imap.Delimiter)) || strings.HasPrefix(name, s.Root)
+		}
+		if !ok || !slices.ContainsFunc(o.below, inside) {
+			continue
+		}
+		stops = append(stops, w.Watch(t.cfg.User, t.cfg.Groups, func() {
+			o.stale.Store(true)
+			o.notify()
+		}))
+	}
+	return stops
+}
+
+// observe begins to observe owners, all at once and for a bounded time.
+func (t *Tree) observe(ctx context.Context, others []observed) []observed {
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
 	var all sync.WaitGroup
-	stops := make([]func(), len(others))
 	for i := range others {
 		o := &others[i]
 		o.account = o.namespace.Open(o.owner)
 		all.Go(func() {
-			var err error
-			if stops[i], err = o.observe(ctx, notify); err != nil {
+			if err := o.observe(ctx, t.observation.notify); err != nil {
 				t.log().Warn("owner's mail can't be observed", "user", t.cfg.User, "owner", o.owner, "error", err)
 			}
 		})
 	}
 	all.Wait()
-	t.observed = others
-	return stops
+	return others
 }
 
-// observe returns a stop in any case.
-func (o *observed) observe(ctx context.Context, notify func()) (stop func(), err error) {
+func (o *observed) observe(ctx context.Context, notify func()) (err error) {
+	o.stop = func() {}
 	observer, ok := o.account.(mailbox.Observer)
 	if !ok {
-		return func() {}, imap.Errorf(imap.CodeCannot, "This mail can't be observed")
+		return imap.Errorf(imap.CodeCannot, "This mail can't be observed")
 	}
-	o.observer = observer
-	if stop, err = observer.Observe(ctx, nil, notify); err != nil {
-		return func() {}, err
+	stop, err := observer.Observe(ctx, nil, notify)
+	if err == nil {
+		o.observer, o.stop = observer, stop
 	}
-	return stop, nil
+	return err
 }
 
-func (t *Tree) unobserve(stops []func()) {
+// follow observes those who share by now, and no more those who do not.
+func (t *Tree) follow(ctx context.Context) {
+	o := t.observation
+	if o == nil || !o.stale.Swap(false) {
+		return
+	}
+	now, err := t.ownersBelow(ctx, o.below)
+	if err != nil {
+		t.log().Warn("it is not known whose mail is to be observed", "user", t.cfg.User, "error", err)
+		return
+	}
+	var kept, gone []observed
+	for _, old := range o.others {
+		same := func(n observed) bool { return n.is(old.namespace, old.owner) && old.observer != nil }
+		if i := slices.IndexFunc(now, same); i >= 0 {
+			now = slices.Delete(now, i, i+1)
+			kept = append(kept, old)
+		} else {
+			gone = append(gone, old)
+		}
+	}
+	t.endObserved(gone)
+	o.others = append(kept, t.observe(ctx, now)...)
+}
+
+func (t *Tree) unobserve() {
+	o := t.observation
+	if o == nil {
+		return
+	}
+	t.observation = nil
+	stopAll(o.stops)
+	t.endObserved(o.others)
+}
+
+func stopAll(stops []func()) {
 	for _, stop := range stops {
 		stop()
 	}
-	for _, o := range t.observed {
+}
+
+func (t *Tree) endObserved(others []observed) {
+	for _, o := range others {
+		o.stop()
 		if err := o.account.Close(); err != nil {
 			t.log().Warn("close account", "owner", o.owner, "error", err)
 		}
 	}
-	t.observed = nil
 }
 
 // ownersBelow finds the other owners whose mail is named by, or lies below, one
@@ -95,7 +170,7 @@ func (t *Tree) unobserve(stops []func()) {
 func (t *Tree) ownersBelow(ctx context.Context, names []string) ([]observed, error) {
 	var out []observed
 	add := func(s *Shared, owner string) {
-		same := func(o observed) bool { return o.namespace == s && o.owner == owner }
+		same := func(o observed) bool { return o.is(s, owner) }
 		if owner != t.cfg.User && s.Prefix(owner) != "" && !slices.ContainsFunc(out, same) {
 			out = append(out, observed{namespace: s, owner: owner})
 		}
@@ -136,6 +211,14 @@ func (t *Tree) visibleOwners(ctx context.Context, s *Shared) ([]string, error) {
 	return owners, nil
 }
 
+// others are the owners who are observed.
+func (t *Tree) others() []observed {
+	if t.observation == nil {
+		return nil
+	}
+	return t.observation.others
+}
+
 // Overview puts what each account tells at its place in the tree. Others' names
 // that cannot be told cost nothing but themselves.
 func (t *Tree) Overview(ctx context.Context) ([]mailbox.Glance, error) {
@@ -143,12 +226,13 @@ func (t *Tree) Overview(ctx context.Context) ([]mailbox.Glance, error) {
 	if !ok {
 		return nil, nil
 	}
+	t.follow(ctx)
 	all, err := own.Overview(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var errs []error
-	for _, o := range t.observed {
+	for _, o := range t.others() {
 		if o.observer == nil {
 			continue
 		}
@@ -176,7 +260,7 @@ func (t *Tree) MetadataChanges(ctx context.Context) ([]mailbox.MetadataChange, e
 	all, err := own.MetadataChanges(ctx)
 	all = slices.DeleteFunc(all, func(c mailbox.MetadataChange) bool { return c.Mailbox == "" && isHidden(c.Entry) })
 	errs := []error{err}
-	for _, o := range t.observed {
+	for _, o := range t.others() {
 		if o.observer == nil {
 			continue
 		}

@@ -92,15 +92,22 @@ type Index interface {
 	Visible(ctx context.Context, user string, groups []string) (mailboxes map[string][]mailbox.ListEntry, vague []string, err error)
 }
 
+// Watcher is an Index that tells of changes.
+type Watcher interface {
+	// Watch has notify be called after changes of what Visible returns, until stop is
+	// called; it may be called once more meanwhile. notify must not wait.
+	Watch(user string, groups []string, notify func()) (stop func())
+}
+
 // Tree is the Account of a session.
 type Tree struct {
-	cfg      Config
-	owners   []openOwner                    // used last at the end; at most maxOwners
-	selected mailbox.Account                // of the mailbox that is open, if any
-	listed   map[string][]mailbox.ListEntry // what vague owners answered last
-	observed []observed
-	roots    map[string]quotaRoot // of other owners, by the names the session knows
-	finishAt time.Time            // when interrupted moves are tried again
+	cfg         Config
+	owners      []openOwner                    // used last at the end; at most maxOwners
+	selected    mailbox.Account                // of the mailbox that is open, if any
+	observation *observation                   // nil while nothing is observed
+	listed      map[string][]mailbox.ListEntry // what vague owners answered last
+	roots       map[string]quotaRoot           // of other owners, by the names the session knows
+	finishAt    time.Time                      // when interrupted moves are tried again
 }
 
 // openOwner is another owner's Account.

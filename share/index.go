@@ -2,6 +2,7 @@ package share
 
 import (
 	"context"
+	"hash/maphash"
 	"log/slog"
 	"strings"
 	"sync"
@@ -23,9 +24,12 @@ type Source interface {
 type Index struct {
 	source Source
 	log    *slog.Logger
+	seed   maphash.Seed // of watchers' sums
 
-	mu     sync.Mutex // guards what follows
-	parsed map[string][]mailbox.Entry
+	mu           sync.Mutex // guards what follows
+	parsed       map[string][]mailbox.Entry
+	watchers     map[*watcher]struct{}
+	stopWatching func() // nil while nobody watches
 }
 
 // Bounds of the ACLs that are kept parsed: how many, and how long each is. Most
@@ -37,7 +41,7 @@ const (
 
 // NewIndex reads source, which it does not close.
 func NewIndex(source Source, log *slog.Logger) *Index {
-	return &Index{source: source, log: log, parsed: map[string][]mailbox.Entry{}}
+	return &Index{source: source, log: log, parsed: map[string][]mailbox.Entry{}, watchers: map[*watcher]struct{}{}, seed: maphash.MakeSeed()}
 }
 
 // Visible returns the mailboxes on which user has l, by owner and with user's

@@ -1,0 +1,100 @@
+package share
+
+import (
+	"context"
+	"hash/maphash"
+	"slices"
+)
+
+// Changing is a Source that tells of changes: Changed returns a channel that is closed when
+// anything next changes.
+type Changing interface{ Changed() <-chan struct{} }
+
+// watcher is somebody who wants to know when what a user sees changes.
+type watcher struct {
+	user   string
+	groups []string
+	notify func()
+	seen   uint64 // sum of what Visible returned last, 0 at first; of the goroutine
+}
+
+// Watch has notify be called after each change of what Visible returns, until stop is called;
+// it may be called once more meanwhile. notify must not wait. If the source does
+// not tell of changes, neither does Watch.
+func (x *Index) Watch(user string, groups []string, notify func()) (stop func()) {
+	w := &watcher{user: user, groups: groups, notify: notify}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.watchers[w] = struct{}{}
+	if c, ok := x.source.(Changing); ok && x.stopWatching == nil {
+		x.stopWatching = x.startWatching(c)
+	}
+	return func() { x.unwatch(w) }
+}
+
+// unwatch ends the goroutine when the last watcher goes, without waiting for it: it may
+// be waiting for mu.
+func (x *Index) unwatch(w *watcher) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	delete(x.watchers, w)
+	if len(x.watchers) == 0 && x.stopWatching != nil {
+		x.stopWatching()
+		x.stopWatching = nil
+	}
+}
+
+func (x *Index) startWatching(c Changing) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	changed := c.Changed()
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-changed:
+			}
+			changed = c.Changed() // before looking, so that nothing is missed
+			x.tellWatchers(ctx)
+		}
+	}()
+	return cancel
+}
+
+// tellWatchers looks for everybody anew.
+func (x *Index) tellWatchers(ctx context.Context) {
+	x.mu.Lock()
+	if ctx.Err() != nil { // another goroutine may have begun
+		x.mu.Unlock()
+		return
+	}
+	all := make([]*watcher, 0, len(x.watchers))
+	for w := range x.watchers {
+		all = append(all, w)
+	}
+	x.mu.Unlock()
+	for _, w := range all {
+		if sum := x.sum(w); sum != w.seen && ctx.Err() == nil {
+			w.seen = sum
+			w.notify()
+		}
+	}
+}
+
+// sum stands for what a watcher's user sees. What can't be read is like nothing.
+func (x *Index) sum(w *watcher) uint64 {
+	mailboxes, vague, err := x.Visible(context.Background(), w.user, w.groups)
+	var h maphash.Hash
+	h.SetSeed(x.seed)
+	maphash.WriteComparable(&h, err == nil)
+	for _, owner := range sortedKeys(mailboxes) {
+		for _, e := range mailboxes[owner] {
+			maphash.WriteComparable(&h, [2]string{owner, e.Name})
+			maphash.WriteComparable(&h, e.Rights)
+		}
+	}
+	for _, owner := range slices.Sorted(slices.Values(vague)) {
+		maphash.WriteComparable(&h, owner)
+	}
+	return h.Sum64()
+}

@@ -73,7 +73,7 @@ func TestRigBackend(t *testing.T) {
 		t.Errorf("shared = %+v", shared)
 	}
 	acl := ACL{
-		Enabled: true, Anyone: true, IgnoreNamespaces: []string{"shared/*"}, Inherit: "copy",
+		Enabled: true, Anyone: true, IgnoreNamespaces: []string{"shared/*"}, Inherit: "copy", SweepInterval: time.Hour,
 		SharedDict: Dict{Driver: "file", Path: "/srv/rig/shared-fs/acl/shared-mailboxes", URI: "file:/srv/rig/shared-fs/acl/shared-mailboxes"},
 	}
 	if !reflect.DeepEqual(s.ACL, acl) {

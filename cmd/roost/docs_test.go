@@ -109,3 +109,24 @@ func TestDocumentedMessages(t *testing.T) {
 		}
 	}
 }
+
+// TestSharingDocument runs the examples of docs/sharing.md, one after the other.
+func TestSharingDocument(t *testing.T) {
+	text, err := os.ReadFile("../../docs/sharing.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples := regexp.MustCompile("(?s)```transcript\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+	if len(examples) < 3 {
+		t.Fatalf("only %d examples found", len(examples))
+	}
+	var all strings.Builder
+	for _, m := range examples {
+		all.WriteString(m[1])
+	}
+	path := filepath.Join(t.TempDir(), "sharing.md")
+	if err := os.WriteFile(path, []byte(all.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	runTranscript(t, startRig(t, "rig"), path)
+}

@@ -4,11 +4,14 @@ import (
 	"context"
 	"hash/maphash"
 	"slices"
+	"time"
 )
 
 // Changing is a Source that tells of changes: Changed returns a channel that is closed when
-// anything next changes.
+// anything next changes. Others are looked at every lookEvery.
 type Changing interface{ Changed() <-chan struct{} }
+
+const lookEvery = time.Second
 
 // watcher is somebody who wants to know when what a user sees changes.
 type watcher struct {
@@ -19,15 +22,14 @@ type watcher struct {
 }
 
 // Watch has notify be called after each change of what Visible returns, until stop is called;
-// it may be called once more meanwhile. notify must not wait. If the source does
-// not tell of changes, neither does Watch.
+// it may be called once more meanwhile. notify must not wait.
 func (x *Index) Watch(user string, groups []string, notify func()) (stop func()) {
 	w := &watcher{user: user, groups: groups, notify: notify}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.watchers[w] = struct{}{}
-	if c, ok := x.source.(Changing); ok && x.stopWatching == nil {
-		x.stopWatching = x.startWatching(c)
+	if x.stopWatching == nil {
+		x.stopWatching = x.startWatching()
 	}
 	return func() { x.unwatch(w) }
 }
@@ -44,9 +46,9 @@ func (x *Index) unwatch(w *watcher) {
 	}
 }
 
-func (x *Index) startWatching(c Changing) (stop func()) {
+func (x *Index) startWatching() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	changed := c.Changed()
+	changed := x.changed()
 	go func() {
 		for {
 			select {
@@ -54,11 +56,22 @@ func (x *Index) startWatching(c Changing) (stop func()) {
 				return
 			case <-changed:
 			}
-			changed = c.Changed() // before looking, so that nothing is missed
+			changed = x.changed() // before looking, so that nothing is missed
 			x.tellWatchers(ctx)
 		}
 	}()
 	return cancel
+}
+
+// changed returns a channel on which something comes, or that is closed, when it is time to
+// look.
+func (x *Index) changed() <-chan struct{} {
+	if c, ok := x.source.(Changing); ok {
+		return c.Changed()
+	}
+	c := make(chan struct{})
+	time.AfterFunc(lookEvery, func() { close(c) })
+	return c
 }
 
 // tellWatchers looks for everybody anew.

@@ -3,9 +3,32 @@ package share
 import (
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/roost-mail/roost/dict"
 )
+
+// TestWatchAnything has bob hear of a change in a dict that tells of none.
+func TestWatchAnything(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := dict.NewMemory()
+		x := NewIndex(reader{d}, quiet)
+		heard := make(chan struct{}, 9)
+		stop := x.Watch("bob", nil, func() { heard <- struct{}{} })
+		defer stop()
+		time.Sleep(10 * time.Second)
+		for len(heard) > 0 {
+			<-heard
+		}
+		if err := d.Commit(t.Context(), []dict.Change{dict.Set("shared/shared-boxes/user/bob/alice", "1")}); err != nil {
+			t.Fatal(err)
+		}
+		<-heard
+	})
+}
+
+// reader is a Source and nothing else.
+type reader struct{ Source }
 
 // TestWatch has bob hear of what concerns him, and of nothing else.
 func TestWatch(t *testing.T) {

@@ -49,6 +49,9 @@ func problems(m *cluster.Map, st *ClusterStatus) (all []string) {
 		}
 	}
 	for _, t := range st.Tags {
+		if roost, foreign := kinds(st.Backends, t.Tag); len(roost) > 0 && len(foreign) > 0 {
+			say("backends%s are of two kinds, which do not keep the same mail: %s, and %s, no Roost: give these a tag of their own", ofTag(t.Tag), strings.Join(roost, " "), strings.Join(foreign, " "))
+		}
 		place := m.Placement(t.Tag)
 		switch {
 		case t.Free == 0:
@@ -59,11 +62,30 @@ func problems(m *cluster.Map, st *ClusterStatus) (all []string) {
 		}
 	}
 	for user, pin := range m.Pins() {
-		if n, _ := m.Node(pin.Backend); n.AliveAt == 0 && len(all) < maxProblems {
+		n, _ := m.Node(pin.Backend)
+		switch {
+		case len(all) >= maxProblems:
+		case n.Registration.Foreign:
+			say("user %s was moved to %s, which is no Roost, and moves can't lead there: say director unmove %s; the passdb's field host does that", user, pin.Backend, user)
+		case n.AliveAt == 0:
 			say("user %s was moved to %s, which is not alive: start it, or say director unmove %s", user, orNone(pin.Backend), user)
 		}
 	}
 	return all
+}
+
+// kinds are the backends of a tag that are Roost, and those that are not.
+func kinds(list []cluster.BackendStatus, tag string) (roost, foreign []string) {
+	for _, b := range list {
+		switch {
+		case b.Tag != tag:
+		case b.Foreign:
+			foreign = append(foreign, b.Name)
+		default:
+			roost = append(roost, b.Name)
+		}
+	}
+	return roost, foreign
 }
 
 func are(n int, thing string) string {

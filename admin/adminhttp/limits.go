@@ -57,8 +57,8 @@ func (f *failures) wait(from netip.Addr, now time.Time) time.Duration {
 	return 0
 }
 
-// add counts one, and says the how manieth it was. Those beyond maxFailures began at
-// the same time as others.
+// add counts one, and says how many there are with it. Those beyond maxFailures began
+// at the same time as others.
 func (f *failures) add(from netip.Addr, now time.Time) (times int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -69,6 +69,10 @@ type Request struct {
 	// say does not matter; all else is as in a master login.
 	Delegated bool
 
+	// NoMaster refuses master logins, whatever the password: they are not for the port that
+	// the client has connected to.
+	NoMaster bool
+
 	// Internal is a proxy or a backend of ours that logs in for itself, and Probe a health
 	// check of ours: neither is delayed or counted as a guess.
 	Internal, Probe bool
@@ -220,6 +224,7 @@ var (
 	errMismatch   = errors.New("password mismatch")
 	errDenied     = errors.New("user is in a deny passdb")
 	errNets       = errors.New("client address is not allowed")
+	errPort       = errors.New("this port is not for master logins")
 	errNoMaster   = errors.New("no passdb accepts master logins")
 	errState      = errors.New("passdbs ended without success")
 	errActing     = errors.New("acting user does not exist")
@@ -249,7 +254,7 @@ func wrap(err error, login Login) *imap.Error {
 // refused says whether err is an answer, and not the lack of one.
 func refused(err error) bool {
 	for _, cause := range []error{
-		errUnknown, errMismatch, errDenied, errNets, errNoMaster, errState, errActing, errAlias, errDelegated,
+		errUnknown, errMismatch, errDenied, errNets, errPort, errNoMaster, errState, errActing, errAlias, errDelegated,
 	} {
 		if errors.Is(err, cause) {
 			return true

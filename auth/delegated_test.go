@@ -44,3 +44,20 @@ func TestDelegatedAlias(t *testing.T) {
 		}
 	}
 }
+
+// TestPortWithoutMasters: on a port that is not for them master logins look like a wrong
+// password, whatever form they have, and own logins are as they are.
+func TestPortWithoutMasters(t *testing.T) {
+	a := newAuth(t, backend())
+	for _, row := range []struct{ authzid, authid, password, want string }{
+		{"", "someone1", "pass", "someone1"},
+		{"someone1", "someone1", "pass", "someone1"},
+		{"someone1", "someone2", "master-secret", "AUTHENTICATIONFAILED"},
+		{"", "someone1*someone2", "master-secret", "AUTHENTICATIONFAILED"},
+	} {
+		got := say(a.Authenticate(t.Context(), Request{AuthzID: row.authzid, AuthID: row.authid, Password: row.password, NoMaster: true}))
+		if got != row.want {
+			t.Errorf("%s: %q", row, got)
+		}
+	}
+}

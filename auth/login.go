@@ -115,6 +115,9 @@ func wordOf(word string) string {
 
 // login is Authenticate without its delays.
 func (a *Authenticator) login(ctx context.Context, login Login, req Request) (*Result, error) {
+	if req.NoMaster && login.Master() {
+		return nil, errPort
+	}
 	s := a.newAttempt(login, req)
 	if err := a.authenticate(ctx, s); err != nil {
 		return nil, err

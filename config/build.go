@@ -123,7 +123,7 @@ func (p *parser) listeners(s *Settings, service *section) []Listener {
 }
 
 func (p *parser) listener(s *Settings, b *section) []Listener {
-	in := inet{}
+	in := inet{masters: true}
 	switch b.name {
 	case "imap":
 		in.port = 143
@@ -147,7 +147,7 @@ func (p *parser) listener(s *Settings, b *section) []Listener {
 	}
 	var ls []Listener
 	for _, a := range addrs {
-		ls = append(ls, Listener{Service: "imap-login", Name: b.name, Address: wildcard(a), Port: in.port, TLS: in.ssl, HAProxy: in.haproxy, Pos: b.pos})
+		ls = append(ls, Listener{Service: "imap-login", Name: b.name, Address: wildcard(a), Port: in.port, TLS: in.ssl, HAProxy: in.haproxy, Masters: in.masters, ClientCert: in.clientCert, Pos: b.pos})
 	}
 	return ls
 }

@@ -67,6 +67,7 @@ func (p *parser) checkAuth(s *Settings) {
 	if len(s.Listeners) == 0 {
 		return
 	}
+	p.checkClientCerts(s)
 	if a.DisablePlaintext && s.TLS.Mode == "no" {
 		p.warnf(s.Where("disable_plaintext_auth"),
 			"disable_plaintext_auth = yes, and there is no TLS: only this machine and login_trusted_networks can log in")
@@ -76,6 +77,21 @@ func (p *parser) checkAuth(s *Settings) {
 	}
 	if len(a.Userdbs) == 0 && s.Cluster.Backend {
 		p.warnf(Pos{}, "there is no userdb: nobody can log in")
+	}
+}
+
+// checkClientCerts finds ports where nobody could log in.
+func (p *parser) checkClientCerts(s *Settings) {
+	if s.TLS.VerifyClients {
+		return
+	}
+	if s.Auth.RequireClientCert {
+		p.errorf(s.Where("auth_ssl_require_client_cert"), "auth_ssl_require_client_cert = yes: nobody is asked for a certificate without ssl_verify_client_cert = yes")
+	}
+	for _, l := range s.Listeners {
+		if l.ClientCert {
+			p.errorf(l.Pos, "inet_listener %s: client_cert = yes: nobody is asked for a certificate without ssl_verify_client_cert = yes", l.Name)
+		}
 	}
 }
 

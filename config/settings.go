@@ -60,7 +60,10 @@ type Listener struct {
 	Port    int
 	TLS     bool // from the first byte, or from behind the PROXY header
 	HAProxy bool // connections begin with a PROXY header
-	Pos     Pos
+
+	Masters    bool // master users log in here, and nodes for theirs
+	ClientCert bool // nobody logs in without a certificate
+	Pos        Pos
 }
 
 // DirectListener is the first listener to which other nodes can connect: those with
@@ -81,7 +84,11 @@ type TLS struct {
 	Client        tlsconn.ClientConfig // for servers that we connect to
 	VerifyServers bool
 
+	VerifyClients bool // are asked for a certificate by an authority of ca
+
 	minProtocol, cipherList, curveList string
+	ca                                 string
+	requireCRL                         bool
 	clientCert, clientKey              string
 	options                            []string
 }
@@ -103,6 +110,7 @@ type Login struct {
 // Auth says how users prove who they are.
 type Auth struct {
 	DisablePlaintext    bool
+	RequireClientCert   bool
 	Mechanisms          []string
 	MasterUserSeparator string // one byte, or empty
 	FailureDelay        time.Duration

@@ -23,8 +23,9 @@ func authRows() []group {
 			to(func(s *Settings) any { return &s.Auth.Verbose }),
 		ref("auth_username_translation", String, "", "Pairs of characters that are replaced in user names.",
 			"users would be taken for other users; use auth_username_format"),
-		ref("auth_ssl_require_client_cert", Bool, "no", "Let nobody in without a client certificate.", whyClientCert),
-		ref("auth_ssl_username_from_cert", Bool, "no", "Take the user name from the client certificate.", whyClientCert),
+		imp("auth_ssl_require_client_cert", Bool, "no", "Let nobody in without a certificate by an authority of ssl_ca. It needs ssl_verify_client_cert = yes.").
+			to(func(s *Settings) any { return &s.Auth.RequireClientCert }),
+		ref("auth_ssl_username_from_cert", Bool, "no", "Take the user name from the client certificate.", "a certificate says that a client may come, not who it is"),
 		ref("auth_policy_server_url", String, "", "Server that is asked whether a login may go on.", "logins that it would stop would be let in"),
 		acc("auth_policy_check_after_auth", Bool, "yes", "Ask the policy server after the password check.", whyPolicy),
 		acc("auth_policy_check_before_auth", Bool, "yes", "Ask the policy server before the password check.", whyPolicy),

@@ -177,6 +177,8 @@ type inet struct {
 	port    int
 	ssl     bool
 	haproxy bool
+
+	masters, clientCert bool
 }
 
 func inetRows() []Row {
@@ -187,6 +189,10 @@ func inetRows() []Row {
 		imp("ssl", Bool, "no", "TLS from the first byte; the listener imaps has yes. With the setting ssl = no no such port is opened.").toInet(func(l *inet) any { return &l.ssl }),
 		imp("haproxy", Bool, "no", "Connections begin with a PROXY header, of version 1 or 2, which says who the client is; they must, and come from haproxy_trusted_networks. With ssl = yes TLS begins behind it.").
 			toInet(func(l *inet) any { return &l.haproxy }),
+		imp("master_logins", Bool, "yes", "Roost's own: with no nobody acts for another on this port: neither master users, nor backends for their users (X-ROOST-DELEGATION). For ports that the world can reach.").
+			toInet(func(l *inet) any { return &l.masters }),
+		imp("client_cert", Bool, "no", "Roost's own: nobody logs in on this port without a certificate by an authority of ssl_ca. It needs ssl_verify_client_cert = yes.").
+			toInet(func(l *inet) any { return &l.clientCert }),
 		acc("reuse_port", Bool, "no", "One socket for each process.", whyProcess),
 	}
 }

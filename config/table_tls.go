@@ -1,8 +1,7 @@
 package config
 
 const (
-	whyClientCert = "clients are not asked for certificates by this version"
-	whySuites     = "suites are those of TLS 1.3, or have forward secrecy and authenticated encryption; others are not offered"
+	whySuites = "suites are those of TLS 1.3, or have forward secrecy and authenticated encryption; others are not offered"
 )
 
 func tlsRows() []group {
@@ -39,10 +38,12 @@ func tlsRows() []group {
 		imp("ssl_client_key", String, "", "Its key: <FILE.").to(func(s *Settings) any { return &s.TLS.clientKey }).secret(),
 		imp("ssl_client_require_valid_cert", Bool, "yes", "Verify servers that we connect to. The passdb fields ssl and starttls, and imapc_ssl_verify, can make one exception.").
 			to(func(s *Settings) any { return &s.TLS.VerifyServers }),
-		ref("ssl_verify_client_cert", Bool, "no", "Ask clients for a certificate.", whyClientCert),
-		acc("ssl_ca", String, "", "Authorities of client certificates.", whyClientCert),
-		acc("ssl_cert_username_field", String, "commonName", "Field with the user name.", whyClientCert),
-		acc("ssl_require_crl", Bool, "yes", "Client certificates need a revocation list.", whyClientCert),
+		imp("ssl_verify_client_cert", Bool, "no", "Ask clients for a certificate by an authority of ssl_ca; one with another certificate is not let in. auth_ssl_require_client_cert, or client_cert of a listener, refuses those without.").
+			to(func(s *Settings) any { return &s.TLS.VerifyClients }),
+		imp("ssl_ca", String, "", "Authorities of client certificates: <FILE.").to(func(s *Settings) any { return &s.TLS.ca }),
+		acc("ssl_cert_username_field", String, "commonName", "Field with the user name.", "a certificate says that a client may come, not who it is"),
+		imp("ssl_require_crl", Bool, "yes", "Client certificates need a revocation list. This version reads none: with ssl_verify_client_cert = yes say no here.").
+			to(func(s *Settings) any { return &s.TLS.requireCRL }),
 		acc("ssl_crypto_device", String, "", "Hardware engine.", "the processor's own instructions are used"),
 		acc("ssl_protocols", List, "", "Versions of TLS.", whyGone),
 		acc("ssl_dh_parameters_length", Uint, "1024", "Size of Diffie-Hellman parameters.", whyGone),

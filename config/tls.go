@@ -44,6 +44,28 @@ func (p *parser) buildTLS(s *Settings, eff *section) {
 	}
 	t.Server.NoTickets = slices.Contains(t.options, "no_ticket")
 	p.buildClientTLS(s)
+	p.buildClientCerts(s)
+}
+
+// buildClientCerts reads who may sign clients' certificates.
+func (p *parser) buildClientCerts(s *Settings) {
+	t, at := &s.TLS, s.Where("ssl_verify_client_cert")
+	switch {
+	case !t.VerifyClients:
+		return
+	case t.ca == "":
+		p.errorf(at, "ssl_verify_client_cert = yes: ssl_ca is missing")
+	case t.Mode == "no":
+		p.warnf(at, "ssl_verify_client_cert = yes, and there is no TLS: nobody shows a certificate")
+	case t.requireCRL || strings.Contains(t.ca, "-----BEGIN X509 CRL-----"):
+		p.errorf(at, "ssl_verify_client_cert = yes: this version reads no revocation lists: leave them out of ssl_ca, and say ssl_require_crl = no")
+	default:
+		pool, err := tlsconn.ParsePool([]byte(t.ca))
+		if err != nil {
+			p.errorf(s.Where("ssl_ca"), "ssl_ca: %v", err)
+		}
+		t.Server.ClientCAs = pool
+	}
 }
 
 // certificates reads those of a section and of the blocks in it. as says for

@@ -39,9 +39,12 @@ func (s *session) authenticate(ctx context.Context, cmd *command) error {
 }
 
 // speaks says whether this connection and the Authenticator have what a
-// mechanism needs, but for privacy.
+// mechanism needs, but for privacy, and whether it is for this door.
 func (s *session) speaks(m sasl.Mechanism) bool {
 	_, keys := s.cfg.Authenticator.(KeyHolder)
+	if m.ForAnother && s.client.Door != nil && s.client.Door.NoMasters {
+		return false
+	}
 	return (keys || !m.Keys) && (s.client.ChannelBinding != nil || !m.Binding)
 }
 

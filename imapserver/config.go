@@ -205,6 +205,13 @@ type Client struct {
 	// the kinds tls-exporter and tls-server-end-point. nil without TLS.
 	ChannelBinding func(kind string) ([]byte, error)
 
+	// Certified says whether the client has shown a certificate that an authority of
+	// ours has signed. nil: not.
+	Certified func() bool
+
+	// Door is where the client came in. It may be nil.
+	Door *Door
+
 	// RouteRevision is that of the cluster's map by which a trusted director chose us
 	// for the user; 0 if it did not say.
 	RouteRevision int64
@@ -212,6 +219,12 @@ type Client struct {
 	// Forwarded holds the x-forward-* fields of a trusted peer, by their names
 	// without that prefix. Their values are data, never settings.
 	Forwarded map[string]string
+}
+
+// Door is what one listener is for. It is not changed.
+type Door struct {
+	NoMasters  bool // nobody acts for another: neither master users, nor nodes for theirs
+	ClientCert bool // nobody logs in without a certificate
 }
 
 // firstProxyTTL is the ProxyTTL of a connection that no proxy handed on.

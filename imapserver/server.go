@@ -56,7 +56,10 @@ const (
 
 // Serve accepts connections until ctx is done, Shutdown is called or ln is
 // closed, and closes ln. Sessions outlive ctx: Shutdown ends them.
-func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error { return s.ServeDoor(ctx, ln, nil) }
+
+// ServeDoor is Serve for a listener that is for something else than others.
+func (s *Server) ServeDoor(ctx context.Context, ln net.Listener, door *Door) error {
 	if !s.addListener(ln) {
 		_ = ln.Close()
 		return ErrClosed
@@ -70,7 +73,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		switch {
 		case err == nil:
 			pause = minAcceptPause
-			go s.serveConn(context.WithoutCancel(ctx), conn, func() {})
+			go s.serveConn(context.WithoutCancel(ctx), conn, door, func() {})
 			continue
 		case s.isClosing():
 			return ErrClosed
@@ -92,14 +95,14 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 // when ctx is done the client is told BYE, as by Shutdown.
 func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
 	done := make(chan struct{})
-	s.serveConn(ctx, conn, func() { close(done) })
+	s.serveConn(ctx, conn, nil, func() { close(done) })
 	<-done
 }
 
 // serveConn begins to serve a connection, and calls ended when it is closed.
-func (s *Server) serveConn(ctx context.Context, conn net.Conn, ended func()) {
+func (s *Server) serveConn(ctx context.Context, conn net.Conn, door *Door, ended func()) {
 	own, cancel := context.WithCancel(ctx)
-	ss := newSession(own, cancel, s, conn)
+	ss := newSession(own, cancel, s, conn, door)
 	if refusal := s.add(ss); refusal != nil {
 		ss.refuse(refusal)
 		cancel()

@@ -99,10 +99,10 @@ func (s *session) setLimits() {
 	s.dec.SetLimits(lim)
 }
 
-func newSession(ctx context.Context, cancel context.CancelFunc, srv *Server, conn net.Conn) *session {
+func newSession(ctx context.Context, cancel context.CancelFunc, srv *Server, conn net.Conn, door *Door) *session {
 	s := &session{srv: srv, cfg: &srv.cfg, ctx: ctx, cancel: cancel, state: notAuthenticated}
 	now := time.Now()
-	s.know(newClient(conn, &srv.cfg))
+	s.know(newClient(conn, &srv.cfg, door))
 	s.stream = stream{
 		conn:         conn,
 		sock:         socket(conn),
@@ -133,8 +133,8 @@ func (s *session) goOn() error {
 	return s.flush()
 }
 
-func newClient(conn net.Conn, cfg *Config) *Client {
-	c := &Client{SessionID: rand.Text()[:16], Peer: addrPort(conn.RemoteAddr()), Local: addrPort(conn.LocalAddr()), ProxyTTL: firstProxyTTL}
+func newClient(conn net.Conn, cfg *Config, door *Door) *Client {
+	c := &Client{SessionID: rand.Text()[:16], Peer: addrPort(conn.RemoteAddr()), Local: addrPort(conn.LocalAddr()), ProxyTTL: firstProxyTTL, Door: door}
 	if carried, ok := socket(conn).(carried); ok {
 		c.Carrier, c.CarrierTLS = addrPort(carried.Carrier()), carried.Encrypted()
 	}

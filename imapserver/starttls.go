@@ -29,7 +29,7 @@ func socket(conn net.Conn) net.Conn {
 func (c *Client) setSecurity(conn net.Conn, cfg *Config) {
 	_, c.TLS = conn.(handshaker)
 	if ours, ok := conn.(*tlsconn.Conn); ok {
-		c.ChannelBinding = ours.ChannelBinding
+		c.ChannelBinding, c.Certified = ours.ChannelBinding, ours.Verified
 	}
 	c.Secured = cfg.PlaintextAllowed(c)
 }
@@ -76,7 +76,7 @@ func (s *session) secure() error {
 	s.stream.conn = conn
 	s.dec.Reset(&s.stream)
 	s.enc.Reset(&s.stream)
-	s.know(newClient(conn, s.cfg))
+	s.know(newClient(conn, s.cfg, s.client.Door))
 	s.idSeen = false
 	return nil
 }

@@ -124,7 +124,7 @@ func (d *Delegation) check() error {
 // Whoever reads a Delegation on its way could be faster than it is: so it is treated as
 // a password is.
 func DelegationMechanism() Mechanism {
-	return Mechanism{Name: DelegationName, Plaintext: true, NewServer: func(x Exchange) gosasl.Server { return &delegationServer{verify: x.Verify} }}
+	return Mechanism{Name: DelegationName, Plaintext: true, ForAnother: true, NewServer: func(x Exchange) gosasl.Server { return &delegationServer{verify: x.Verify} }}
 }
 
 // delegationServer is the server side: one response, which has to be signed.

@@ -73,7 +73,9 @@ type Mechanism struct {
 	// that the connection must be secured first.
 	Plaintext bool
 	Keys      bool // Exchange.Keys is needed
-	Binding   bool // Exchange.Binding is needed
+	// ForAnother says that nobody can open the own mail by it.
+	ForAnother bool
+	Binding    bool // Exchange.Binding is needed
 	// NewServer starts one exchange. The server side is not safe for concurrent use.
 	NewServer func(Exchange) gosasl.Server
 }

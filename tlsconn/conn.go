@@ -79,6 +79,10 @@ func Socket(conn net.Conn) syscall.Conn {
 // to the peer, from any goroutine.
 func (c *Conn) NetConn() net.Conn { return c.records.Conn }
 
+// Verified says whether the peer has shown a certificate that one of the authorities
+// has signed. Before the handshake it has not.
+func (c *Conn) Verified() bool { return len(c.ConnectionState().VerifiedChains) > 0 }
+
 // recordBursts lends buffers of a record and its header.
 var recordBursts = NewBursts(16<<10 + 512)
 

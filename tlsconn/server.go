@@ -2,6 +2,7 @@ package tlsconn
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/netip"
@@ -23,6 +24,10 @@ type ServerConfig struct {
 	CipherSuites []uint16      // up to TLS 1.2; nil: Suites()
 	Curves       []tls.CurveID // nil: what crypto/tls finds best
 	NoTickets    bool
+
+	// ClientCAs are the authorities of certificates that clients may show; one that
+	// shows another is not let in. nil: nobody is asked for one.
+	ClientCAs *x509.CertPool
 }
 
 var errNoCertificate = errors.New("there is no certificate for the name that was asked for")
@@ -33,7 +38,13 @@ func (c ServerConfig) TLS() *tls.Config {
 	if suites == nil {
 		suites = Suites()
 	}
+	auth := tls.NoClientCert
+	if c.ClientCAs != nil {
+		auth = tls.VerifyClientCertIfGiven
+	}
 	return &tls.Config{
+		ClientCAs:                   c.ClientCAs,
+		ClientAuth:                  auth,
 		MinVersion:                  max(c.MinVersion, tls.VersionTLS12),
 		CipherSuites:                suites,
 		CurvePreferences:            c.Curves,

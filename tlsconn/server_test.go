@@ -151,3 +151,53 @@ func TestDoubts(t *testing.T) {
 		}
 	}
 }
+
+// TestClientCertificate: a certificate is asked for where there are authorities, counts in a
+// resumed session too, and is refused if somebody else has signed it.
+func TestClientCertificate(t *testing.T) {
+	ca, other := tlstest.New(t), tlstest.New(t)
+	shown := []Certificate{{Certificate: ca.Valid(t, "x").Certificate(t)}}
+	asks := ServerConfig{Certificates: shown, ClientCAs: ca.Pool()}.TLS()
+	connect := func(server *tls.Config, client *tls.Config) (verified, resumed bool, err error) {
+		a, b := tcpPair(t)
+		done := make(chan bool)
+		go func() {
+			conn := Server(b, server)
+			_, _ = conn.Write([]byte("x"))
+			done <- conn.Verified()
+		}()
+		conn := Client(a, client)
+		if err = conn.Handshake(); err == nil {
+			_, err = conn.Read(make([]byte, 1)) // a refusal comes behind the client's handshake
+		}
+		resumed = conn.ConnectionState().DidResume
+		_ = conn.Close()
+		return <-done, resumed, err
+	}
+	client := func(a *tlstest.Authority) *tls.Config {
+		c := ca.Client("x")
+		c.ClientSessionCache = tls.NewLRUClientSessionCache(0)
+		if a != nil {
+			c.Certificates = []tls.Certificate{a.Valid(t, "y").Certificate(t)}
+		}
+		return c
+	}
+	own := client(ca)
+	for _, again := range []bool{false, true} {
+		if verified, resumed, err := connect(asks, own); !verified || resumed != again || err != nil {
+			t.Errorf("with a certificate: verified %v, resumed %v, %v", verified, resumed, err)
+		}
+	}
+	if verified, _, err := connect(asks, client(nil)); verified || err != nil {
+		t.Errorf("without a certificate: verified %v, %v", verified, err)
+	}
+	forced := client(nil)
+	stranger := other.Valid(t, "y").Certificate(t)
+	forced.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &stranger, nil }
+	if verified, _, err := connect(asks, forced); verified || err == nil {
+		t.Errorf("with another authority's certificate: verified %v, %v", verified, err)
+	}
+	if verified, _, err := connect(ServerConfig{Certificates: shown}.TLS(), client(ca)); verified || err != nil {
+		t.Errorf("where none is asked for: verified %v, %v", verified, err)
+	}
+}

@@ -82,7 +82,8 @@ type parts struct {
 
 	poller    *idle.Poller // waits for quiet connections
 	imap      *imapserver.Server
-	listeners []net.Listener // with TLS where the file says so
+	listeners []net.Listener     // with TLS where the file says so
+	doors     []*imapserver.Door // what each of them is for
 	running   sync.WaitGroup
 	stop      context.CancelFunc // of what runs beside the listeners; nil before start
 
@@ -354,6 +355,7 @@ func (n *node) listen(ctx context.Context, given map[string]net.Listener) error 
 			ln = tlsconn.Listener(ln, func() *tls.Config { return n.latest().serverTLS })
 		}
 		n.listeners = append(n.listeners, ln)
+		n.doors = append(n.doors, &imapserver.Door{NoMasters: !l.Masters, ClientCert: l.ClientCert})
 	}
 	if err := n.listenAdmin(); err != nil {
 		return err
@@ -415,10 +417,10 @@ func (n *node) start(ctx context.Context) {
 		n.running.Go(func() { run(beside) })
 	}
 	n.serveAdmin()
-	for _, ln := range n.listeners {
+	for i, ln := range n.listeners {
 		n.log.Info("listening", "addr", ln.Addr().String())
 		n.running.Go(func() {
-			if err := n.imap.Serve(ctx, ln); err != nil && !errors.Is(err, imapserver.ErrClosed) && ctx.Err() == nil {
+			if err := n.imap.ServeDoor(ctx, ln, n.doors[i]); err != nil && !errors.Is(err, imapserver.ErrClosed) && ctx.Err() == nil {
 				n.log.Error("listener failed", "addr", ln.Addr().String(), "error", err)
 			}
 		})

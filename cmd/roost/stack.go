@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,6 +27,9 @@ func (p *parts) Login(ctx context.Context, c *imapserver.Client, cred imapserver
 }
 
 func (n *node) logIn(ctx context.Context, c *imapserver.Client, cred imapserver.Credentials) (*imapserver.Login, error) {
+	if (n.set.Auth.RequireClientCert || c.Door != nil && c.Door.ClientCert) && !(c.Certified != nil && c.Certified()) {
+		return nil, imap.Wrap(imap.CodeAuthenticationFailed, "Client didn't present valid SSL certificate", errNoClientCert)
+	}
 	if cred.Delegation != nil {
 		return n.logInDelegated(ctx, c, cred)
 	}
@@ -46,6 +50,8 @@ func (n *node) logIn(ctx context.Context, c *imapserver.Client, cred imapserver.
 	}
 	return login, nil
 }
+
+var errNoClientCert = errors.New("the client has shown no certificate of ssl_ca, as auth_ssl_require_client_cert or client_cert of the listener ask for")
 
 // otherNames are a user's by the fields user_NAME of the passdb, by which administrators
 // find sessions too; nil if there are none.
@@ -75,7 +81,8 @@ func authRequest(c *imapserver.Client, cred imapserver.Credentials) auth.Request
 		Mechanism: cred.Mechanism, AuthzID: cred.AuthzID, AuthID: cred.AuthID, Password: cred.Password, Proof: cred.Proof,
 		RemoteAddr: c.Remote.Addr(), PeerAddr: connected, LocalAddr: c.Local.Addr(),
 		RemotePort: c.Remote.Port(), LocalPort: c.Local.Port(),
-		Service: "imap", SessionID: c.SessionID, Secured: c.Secured, Internal: c.Trusted && c.Remote == c.Peer,
+		NoMaster: c.Door != nil && c.Door.NoMasters,
+		Service:  "imap", SessionID: c.SessionID, Secured: c.Secured, Internal: c.Trusted && c.Remote == c.Peer,
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -403,4 +404,77 @@ func client(peer, local string) imapserver.Client {
 
 func imapCommand(text string) func(*imapwire.Encoder) {
 	return func(e *imapwire.Encoder) { e.RawString(text) }
+}
+
+// TestClientCertificates: nodes show each other certificates, without which nobody gets in at a
+// backend, or at the director's port for backends; and master logins are for that port alone.
+func TestClientCertificates(t *testing.T) {
+	ca, other := tlstest.New(t), tlstest.New(t)
+	r := startRigWith(t, "rig", func(r *rig) {
+		secureRig(t, r, ca, "starttls=yes", fmt.Sprintf("imapc_ssl = imaps\nimapc_port = %d\n", r.tlsPort(t)))
+		for name, file := range r.files {
+			own := filepath.Join(r.root, name)
+			appendTo(t, file, fmt.Sprintf("ssl_client_cert = <%s.pem\nssl_client_key = <%s.key\nssl_verify_client_cert = yes\nssl_ca = <%s/ca.pem\nssl_require_crl = no\n", own, own, r.root))
+			if name == "director" {
+				appendTo(t, file, "service imap-login {\n inet_listener imap {\n  master_logins = no\n }\n inet_listener imaps {\n  client_cert = yes\n }\n}\n")
+			} else {
+				appendTo(t, file, "auth_ssl_require_client_cert = yes\n")
+			}
+		}
+	})
+	runTranscript(t, r, "testdata/transcripts/06-live.txt")
+	pair := func(a *tlstest.Authority) []tls.Certificate {
+		return []tls.Certificate{a.Valid(t, "be1.example.org").Certificate(t)}
+	}
+	for _, row := range []struct {
+		node         string
+		certificates []tls.Certificate
+		want         string
+	}{
+		{"director", nil, "NO [AUTHENTICATIONFAILED] Client didn't present valid SSL certificate"},
+		{"be1", nil, "NO [AUTHENTICATIONFAILED] Client didn't present valid SSL certificate"},
+		{"director", pair(other), "refused"},
+		{"be1", pair(other), "refused"},
+		{"director", pair(ca), "OK"},
+		{"be1", pair(ca), "OK"},
+	} {
+		if got := masterLogin(t, r, row.node, ca, row.certificates); !strings.HasPrefix(got, row.want) {
+			t.Errorf("%s, %d certificates: %s, want %s", row.node, len(row.certificates), got, row.want)
+		}
+	}
+	c := dialIMAP(t, r.address())
+	defer c.close()
+	c.command("LOGIN someone1*someone2 master-secret")
+	c.expect("NO [AUTHENTICATIONFAILED]")
+	c.command("LOGIN someone1 pass")
+	c.expect("OK")
+}
+
+// masterLogin is the answer of a node's port for TLS to a master login; refused if the
+// handshake has no good end.
+func masterLogin(t *testing.T, r *rig, name string, ca *tlstest.Authority, certificates []tls.Certificate) string {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", net.JoinHostPort(rigAddrs[name], strconv.Itoa(r.tlsPort(t))), patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	config := ca.Client(rigAddrs[name])
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		if len(certificates) == 0 {
+			return &tls.Certificate{}, nil
+		}
+		return &certificates[0], nil
+	}
+	secured := tls.Client(conn, config)
+	if _, err := secured.Write([]byte("a LOGIN someone1*someone2 master-secret\r\n")); err != nil {
+		return "refused"
+	}
+	for lines := bufio.NewScanner(secured); lines.Scan(); {
+		if answer, ok := strings.CutPrefix(lines.Text(), "a "); ok {
+			return answer
+		}
+	}
+	return "refused"
 }

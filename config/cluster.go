@@ -147,6 +147,9 @@ func (p *parser) checkCluster(s *Settings) {
 		p.errorf(s.Where("cluster_ssl_cert"), "cluster_ssl_cert: it needs cluster_ssl_key and cluster_ssl_ca beside it")
 	}
 	if c.Kind == NoCoordinator {
+		if c.Delegation == "required" {
+			p.errorf(s.Where("cluster_delegation"), "cluster_delegation = required: without cluster there are no keys to sign with")
+		}
 		return
 	}
 	if c.LeaseTTL < 3*time.Second || c.LeaseTTL > time.Minute {

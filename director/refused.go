@@ -8,6 +8,7 @@ import (
 	"github.com/roost-mail/roost/cluster"
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/imapclient"
+	"github.com/roost-mail/roost/sasl"
 )
 
 func unavailable(cause error) error {
@@ -66,8 +67,7 @@ func moved(err error) (revision cluster.Revision, ok bool) {
 
 // audience is who a backend says it is, or nobody if that is no word for the wire.
 func audience(args string) string {
-	const most = 512
-	if args == "" || len(args) > most || strings.ContainsFunc(args, func(r rune) bool { return r <= ' ' || r > '~' || r == ']' }) {
+	if args == "" || len(args) > sasl.MaxName || strings.ContainsFunc(args, func(r rune) bool { return r <= ' ' || r > '~' || r == ']' }) {
 		return "-"
 	}
 	return args

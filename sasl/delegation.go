@@ -41,7 +41,6 @@ const (
 	delegationVersion = 1
 	delegationFixed   = 1 + DelegationKeyID + 16 + 3*8 // before the names
 	maxMillis         = 1 << 53
-	maxNodeName       = 512 // bytes, of Asker and Audience
 
 	// signedPrefix keeps the signature from being one of anything else.
 	signedPrefix = "roost delegation\x00"
@@ -112,9 +111,9 @@ func (d *Delegation) check() error {
 		return malformed("delegation: owner")
 	case d.Acting == "" || !validName(d.Acting):
 		return malformed("delegation: acting user")
-	case d.Asker == "" || len(d.Asker) > maxNodeName || !validName(d.Asker):
+	case d.Asker == "" || !validName(d.Asker):
 		return malformed("delegation: asking node")
-	case len(d.Audience) > maxNodeName || !validName(d.Audience):
+	case !validName(d.Audience):
 		return malformed("delegation: audience")
 	}
 	return nil

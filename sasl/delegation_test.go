@@ -70,7 +70,7 @@ func TestDelegationNames(t *testing.T) {
 		func(d *Delegation) { d.Acting = "\xff" },
 		func(d *Delegation) { d.Audience = "a\r\nb" },
 		func(d *Delegation) { d.Owner = string(bytes.Repeat([]byte("a"), MaxName+1)) },
-		func(d *Delegation) { d.Asker = string(bytes.Repeat([]byte("a"), maxNodeName+1)) },
+		func(d *Delegation) { d.Asker = string(bytes.Repeat([]byte("a"), MaxName+1)) },
 		func(d *Delegation) { d.Revision = -1 },
 	} {
 		d, _ := signedDelegation(t)

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"time"
 
@@ -79,5 +80,5 @@ func audienceFor(m *cluster.Map, t cluster.Template, user, tag string) string {
 }
 
 // Audience is how a process names itself: what was said to the one before it, which
-// may remember what it has accepted, does not count.
-func Audience(name, incarnation string) string { return name + "/" + incarnation }
+// may remember what it has accepted, does not count. It is one word, whatever the name.
+func Audience(name, incarnation string) string { return url.PathEscape(name) + "/" + incarnation }

@@ -362,3 +362,12 @@ func TestTags(t *testing.T) {
 		}
 	}
 }
+
+// TestAudience: it is one word of an answer, whatever a node is called.
+func TestAudience(t *testing.T) {
+	for _, name := range []string{"be1", "my node", "a]b", "ü", `a"b\`} {
+		if got := Audience(name, "ABC"); strings.ContainsFunc(got, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`]"\`, r) }) {
+			t.Errorf("%q becomes %q", name, got)
+		}
+	}
+}

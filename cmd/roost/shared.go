@@ -28,7 +28,7 @@ func (u *user) sharedNamespaces() ([]namespace.Shared, error) {
 			continue
 		}
 		s, err := u.sharedNamespace(ns)
-		if errors.Is(err, errNoMaster) {
+		if errors.Is(err, errNoMaster) || errors.Is(err, errNotVouched) {
 			u.node.oncePerUser(u.name+" imapc_master_user", func() {
 				u.node.log.Error("others' shared mail can't be opened", "user", u.name, "namespace", ns.Name, "error", err)
 			})
@@ -58,8 +58,11 @@ func (u *user) sharedNamespace(ns *config.Namespace) (namespace.Shared, error) {
 	if master == "" && u.vouched(&ns.Imapc, "") {
 		master = u.name
 	}
-	if master == "" {
+	switch {
+	case master == "":
 		return namespace.Shared{}, errNoMaster
+	case u.set.Cluster.Delegation == "required" && ns.Imapc.User == "" && !u.vouched(&ns.Imapc, master):
+		return namespace.Shared{}, fmt.Errorf("imapc_master_user is %s: %w", master, errNotVouched)
 	}
 	return namespace.Shared{
 		Root:   template.Root(),

@@ -37,6 +37,9 @@ func (p *parts) nodeKeys() cluster.NodeKeys {
 	return p.signer.Keys.Published()
 }
 
+// errNotVouched: a password must not be used, and there is nothing else.
+var errNotVouched = errors.New("this node can vouch for the user alone, and cluster_delegation = required")
+
 var errNoTrust = errors.New("this node takes no other node's word: it has no coordinator, or cluster_delegation = no")
 
 // checkDelegation finds out whether another node's word for the acting user is good.

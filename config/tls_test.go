@@ -75,8 +75,10 @@ func TestTLSProblems(t *testing.T) {
 		{"no authority", "ssl_verify_client_cert = yes\n", "roost.conf:10: ssl_verify_client_cert = yes: ssl_ca is missing", "*"},
 		{"no certificate of an authority", "ssl_cert = <good.pem\nssl_key = <good.key\nssl_ca = /etc/ssl/ca.pem\nssl_require_crl = no\nssl_verify_client_cert = yes\n", "roost.conf:12: ssl_ca: there is no PEM certificate in it", "*"},
 		{"revocation lists", "ssl_cert = <good.pem\nssl_key = <good.key\nssl_ca = <good.pem\nssl_verify_client_cert = yes\n", "roost.conf:13: ssl_verify_client_cert = yes: this version reads no revocation lists*", "*"},
-		{"nobody is asked", "auth_ssl_require_client_cert = yes\nservice imap-login {\n  inet_listener back {\n    port = 1143\n    client_cert = yes\n  }\n}\n",
-			"roost.conf:10: auth_ssl_require_client_cert = yes: *\nroost.conf:12: inet_listener back: client_cert = yes: *", "*"},
+		{
+			"nobody is asked", "auth_ssl_require_client_cert = yes\nservice imap-login {\n  inet_listener back {\n    port = 1143\n    client_cert = yes\n  }\n}\n",
+			"roost.conf:10: auth_ssl_require_client_cert = yes: *\nroost.conf:12: inet_listener back: client_cert = yes: *", "*",
+		},
 		{"ca", "ssl_client_ca_file = " + dir + "/gone.pem\n", "roost.conf:10: ssl_client_ca_file: gone.pem: *", "*"},
 		{"empty ca", "ssl_client_ca_file = " + dir + "/empty.pem\n", "roost.conf:10: ssl_client_ca_file: empty.pem: there is no PEM certificate in it", "*"},
 		{"unverified", "disable_plaintext_auth = no\nssl_client_require_valid_cert = no\nimapc_ssl = starttls\nimapc_ssl_verify = no\n", "", "roost.conf:11: ssl_client_require_valid_cert = no: *\nroost.conf:13: imapc_ssl_verify = no: *"},

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/connectivity"
 
 	"github.com/roost-mail/roost/cluster"
 )
@@ -227,6 +228,10 @@ func (c *Coordinator) Watch(ctx context.Context, prefix string, after cluster.Re
 	if err != nil {
 		return err
 	}
+	lost, err := whenLost(ctx, client.ActiveConnection())
+	if err != nil {
+		return err
+	}
 	watcher := clientv3.NewWatcher(client) // of its own, so that Close ends all of it
 	defer watcher.Close()                  //nolint:errcheck // there is nothing to lose
 	full := c.cfg.Prefix + prefix
@@ -237,6 +242,8 @@ func (c *Coordinator) Watch(ctx context.Context, prefix string, after cluster.Re
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-lost:
+			return errWatchLost
 		case <-ask.C:
 			_ = watcher.RequestProgress(clientv3.WithRequireLeader(ctx)) // a watch that is broken says so itself
 		case res, open := <-told:
@@ -256,7 +263,27 @@ func (c *Coordinator) Watch(ctx context.Context, prefix string, after cluster.Re
 	}
 }
 
-var errWatchEnded = errors.New("the watch ended")
+var (
+	errWatchEnded = errors.New("the watch ended")
+	errWatchLost  = errors.New("etcd was out of reach")
+)
+
+// whenLost is closed when no server is connected any more. etcd's client would go on with
+// a watch by itself; but a server that comes back may have been restored from a
+// copy, and have got beyond the revisions that were told, with other changes.
+func whenLost(ctx context.Context, conn *grpc.ClientConn) (<-chan struct{}, error) {
+	if conn.GetState() != connectivity.Ready {
+		conn.Connect()
+		return nil, errWatchLost
+	}
+	lost := make(chan struct{})
+	go func() {
+		if conn.WaitForStateChange(ctx, connectivity.Ready) {
+			close(lost)
+		}
+	}()
+	return lost, nil
+}
 
 // tell delivers events, each revision by itself.
 func (c *Coordinator) tell(all []*clientv3.Event, deliver func([]cluster.Event, cluster.Revision)) {

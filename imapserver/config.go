@@ -234,6 +234,7 @@ const firstProxyTTL = 5
 type Login struct {
 	User   string // whose mail it is
 	Acting string // whose rights apply; empty: User
+	Asker  string // the node whose word let it in; empty: none's
 
 	// Names are the user's other names, by what they are; SessionInfo has them. They
 	// are not changed.

@@ -23,6 +23,7 @@ type SessionInfo struct {
 	State  string            // one of Counts.Sessions; empty before the greeting
 	User   string            // whose mail it is; empty before the login
 	Acting string            // whose rights apply
+	Asker  string            // Login.Asker
 	Names  map[string]string // Login.Names
 
 	// Command is what runs, if Busy, or ran last; empty before the first. IDLE is
@@ -75,7 +76,7 @@ func (s *session) info() SessionInfo {
 	if login == nil {
 		return i
 	}
-	i.User, i.Acting, i.Names = login.User, login.Acting, login.Names
+	i.User, i.Acting, i.Asker, i.Names = login.User, login.Acting, login.Asker, login.Names
 	if login.Proxy != nil {
 		p := login.Proxy.Status()
 		i.Backend, i.BackendName, i.BackendUser, i.BytesIn, i.BytesOut = p.Backend, p.Name, p.User, p.BytesIn, p.BytesOut

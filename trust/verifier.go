@@ -144,6 +144,16 @@ func (v *Verifier) Accept(d *sasl.Delegation) error {
 	return nil
 }
 
+// Stands says whether an asker may still ask for a user, by the map as it is. What was
+// opened by a word ends when it does not.
+func (v *Verifier) Stands(asker, acting string) (yes bool) {
+	v.View.Read(func(m *cluster.Map) {
+		n, _ := m.Node(asker)
+		yes = holding(m, n, v.Template, acting) != 0
+	})
+	return yes
+}
+
 // use remembers a nonce for as long as it could be used again.
 func (v *Verifier) use(asker string, nonce [16]byte) error {
 	v.mu.Lock()

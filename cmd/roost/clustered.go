@@ -196,23 +196,30 @@ func coordinatorTLS(s *config.Cluster) (*tls.Config, error) {
 // with it.
 const leftPause = 100 * time.Millisecond
 
+// leftAgain is after how long they are compared though nothing has changed: one may have
+// logged in just when something did.
+const leftAgain = 5 * time.Second
+
 // endLeft ends, on a director, the sessions that lead to a backend which no longer
-// holds their user: it may be cut off, and would never say so. It returns when ctx ends.
+// holds their user: it may be cut off, and would never say so; and everywhere those of
+// which strays is true. It returns when ctx ends.
 func (p *parts) endLeft(ctx context.Context) {
 	c := p.clustered
 	seen := cluster.Revision(0)
 	for {
-		err := c.view.Await(ctx, func(m *cluster.Map) bool {
+		looking, done := context.WithTimeout(ctx, leftAgain)
+		_ = c.view.Await(looking, func(m *cluster.Map) bool {
 			if m.Revision == seen {
 				return false
 			}
 			seen = m.Revision
 			return true
 		})
-		if err != nil {
+		done()
+		if ctx.Err() != nil {
 			return
 		}
-		if n := p.imap.End(c.left, errUserLeft); n > 0 {
+		if n := p.imap.End(func(s imapserver.SessionInfo) bool { return c.left(s) || p.strays(s) }, errUserLeft); n > 0 {
 			p.log.Info("sessions ended: other backends hold their users now", "sessions", n)
 		}
 		select {

@@ -171,8 +171,8 @@ func (p *parts) takePart(ctx context.Context) {
 	if p.holder != nil {
 		p.tasks.Go(func() { p.hold(ctx) })
 	}
+	p.tasks.Go(func() { p.endLeft(ctx) })
 	if p.latest().set.Cluster.Director {
-		p.tasks.Go(func() { p.endLeft(ctx) })
 		p.tasks.Go(func() { p.keeper.Run(ctx) })
 	}
 }

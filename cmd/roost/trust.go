@@ -67,7 +67,7 @@ func (n *node) logInDelegated(ctx context.Context, c *imapserver.Client, cred im
 	if err != nil {
 		return nil, err
 	}
-	login := &imapserver.Login{User: res.User, Acting: res.Acting, Names: otherNames(res.Fields)}
+	login := &imapserver.Login{User: res.User, Acting: res.Acting, Asker: asker.Name, Names: otherNames(res.Fields)}
 	if res.Fields.Flag("proxy") {
 		login.Proxy, err = n.proxy(ctx, c, cred, res)
 		return loggedIn(login, err)
@@ -80,6 +80,12 @@ func (n *node) logInDelegated(ctx context.Context, c *imapserver.Client, cred im
 	}
 	n.log.Info("another node's word is taken", "session", c.SessionID, "user", res.User, "acting", res.Acting, "asker", asker.Name)
 	return loggedIn(login, n.session(ctx, c, res, login, true))
+}
+
+// strays says whether a session was let in by the word of a node that does not hold its user any
+// more: a node that does as it should has ended it.
+func (p *parts) strays(s imapserver.SessionInfo) bool {
+	return s.Asker != "" && !p.verifier.Stands(s.Asker, s.Acting)
 }
 
 func loggedIn(login *imapserver.Login, err error) (*imapserver.Login, error) {

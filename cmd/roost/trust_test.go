@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -173,6 +174,7 @@ func (r *trustRig) compromise(t *testing.T, owner, stranger, other string) {
 	}
 	r.share(t, owner, "Open", held)
 	e := r.newEnemy(t, owner, held)
+	defer e.losesUser()
 	for _, addr := range []string{r.address(), net.JoinHostPort(rigAddrs["be2"], strconv.Itoa(r.port))} {
 		for what, change := range map[string]func(*sasl.Delegation){
 			"a user of another backend": func(d *sasl.Delegation) { d.Acting = other },
@@ -245,6 +247,37 @@ func (r *trustRig) newEnemy(t *testing.T, owner, user string) *enemy {
 		Audience: trust.Audience("be2", r.nodes["be2"].clustered.incarnation),
 	}
 	return e
+}
+
+// losesUser has the user taken from the enemy: what it has open ends, at both ends.
+func (e *enemy) losesUser() {
+	e.t.Helper()
+	var open []*imapConn
+	for _, addr := range []string{e.address(), net.JoinHostPort(rigAddrs["be2"], strconv.Itoa(e.port))} {
+		c, answer := e.present(addr, e.sign(func(*sasl.Delegation) {}).Encode())
+		defer c.close()
+		if !strings.Contains(answer, "OK ") {
+			e.t.Errorf("before: %s", answer)
+		}
+		open = append(open, c)
+	}
+	key := fmt.Sprintf("held//%05d", e.slot(e.good.Acting))
+	if _, _, err := e.coordinator.Commit(e.t.Context(), cluster.Txn{Then: []cluster.Op{{Key: key, Delete: true}}}); err != nil {
+		e.t.Fatal(err)
+	}
+	for _, c := range open {
+		_ = c.conn.SetReadDeadline(time.Now().Add(patience))
+		if line, err := c.r.ReadString('\n'); err == nil && !strings.HasPrefix(line, "* BYE") {
+			e.t.Errorf("what was open goes on: %s", line)
+		} else if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
+			e.t.Error("what was open stays open")
+		}
+	}
+	c, answer := e.present(e.address(), e.sign(func(*sasl.Delegation) {}).Encode())
+	c.close()
+	if !strings.Contains(answer, "NO [AUTHENTICATIONFAILED]") {
+		e.t.Errorf("afterwards: %s", answer)
+	}
 }
 
 func keyID(public ed25519.PublicKey) (id [sasl.DelegationKeyID]byte) {

@@ -21,6 +21,30 @@ func (p *parser) checkNamespaces(s *Settings) {
 		if ns.Type == "shared" {
 			p.checkShared(ns)
 		}
+		if ns.SharedDict.Driver != "" && !(ns.IsTemplate() && s.Foreign(ns)) {
+			p.nsErrorf(ns, "acl_shared_dict: only a shared namespace with an imapc_host of its own has an index of its own")
+		}
+	}
+	p.checkRoots(s)
+}
+
+// checkRoots: a name that names an owner in two namespaces would be of either.
+func (p *parser) checkRoots(s *Settings) {
+	vars, seen := probeVars, map[string]*Namespace{}
+	for i := range s.Namespaces {
+		ns := &s.Namespaces[i]
+		prefix, err := Expand(ns.Prefix, &vars)
+		if err != nil || !ns.IsTemplate() {
+			continue
+		}
+		t, err := ParseOwnerTemplate(prefix, ns.Separator, vars.User)
+		if err != nil {
+			continue // checkShared has said so
+		}
+		if other := seen[t.Root()]; other != nil {
+			p.nsErrorf(ns, "prefix: %q: the owner's name stands below %q in the namespace at %s too", ns.Prefix, t.Root(), other.Pos)
+		}
+		seen[t.Root()] = ns
 	}
 }
 
@@ -134,7 +158,7 @@ func (p *parser) checkLocation(s *Settings, ns *Namespace) {
 	if ns.Imapc.Host == "" {
 		p.nsErrorf(ns, "location: missing imapc_host")
 	}
-	if vouches := s.Cluster.Kind != NoCoordinator && s.Cluster.Delegation != "no" && ns.Imapc.User == ""; ns.Imapc.Password == "" && !vouches {
+	if vouches := s.Cluster.Kind != NoCoordinator && s.Cluster.Delegation != "no" && ns.Imapc.User == "" && !s.Foreign(ns); ns.Imapc.Password == "" && !vouches {
 		p.nsErrorf(ns, "location: missing imapc_password")
 	}
 }

@@ -142,6 +142,10 @@ func (p *parser) finishDict(s *Settings) {
 		*d = Dict{Driver: "etcd", URI: "etcd:"}
 	}
 	*d = p.resolveDict(s, *d, s.Where("plugin/acl_shared_dict"), "plugin/acl_shared_dict: ")
+	for i := range s.Namespaces {
+		ns := &s.Namespaces[i]
+		ns.SharedDict = p.resolveDict(s, ns.SharedDict, ns.Pos, ns.title()+": acl_shared_dict: ")
+	}
 	if d.SQL == nil {
 		return
 	}

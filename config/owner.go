@@ -207,6 +207,19 @@ func (ns *Namespace) IsTemplate() bool {
 	return ns.Type == "shared" && (strings.Contains(ns.Prefix, "%%") || strings.Contains(ns.Location, "%%"))
 }
 
+// Foreign says that a shared namespace leads to another installation, whose users are not
+// those of this one, be their names the same: its host and port are not those of
+// imapc_host outside of namespaces or, without that, of the first shared namespace.
+func (s *Settings) Foreign(ns *Namespace) bool {
+	home := &s.Imapc
+	for i := 0; home.Host == "" && i < len(s.Namespaces); i++ {
+		if s.Namespaces[i].IsTemplate() {
+			home = &s.Namespaces[i].Imapc
+		}
+	}
+	return ns.Imapc.Host != home.Host || ns.Imapc.Port != home.Port
+}
+
 // OwnerTemplate is the template of a namespace for which IsTemplate holds. vars
 // are those of the session; the reader is vars.User.
 func (ns *Namespace) OwnerTemplate(vars *Vars) (OwnerTemplate, error) {

@@ -161,3 +161,26 @@ func FuzzOwnerTemplate(f *testing.F) {
 		}
 	})
 }
+
+func TestForeign(t *testing.T) {
+	target := func(host string, port int) Imapc { return Imapc{Host: host, Port: port} }
+	shared := func(im Imapc) Namespace { return Namespace{Type: "shared", Prefix: "shared/%%u/", Imapc: im} }
+	for _, row := range []struct {
+		name    string
+		global  Imapc
+		first   Imapc
+		second  Imapc
+		foreign [2]bool
+	}{
+		{"one target", target("a", 143), target("a", 143), target("a", 143), [2]bool{}},
+		{"another host", target("a", 143), target("a", 143), target("b", 143), [2]bool{false, true}},
+		{"another port", target("a", 143), target("a", 143), target("a", 144), [2]bool{false, true}},
+		{"both others", target("a", 143), target("b", 143), target("c", 143), [2]bool{true, true}},
+		{"none outside", target("", 143), target("b", 143), target("c", 143), [2]bool{false, true}},
+	} {
+		s := Settings{Imapc: row.global, Namespaces: []Namespace{{Type: "private"}, shared(row.first), shared(row.second)}}
+		if got := [2]bool{s.Foreign(&s.Namespaces[1]), s.Foreign(&s.Namespaces[2])}; got != row.foreign {
+			t.Errorf("%s: %v, want %v", row.name, got, row.foreign)
+		}
+	}
+}

@@ -256,6 +256,7 @@ type Namespace struct {
 	Disabled        bool
 	IgnoreOnFailure bool
 	AliasFor        string
+	SharedDict      Dict  // of the shares of another installation
 	Imapc           Imapc // the global ones with the namespace's own over them
 	Mailboxes       []Mailbox
 	Pos             Pos // zero for the namespace that is there without being declared

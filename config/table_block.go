@@ -131,6 +131,8 @@ func namespaceRows() []Row {
 		imp("disabled", Bool, "no", "As if it were not there.").toNS(func(n *Namespace) any { return &n.Disabled }).user(),
 		imp("ignore_on_failure", Bool, "no", "A session goes on without it.").toNS(func(n *Namespace) any { return &n.IgnoreOnFailure }).user(),
 		imp("alias_for", String, "", "The prefix of the namespace that has the same mail.").toNS(func(n *Namespace) any { return &n.AliasFor }).user(),
+		imp("acl_shared_dict", String, "", "Roost's own: where another installation keeps who shares with whom, for a shared namespace whose imapc_host is not that of the others. Without it nothing of Roost's users there is listed.").
+			toNS(func(n *Namespace) any { return &n.SharedDict }).secret(),
 		acc("order", Uint, "0", "Its place in the NAMESPACE reply.", "namespaces stand in the order of the file"),
 	}
 }

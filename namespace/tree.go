@@ -63,6 +63,10 @@ type Shared struct {
 	List   ListMode
 	Hidden bool // not in the NAMESPACE reply
 
+	// Foreign says that the owners are another installation's: they are no users of this
+	// one, be their names the same. Match and Prefix then know none of the user's name.
+	Foreign bool
+
 	// AutoSubscribe has the user be subscribed to what others share, until the user
 	// unsubscribes.
 	AutoSubscribe bool
@@ -167,27 +171,43 @@ type location struct {
 // one's own mail. A name that lies in a shared namespace but names no owner,
 // the root itself for instance, is no mailbox.
 func (t *Tree) locate(name string) (location, error) {
-	for i := range t.cfg.Shared {
-		s := &t.cfg.Shared[i]
-		if name+string(imap.Delimiter) == s.Root {
-			return location{}, imap.NoMailbox()
-		}
-		if !strings.HasPrefix(name, s.Root) {
-			continue
-		}
-		owner, rest, ok := s.Match(name)
-		if !ok {
-			return location{}, imap.NoMailbox()
-		}
-		if rest == "" {
-			rest = imap.Inbox // mail_shared_explicit_inbox = no
-		}
-		if owner == t.cfg.User {
-			owner = ""
-		}
-		return location{namespace: s, owner: owner, name: imap.CanonicalName(rest)}, nil
+	s := Find(t.cfg.Shared, name)
+	if s == nil {
+		return location{name: imap.CanonicalName(name)}, nil
 	}
-	return location{name: imap.CanonicalName(name)}, nil
+	owner, rest, ok := s.Resolve(name)
+	if !ok {
+		return location{}, imap.NoMailbox()
+	}
+	if owner == t.cfg.User {
+		owner = ""
+	}
+	return location{namespace: s, owner: owner, name: rest}, nil
+}
+
+// Find is the shared namespace that a name lies in, or is the root of: of several the
+// one with the longest root. It is nil for names outside of all.
+func Find(shared []Shared, name string) (found *Shared) {
+	for i := range shared {
+		s := &shared[i]
+		if strings.HasPrefix(name+string(imap.Delimiter), s.Root) && (found == nil || len(s.Root) > len(found.Root)) {
+			found = s
+		}
+	}
+	return found
+}
+
+// Resolve is whose mailbox a name in the namespace is, and how the owner calls it. ok is
+// false for a name that no mailbox can have.
+func (s *Shared) Resolve(name string) (owner, mailbox string, ok bool) {
+	if !strings.HasPrefix(name, s.Root) {
+		return "", "", false
+	}
+	owner, rest, ok := s.Match(name)
+	if rest == "" {
+		rest = imap.Inbox // mail_shared_explicit_inbox = no
+	}
+	return owner, imap.CanonicalName(rest), ok
 }
 
 // owner returns an owner's Account, opening it if need be.

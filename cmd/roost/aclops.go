@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"strings"
 
 	"github.com/roost-mail/roost/acl"
 	"github.com/roost-mail/roost/admin"
@@ -57,20 +56,15 @@ func (u *user) locateBox(name string) (*located, error) {
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	for i := range shared {
-		s := &shared[i]
-		if !strings.HasPrefix(name+string(imap.Delimiter), s.Root) {
-			continue
+	if s := namespace.Find(shared, name); s != nil {
+		if s.Foreign {
+			return nil, imap.Errorf(imap.CodeCannot, "%s is mail of another installation: ask there", name)
 		}
-		owner, rest, ok := s.Match(name)
+		owner, rest, ok := s.Resolve(name)
 		if !ok {
 			return nil, admin.NoBox(name)
 		}
-		if rest == "" {
-			rest = imap.Inbox
-		}
-		l.Owner, l.Mailbox, l.Namespace, l.shared = owner, imap.CanonicalName(rest), s.Prefix(owner), s
-		break
+		l.Owner, l.Mailbox, l.Namespace, l.shared = owner, rest, s.Prefix(owner), s
 	}
 	l.Who = acl.Identity{Owner: l.Owner, Acting: u.acting, Groups: u.groups}
 	return l, nil

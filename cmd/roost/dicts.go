@@ -17,6 +17,9 @@ import (
 // openSharing opens the dictionary of acl_shared_dict, and what reads and writes it.
 // LIST reads a copy in memory, unless the dictionary is one itself.
 func (n *node) openSharing() error {
+	if err := n.openForeign(); err != nil {
+		return err
+	}
 	cfg := n.set.ACL.SharedDict
 	if cfg.Driver == "" {
 		return nil
@@ -37,6 +40,45 @@ func (n *node) openSharing() error {
 		Dict: writer, Log: n.log, Open: n.parts.openHome, Rules: n.parts.aclRules(n.set),
 		Exists: n.parts.exists, Mine: n.holds, Sweep: n.set.ACL.SweepInterval,
 	})
+	return nil
+}
+
+// readIndex is the sharing index of another installation, which is only read.
+type readIndex struct {
+	dict   dict.Dict
+	mirror *dict.Mirror // of dict; nil if reading dict costs next to nothing
+	index  *share.Index
+}
+
+func (x *readIndex) close() error {
+	if x.mirror != nil {
+		x.mirror.Close()
+	}
+	return x.dict.Close()
+}
+
+// openForeign opens the dictionaries that namespaces have of their own.
+func (n *node) openForeign() error {
+	n.foreign = map[string]*readIndex{}
+	for i := range n.set.Namespaces {
+		ns := &n.set.Namespaces[i]
+		cfg := ns.SharedDict
+		if cfg.Driver == "" || n.foreign[cfg.URI] != nil {
+			continue
+		}
+		d, err := openDict(n.set, cfg, n.log)
+		if err != nil {
+			return fmt.Errorf("%s: namespace %s: acl_shared_dict: %w", ns.Pos, ns.Name, err)
+		}
+		x := &readIndex{dict: d}
+		var source share.Source = d
+		if cfg.Driver != "file" {
+			x.mirror = dict.NewMirror(d, dict.MirrorOptions{Log: n.log})
+			source = x.mirror
+		}
+		x.index = share.NewIndex(source, n.log)
+		n.foreign[cfg.URI] = x
+	}
 	return nil
 }
 

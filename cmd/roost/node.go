@@ -77,6 +77,7 @@ type parts struct {
 	mirror    *dict.Mirror // of dict; nil if reading dict costs next to nothing
 	index     *share.Index
 	publisher *share.Publisher
+	foreign   map[string]*readIndex  // of other installations, by the address
 	holds     func(user string) bool // this backend holds them; nil without a coordinator
 	dial      *net.Dialer            // for back sessions
 
@@ -452,6 +453,9 @@ func (n *node) close(ctx context.Context) error {
 	}
 	if n.dict != nil {
 		errs = append(errs, n.dict.Close())
+	}
+	for _, x := range n.foreign {
+		errs = append(errs, x.close())
 	}
 	if n.clustered != nil {
 		errs = append(errs, n.clustered.close())

@@ -55,7 +55,8 @@ func (u *user) sharedNamespace(ns *config.Namespace) (namespace.Shared, error) {
 	if err != nil {
 		return namespace.Shared{}, fmt.Errorf("imapc_master_user: %w", err)
 	}
-	if master == "" && u.vouched(&ns.Imapc, "") {
+	foreign := u.set.Foreign(ns)
+	if master == "" && !foreign && u.vouched(&ns.Imapc, "") {
 		master = u.name
 	}
 	switch {
@@ -64,7 +65,7 @@ func (u *user) sharedNamespace(ns *config.Namespace) (namespace.Shared, error) {
 	case u.set.Cluster.Delegation == "required" && ns.Imapc.User == "" && !u.vouched(&ns.Imapc, master):
 		return namespace.Shared{}, fmt.Errorf("imapc_master_user is %s: %w", master, errNotVouched)
 	}
-	return namespace.Shared{
+	s := namespace.Shared{
 		Root:   template.Root(),
 		Match:  u.matchOwner(template),
 		Prefix: template.Prefix,
@@ -74,7 +75,32 @@ func (u *user) sharedNamespace(ns *config.Namespace) (namespace.Shared, error) {
 		AutoSubscribe: u.set.ACL.AutoSubscribe,
 		Open:          func(owner string) mailbox.Account { return u.others(&ns.Imapc, owner, master) },
 		Index:         u.shares(),
-	}, nil
+	}
+	if foreign {
+		s.Foreign = true
+		s.Open = func(owner string) mailbox.Account { return u.backSession(&ns.Imapc, owner, master, false) }
+		s.Index = u.foreignShares(ns)
+		s.Match, s.Prefix = u.exceptNamesakes(s.Match, s.Prefix, master)
+	}
+	return s, nil
+}
+
+// exceptNamesakes leaves out the owners of another installation who have the name of the
+// user, or the one by which the user logs in there: that would be the owner's own login.
+func (u *user) exceptNamesakes(
+	match func(string) (string, string, bool), prefix func(string) string, master string,
+) (func(string) (string, string, bool), func(string) string) {
+	master = u.node.normalize(master)
+	same := func(owner string) bool { return owner == u.name || owner == master }
+	return func(name string) (owner, rest string, ok bool) {
+			owner, rest, ok = match(name)
+			return owner, rest, ok && !same(owner)
+		}, func(owner string) string {
+			if same(owner) {
+				return ""
+			}
+			return prefix(owner)
+		}
 }
 
 // matchOwner finds the owner in a name, in the form that user names have.
@@ -113,6 +139,23 @@ func (noIndex) Visible(context.Context, string, []string) (map[string][]mailbox.
 	return nil, nil, nil
 }
 
+// foreignShares is the index of another installation. Without a dictionary of its own it
+// is what this one's knows of owners on other software, who may be there.
+func (u *user) foreignShares(ns *config.Namespace) namespace.Index {
+	if x := u.node.foreign[ns.SharedDict.URI]; x != nil {
+		return x.index
+	}
+	return othersIndex{u.shares()}
+}
+
+// othersIndex leaves out what users of this installation share.
+type othersIndex struct{ namespace.Index }
+
+func (x othersIndex) Visible(ctx context.Context, user string, groups []string) (map[string][]mailbox.ListEntry, []string, error) {
+	_, vague, err := x.Index.Visible(ctx, user, groups)
+	return nil, vague, err
+}
+
 // backSessionTimeout is how long an owner's backend may be silent in the middle
 // of a command, if imapc_cmd_timeout does not say. Dovecot's 5 minutes are
 // longer than clients wait.
@@ -122,13 +165,13 @@ const backSessionTimeout = 30 * time.Second
 // owner, else by a back session.
 func (u *user) others(set *config.Imapc, owner, master string) mailbox.Account {
 	if u.node.holds == nil || set.User != "" {
-		return u.backSession(set, owner, master)
+		return u.backSession(set, owner, master, u.vouched(set, master))
 	}
 	return moving.New(moving.Config{
 		Owner: owner, Log: u.node.log.With("session", u.client.SessionID, "user", u.name),
 		Here:      func() bool { return u.node.holds(owner) },
 		Open:      func(ctx context.Context) (moving.Home, error) { return u.openOwner(ctx, set, owner, master) },
-		Elsewhere: func() moving.Home { return u.backSession(set, owner, master) },
+		Elsewhere: func() moving.Home { return u.backSession(set, owner, master, u.vouched(set, master)) },
 		Arrived:   remote.Arrived,
 	})
 }
@@ -175,8 +218,8 @@ func (u *user) openOwner(ctx context.Context, set *config.Imapc, owner, master s
 var errElsewhere = errors.New("the login leads elsewhere")
 
 // backSession is an owner's mail at the backend where it lives, with the acting
-// user's rights. Nothing is connected until it is needed.
-func (u *user) backSession(set *config.Imapc, owner, master string) *remote.Account {
+// user's rights, by this node's word if vouched. Nothing is connected until it is needed.
+func (u *user) backSession(set *config.Imapc, owner, master string, vouched bool) *remote.Account {
 	timeout := set.CmdTimeout
 	if u.set.Where("imapc_cmd_timeout").IsZero() {
 		timeout = backSessionTimeout
@@ -196,7 +239,7 @@ func (u *user) backSession(set *config.Imapc, owner, master string) *remote.Acco
 			return imapclient.Dial(ctx, "tcp", addr, cfg)
 		},
 	}
-	if u.vouched(set, master) {
+	if vouched {
 		cfg.Delegate = u.delegate(owner)
 		if u.set.Cluster.Delegation == "required" {
 			cfg.Password = ""

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// partnerWorld is a cluster with a namespace that leads to another installation.
+type partnerWorld struct {
+	*rig
+	partner string // its address
+}
+
+// do is also `partner USER COMMAND`, said to the other installation, which has to agree.
+func (w *partnerWorld) do(t *testing.T, words []string) {
+	t.Helper()
+	if words[0] != "partner" {
+		w.rig.do(t, words)
+		return
+	}
+	c := dialIMAP(t, w.partner)
+	defer c.close()
+	c.command("LOGIN " + words[1] + " pass")
+	c.expect("OK")
+	c.command(strings.Join(words[2:], " "))
+	c.expect("OK")
+}
+
+// partnerConfig is a namespace for users at host and port, whose index is in dict.
+func partnerConfig(host string, port int, dict string) string {
+	return fmt.Sprintf(`namespace partner {
+  type = shared
+  separator = /
+  prefix = partner/%%%%u/
+  list = children
+  location = imapc:
+  imapc_host = %s
+  imapc_port = %d
+  imapc_password = master-secret
+  acl_shared_dict = file:%s
+}
+`, host, port, dict)
+}
+
+// TestForeignNamespace has a second shared namespace lead to another installation, with
+// users of the same names: to a cluster of Roost, and to Dovecot.
+func TestForeignNamespace(t *testing.T) {
+	homes := map[string]func(t *testing.T, prepare func(*rig)) *rig{
+		"elsewhere": func(t *testing.T, prepare func(*rig)) *rig { return startRigWith(t, "rig", prepare) },
+		"here": func(t *testing.T, prepare func(*rig)) *rig {
+			return startTogetherWith(t, nil, func(string) bool { return true }, prepare)
+		},
+	}
+	start := func(t *testing.T, home, partner, host string, port int, dict string) {
+		r := homes[home](t, func(r *rig) {
+			for _, be := range []string{"be1", "be2"} {
+				if r.files[be] != "" {
+					appendTo(t, r.files[be], partnerConfig(host, port, dict))
+				}
+			}
+		})
+		runTranscript(t, &partnerWorld{r, partner}, "testdata/foreign/partner.txt")
+	}
+	for home := range homes {
+		t.Run("roost/"+home, func(t *testing.T) {
+			other := startRig(t, "rig")
+			start(t, home, other.address(), rigAddrs["director"], other.port, other.sharedDict())
+		})
+		t.Run("dovecot/"+home, func(t *testing.T) {
+			needTool(t, "dovecot")
+			if os.Getuid() != 0 {
+				t.Skip("needs root to start dovecot")
+			}
+			other := newDovecotRig(t, freePort(t))
+			address := net.JoinHostPort(rigAddrs["be1"], strconv.Itoa(other.port))
+			start(t, home, address, rigAddrs["be1"], other.port, other.sharedDict())
+		})
+	}
+}

@@ -40,7 +40,8 @@ func (g *Guard) GetMetadata(ctx context.Context, name string, q *imap.MetadataQu
 	return g.home.GetMetadata(ctx, name, q)
 }
 
-// SetMetadata needs w as well to change what others see. Special uses are the
+// SetMetadata needs w as well to change what others see, and a to say whether
+// readers have flags of their own: that changes what all of them see. Special uses are the
 // owner's to give.
 func (g *Guard) SetMetadata(ctx context.Context, name string, entries []imap.MetadataEntry) error {
 	shared := slices.ContainsFunc(entries, func(e imap.MetadataEntry) bool { return !imap.MetadataIsPrivate(e.Name) })
@@ -54,6 +55,9 @@ func (g *Guard) SetMetadata(ctx context.Context, name string, entries []imap.Met
 	more := imap.NoRights
 	if shared {
 		more = imap.RightWrite
+	}
+	if slices.ContainsFunc(entries, func(e imap.MetadataEntry) bool { return e.Name == imap.MetadataPrivateFlags }) {
+		more |= imap.RightAdmin
 	}
 	if err := g.needMetadata(ctx, name, more); err != nil {
 		return err

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ func (p *parser) check(s *Settings) {
 	p.checkACL(s)
 	p.checkImapc(s)
 	p.checkMail(s)
+	p.checkPrivateFlags(s)
 	p.checkDirector(s)
 	p.checkCluster(s)
 	p.checkAdmin(s)
@@ -42,6 +44,38 @@ func (p *parser) checkMail(s *Settings) {
 	for _, v := range s.Mail.Volumes {
 		if !strings.HasPrefix(v, "/") {
 			p.errorf(s.Where("mail_volume"), "mail_volume: %q is not an absolute path", v)
+		}
+	}
+}
+
+// maxPrivateFlags bounds mail_private_flags, so that each reader's state stays small.
+const maxPrivateFlags = 16
+
+// checkPrivateFlags refuses what can't be each reader's own: \Deleted decides what
+// an EXPUNGE takes away from all, and \Recent is no flag that can be set.
+func (p *parser) checkPrivateFlags(s *Settings) {
+	const name = "mail_private_flags"
+	pos := s.Where(name)
+	if len(s.Mail.PrivateFlags) > maxPrivateFlags {
+		p.errorf(pos, "%s: %d flags are too many: at most %d", name, len(s.Mail.PrivateFlags), maxPrivateFlags)
+	}
+	for i, f := range s.Mail.PrivateFlags {
+		system := []string{`\Seen`, `\Answered`, `\Flagged`, `\Draft`}
+		same := func(g string) bool { return strings.EqualFold(f, g) }
+		switch {
+		case same(`\Deleted`):
+			p.errorf(pos, `%s: \Deleted can't be private: what one marks, EXPUNGE removes for all`, name)
+		case same(`\Recent`):
+			p.errorf(pos, `%s: \Recent is no flag that anyone sets`, name)
+		case slices.ContainsFunc(s.Mail.PrivateFlags[:i], same):
+			p.errorf(pos, "%s: %s stands there twice", name, f)
+		case slices.ContainsFunc(system, same):
+		case slices.ContainsFunc(system, func(g string) bool { return strings.EqualFold(f, g[1:]) }):
+			p.errorf(pos, `%s: %s is a keyword, the flag is \%[2]s; within quotes, \\%[2]s`, name, f)
+		case strings.HasPrefix(f, `\`):
+			p.errorf(pos, "%s: there is no flag %s%s", name, f, nearest(f, system))
+		case len(f) > 255 || strings.ContainsFunc(f, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`(){%*"\]`, r) }):
+			p.errorf(pos, "%s: %q is no keyword: letters, digits, and signs but ( ) { %% * \" \\ ]", name, f)
 		}
 	}
 }

@@ -182,9 +182,11 @@ type Mail struct {
 	Ballast              int      // bytes of each volume that are kept for when it is full
 	RewriteRate          int      // bytes a second
 	ExpungeKeep          time.Duration
-	CacheSize            int    // bytes of memory
-	MaxOpenFiles         int    // 0: by the limit of the process
-	Compress             string // no or zstd
+	PrivateFlags         []string      // of each reader of others' mail
+	PrivateFlagsKeep     time.Duration // without access; 0: for ever
+	CacheSize            int           // bytes of memory
+	MaxOpenFiles         int           // 0: by the limit of the process
+	Compress             string        // no or zstd
 	CompressLevel        int
 	Home                 string
 	Plugins              []string

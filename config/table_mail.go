@@ -17,6 +17,10 @@ func mailRows() []group {
 				to(func(s *Settings) any { return &s.Mail.RewriteRate }),
 			imp("mail_expunge_keep", Time, "3 days", "Roost's own: how long roost undelete brings expunged messages back, those of deleted mailboxes too. 0 is not at all.").
 				to(func(s *Settings) any { return &s.Mail.ExpungeKeep }),
+			imp("mail_private_flags", List, `\Seen`, "Roost's own: the flags that each reader of others' mail has for themselves: \\Seen, \\Answered, \\Flagged, \\Draft and keywords, at most 16. What has a $ is quoted: \"\\\\Seen $Todo\". Whether they have is said by INDEXPVT, and by the annotation /shared/vendor/roost/seen of a mailbox.").
+				to(func(s *Settings) any { return &s.Mail.PrivateFlags }),
+			imp("mail_private_flags_keep", Time, "30 days", "Roost's own: how long a reader without access to a mailbox, or who is no user any more, keeps the flags and annotations they had for themselves there. 0 is for ever.").
+				to(func(s *Settings) any { return &s.Mail.PrivateFlagsKeep }),
 			imp("mail_cache_size", Size, "256 M", "Roost's own: about how much memory a backend keeps of mailboxes. Beyond it, those that no session has open and accounts that nobody uses are dropped, the ones used last come last.").
 				to(func(s *Settings) any { return &s.Mail.CacheSize }),
 			imp("mail_max_open_files", Uint, "0", "Roost's own: how many files of mail stay open; beyond it accounts that nobody uses are closed. 0 is a quarter of what the process may open.").

@@ -17,6 +17,11 @@ const (
 // section 4).
 const MetadataSpecialUse = "/private/specialuse"
 
+// MetadataPrivateFlags is the entry that says whether a mailbox's readers have \Seen
+// and other private flags for themselves: "private" or "shared". Mailboxes below
+// that have none of their own follow it.
+const MetadataPrivateFlags = "/shared/vendor/roost/seen"
+
 // MetadataEntry is an annotation of a mailbox or, for the mailbox name "", of the
 // server. Name is in lower case, as CheckMetadataName gives it. A nil Value is
 // NIL: there is none.

@@ -208,6 +208,9 @@ func CheckMetadata(entries []imap.MetadataEntry) error {
 				return err
 			}
 		}
+		if v := string(e.Value); e.Name == imap.MetadataPrivateFlags && e.Value != nil && v != "private" && v != "shared" {
+			return imap.Errorf(imap.CodeCannot, "The value has to be private or shared")
+		}
 	}
 	return nil
 }

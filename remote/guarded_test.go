@@ -56,6 +56,7 @@ func TestAgainstGuardedRoost(t *testing.T) {
 func TestRandomAgainstGuardedRoost(t *testing.T) {
 	oracle := func(*testing.T) mailboxtest.Fixture {
 		mail := mailboxmem.New(owner)
+		mail.SetPrivateFlags(mailboxtest.PrivateFlags()...)
 		return guardedFixture(func(acting string) mailbox.Account { return guard(mail, acting) })
 	}
 	for seed := range uint64(5) {

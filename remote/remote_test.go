@@ -54,6 +54,7 @@ func (b *backend) Login(_ context.Context, _ *imapserver.Client, cred imapserver
 func newBackend(t testing.TB) *backend {
 	t.Helper()
 	b := &backend{mail: mailboxmem.New(owner)}
+	b.mail.SetPrivateFlags(mailboxtest.PrivateFlags()...)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -130,6 +131,9 @@ func (b *backend) fixture() mailboxtest.Fixture {
 		Owner:    func() mailbox.Account { return b.account(owner) },
 		Reader:   func(name string) mailbox.Account { return b.account(name) },
 		SetQuota: b.mail.SetQuota,
+
+		PrivateFlags: true,
+
 		NoModSeq: slices.Contains(b.hides, "CONDSTORE"),
 		Skip: map[string]string{
 			"Append/Empty": "IMAP servers refuse an APPEND of nothing",
@@ -175,6 +179,7 @@ func TestAgainstServerWithoutQresync(t *testing.T) {
 func TestRandomAgainstRoost(t *testing.T) {
 	oracle := func(*testing.T) mailboxtest.Fixture {
 		mail := mailboxmem.New(owner)
+		mail.SetPrivateFlags(mailboxtest.PrivateFlags()...)
 		return mailboxtest.Fixture{
 			Owner:  func() mailbox.Account { return mail.As(owner, false) },
 			Reader: func(name string) mailbox.Account { return mail.As(name, true) },

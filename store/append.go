@@ -26,6 +26,7 @@ type incoming struct {
 
 // Append implements mailbox.Account.
 func (s *Session) Append(ctx context.Context, name string, next mailbox.NextMessage) (imap.AppendData, error) {
+	s.settle(ctx)
 	s.mu.RLock()
 	to, err := s.st.names[name], s.usable()
 	s.mu.RUnlock()
@@ -182,8 +183,8 @@ func (b *builder) deliver(m *box, messages []incoming, v view) (data imap.Append
 	if err := b.admit(v, m.name, sizes); err != nil {
 		return imap.AppendData{}, err
 	}
-	reader := ""
-	if v.private {
+	own, reader := b.st.own(m, v), ""
+	if own&ownSeen != 0 {
 		reader = v.acting
 	}
 	var uids []imap.UID
@@ -199,7 +200,14 @@ func (b *builder) deliver(m *box, messages []incoming, v view) (data imap.Append
 		if rec.blob, err = b.blob(); err != nil {
 			return imap.AppendData{}, err
 		}
+		mine := b.st.ownOf(&in.flags, false) & own
+		if mine != 0 {
+			rec.flags = b.st.put(in.flags, own, 0)
+		}
 		b.addBody(rec, in.body)
+		if mine != 0 {
+			b.addOwn(m.id, v.acting, imap.UIDSetOf(imap.UID(rec.uid)), mine|b.st.ownOf(&flagList{}, in.seen)&own)
+		}
 		uids = append(uids, imap.UID(rec.uid))
 	}
 	return imap.AppendData{UIDValidity: m.uidValidity, UIDs: imap.UIDSetOf(uids...)}, nil

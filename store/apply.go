@@ -49,7 +49,7 @@ func (r *recMessage) apply(s *state, at place) error {
 		return err
 	}
 	if r.seen && r.reader != "" {
-		b.markSeen(r.reader, imap.UIDSet{{Start: r.uid, Stop: r.uid}}, true, r.modseq)
+		b.setOwn(r.reader, imap.UIDSet{{Start: r.uid, Stop: r.uid}}, seenSet(true), r.modseq)
 	}
 	s.note(b, event{kind: eventNew})
 	return nil
@@ -85,7 +85,7 @@ func (r *recCopy) apply(s *state, _ place) error {
 		}
 	}
 	for _, seen := range r.seen {
-		b.markSeen(seen.reader, seen.uids, true, r.modseq)
+		b.setOwn(seen.reader, seen.uids, seenSet(true), r.modseq)
 	}
 	s.note(b, event{kind: eventNew})
 	return nil
@@ -130,10 +130,13 @@ func (b *box) forget(r *row) {
 	if r.flags&rowSeen == 0 {
 		b.unseen--
 	}
-	for _, reader := range b.readers {
-		if reader.at(r.uid).seen {
+	for name, reader := range b.readers {
+		if m := b.marks(name); m.at(r.uid).flags&ownSeen != 0 {
 			reader.seen--
 		}
+	}
+	if b.seed.at(r.uid).flags&ownSeen != 0 {
+		b.seed.seen--
 	}
 }
 
@@ -156,7 +159,7 @@ func (r *recFlags) apply(s *state, _ place) error {
 		}
 		e := event{kind: eventFlags, uids: g.uids, origin: s.origin}
 		if !g.flagsChanged {
-			e.kind = eventSharedSeen
+			e.kind = eventShared
 		}
 		s.note(b, e)
 	}
@@ -194,31 +197,11 @@ func (r *recSeen) apply(s *state, _ place) error {
 	if err != nil {
 		return err
 	}
-	b.markSeen(r.reader, r.set, true, r.modseq)
-	b.markSeen(r.reader, r.clear, false, r.modseq)
-	s.note(b, event{kind: eventReaderSeen, reader: r.reader, uids: r.set.Union(r.clear), origin: s.origin})
+	b.setOwn(r.reader, r.set, seenSet(true), r.modseq)
+	b.setOwn(r.reader, r.clear, seenSet(false), r.modseq)
+	s.note(b, event{kind: eventOwn, reader: r.reader, uids: r.set.Union(r.clear), origin: s.origin})
 	s.modseq = max(s.modseq, r.modseq)
 	return nil
-}
-
-// markSeen sets or clears a reader's own \Seen.
-func (b *box) markSeen(name string, uids imap.UIDSet, seen bool, modseq uint64) {
-	if uids.Empty() {
-		return
-	}
-	r := b.reader(name)
-	for _, span := range uids {
-		for _, m := range b.within(span) {
-			switch was := r.at(m.uid).seen; {
-			case seen && !was:
-				r.seen++
-			case was && !seen:
-				r.seen--
-			}
-		}
-		r.mark(seenSpan{start: span.Start, stop: span.Stop, seen: seen, modseq: modseq})
-	}
-	b.dirty = true
 }
 
 func (r *recCreate) apply(s *state, _ place) error {

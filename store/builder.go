@@ -96,12 +96,15 @@ func (b *builder) create(name string) (uint32, error) {
 	if !b.account.store.options.FollowACL {
 		entries = b.st.inherited(name)
 	}
-	n := &b.account.next
+	n, mode := &b.account.next, b.modeAbove(name)
 	for i := len(missing) - 1; i >= 0; i-- {
 		b.add(&recCreate{
 			box: n.box, name: missing[i], uidValidity: b.validity(),
 			id: newObjectID(), modseq: b.modseq(), entries: entries,
 		})
+		if mode != modeDefault {
+			b.add(&recMode{modseq: b.modseq(), boxes: []boxMode{{n.box, mode}}})
+		}
 		n.box++
 	}
 	return n.box - 1, nil

@@ -42,7 +42,7 @@ func (h *handle) change(ctx context.Context, uids imap.UIDSet, change mailbox.Fl
 	if err != nil {
 		return nil, err
 	}
-	c := changer{h: h, change: &change, outcomes: map[uint32]*outcome{}, last: -1}
+	c := changer{h: h, change: &change, outcomes: map[uint64]*outcome{}, last: -1}
 	err = h.session.submit(ctx, &txn{origin: h, alone: true, build: func(b *builder) error {
 		if err := b.loaded(h.box); err != nil {
 			return err
@@ -52,6 +52,7 @@ func (h *handle) change(ctx context.Context, uids imap.UIDSet, change mailbox.Fl
 				return err
 			}
 		}
+		c.sight, c.apart = h.sight(), b.st.apart(h.view)
 		for _, r := range uids {
 			i, _ := h.box.find(r.Start)
 			for ; i < len(h.box.rows) && h.box.rows[i].uid <= r.Stop; i++ {
@@ -68,7 +69,9 @@ func (h *handle) change(ctx context.Context, uids imap.UIDSet, change mailbox.Fl
 type changer struct {
 	h        *handle
 	change   *mailbox.FlagChange
-	outcomes map[uint32]*outcome // by flags before, as far as they matter
+	sight    sight
+	apart    ownFlags
+	outcomes map[uint64]*outcome // by flags before, shared and own
 	order    []*outcome
 	last     int // the row before
 	modified []imap.UID
@@ -76,11 +79,11 @@ type changer struct {
 
 // outcome is what becomes of messages that had the same flags.
 type outcome struct {
-	flags        flagList
-	seen         bool // as the view sees it
-	sharedSeen   bool
-	flagsChanged bool
-	seenChanged  bool
+	flags        flagList // as those see them who share all
+	seen         bool
+	flagsChanged bool     // so that all see it
+	aloneChanged bool     // so that those see it who share all
+	before, own  ownFlags // the reader's
 	uids         imap.UIDSet
 	last         int // the last row in uids
 }
@@ -90,26 +93,16 @@ type outcome struct {
 func (c *changer) row(i int) {
 	r := &c.h.box.rows[i]
 	if c.change.UnchangedSince != nil {
-		if m := c.h.see(r); c.change.Spares(m.modseq, m.flags) {
+		if m := c.sight.see(r); c.change.Spares(m.modseq, m.flags) {
 			c.modified = append(c.modified, m.uid)
 			return
 		}
 	}
-	shared := r.flags&rowSeen != 0
-	seen := shared
-	key := r.flags << 1
-	if c.h.view.private {
-		if seen = c.h.reader().at(r.uid).seen; seen {
-			key |= 1
-		}
-	}
+	own := c.sight.mark(r.uid).flags
+	key := uint64(r.flags)<<32 | uint64(own)
 	o := c.outcomes[key]
 	if o == nil {
-		o = c.outcome(c.h.box.flags.combos[r.combo()], seen)
-		o.sharedSeen = shared
-		if !c.h.view.private {
-			o.sharedSeen = o.seen
-		}
+		o = c.outcome(&c.h.box.flags.combos[r.combo()].list, r.flags&rowSeen != 0, own)
 		c.outcomes[key] = o
 		c.order = append(c.order, o)
 	}
@@ -121,10 +114,19 @@ func (c *changer) row(i int) {
 	o.last = i
 }
 
-// outcome applies the change to a combination of flags.
-func (c *changer) outcome(before *combo, seen bool) *outcome {
-	o := &outcome{flags: before.list, seen: seen}
-	flags, changed := c.change.Apply(before.show(seen))
+// outcome applies the change to a combination of flags. before is what all share
+// of it, mine the reader's own marks, of which those in c.sight.own count.
+func (c *changer) outcome(before *flagList, sharedSeen bool, mine ownFlags) *outcome {
+	st, own := c.sight.st, c.sight.own
+	o := &outcome{flags: *before, seen: sharedSeen, before: mine, own: mine}
+	visible, seen := *before, sharedSeen
+	if own != 0 {
+		visible = st.put(*before, own, mine)
+	}
+	if own&ownSeen != 0 {
+		seen = mine&ownSeen != 0
+	}
+	flags, changed := c.change.Apply(visible.flags(seen))
 	if !changed {
 		return o
 	}
@@ -132,42 +134,49 @@ func (c *changer) outcome(before *combo, seen bool) *outcome {
 	if err != nil {
 		return o // not reached: both sides were checked
 	}
-	o.seenChanged = after != seen
-	o.seen = after
-	kept := len(list.keywords) == len(before.list.keywords) && list.system == before.list.system
-	for _, k := range list.keywords {
-		kept = kept && imap.HasFlag(before.plain, imap.Flag(k))
+	o.own = mine&^own | st.ownOf(&list, after)&own
+	o.flags, o.seen = st.put(list, own, st.ownOf(before, false)), after
+	if own&ownSeen != 0 {
+		o.seen = sharedSeen
 	}
-	if !kept {
-		o.flags, o.flagsChanged = list, true
-	}
+	was, is := st.put(*before, c.apart, 0), st.put(o.flags, c.apart, 0)
+	o.flagsChanged = !was.equal(&is) || c.apart&ownSeen == 0 && o.seen != sharedSeen
+	o.aloneChanged = (st.ownOf(before, sharedSeen)^st.ownOf(&o.flags, o.seen))&c.apart != 0
 	return o
 }
 
 // records adds what the change comes to.
 func (c *changer) records(b *builder) {
 	flags := &recFlags{box: c.h.box.id}
-	own := &recSeen{box: c.h.box.id, reader: c.h.view.acting}
+	seen := &recSeen{box: c.h.box.id, reader: c.h.view.acting}
+	own := &recOwn{box: c.h.box.id}
 	for _, o := range c.order {
-		private := c.h.view.private && o.seenChanged
-		shared := o.seenChanged && !private
-		if o.flagsChanged || shared {
+		if o.flagsChanged || o.aloneChanged {
 			flags.groups = append(flags.groups, flagGroup{
-				flags: o.flags, seen: o.sharedSeen, flagsChanged: o.flagsChanged, seenChanged: shared, uids: joined(o.uids),
+				flags: o.flags, seen: o.seen, flagsChanged: o.flagsChanged, seenChanged: o.aloneChanged, uids: joined(o.uids),
 			})
 		}
 		switch {
-		case private && o.seen:
-			own.set = own.set.Union(joined(o.uids))
-		case private:
-			own.clear = own.clear.Union(joined(o.uids))
+		case o.own == o.before:
+		case (o.own^o.before)&^ownSeen != 0:
+			g := ownGroup{reader: c.h.view.acting, uids: joined(o.uids)}
+			g.flags, g.seen = b.st.ownList(o.own)
+			own.groups = append(own.groups, g)
+		case o.own&ownSeen != 0:
+			seen.set = seen.set.Union(joined(o.uids))
+		default:
+			seen.clear = seen.clear.Union(joined(o.uids))
 		}
 	}
 	if len(flags.groups) > 0 {
 		flags.modseq = b.modseq()
 		b.add(flags)
 	}
-	if !own.set.Empty() || !own.clear.Empty() {
+	if !seen.set.Empty() || !seen.clear.Empty() {
+		seen.modseq = b.modseq()
+		b.add(seen)
+	}
+	if len(own.groups) > 0 {
 		own.modseq = b.modseq()
 		b.add(own)
 	}

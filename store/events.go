@@ -12,9 +12,9 @@ type eventKind uint8
 const (
 	eventNew eventKind = iota
 	eventExpunge
-	eventFlags      // as all see them, the shared \Seen perhaps among them
-	eventSharedSeen // the shared \Seen alone
-	eventReaderSeen // a reader's own
+	eventFlags  // as all see them, those among them perhaps that readers may have for themselves
+	eventShared // such flags alone, as those see them who share them
+	eventOwn    // a reader's own
 	eventRights
 	eventGone
 	eventBroken // the account is unavailable
@@ -55,10 +55,10 @@ func (e *event) concerns(h *handle) bool {
 	switch e.kind {
 	case eventFlags:
 		return e.origin != h
-	case eventSharedSeen:
-		return e.origin != h && !h.view.private
-	case eventReaderSeen:
-		return e.origin != h && h.view.private && h.view.acting == e.reader
+	case eventShared:
+		return e.origin != h && h.session.st.own(h.box, h.view) == 0
+	case eventOwn:
+		return e.origin != h && !h.view.owner && h.view.acting == e.reader
 	}
 	return true
 }

@@ -10,6 +10,7 @@ const (
 	extraExpunged = 1 // history of expunges
 	extraSums     = 2 // uint size, uint deleted, uint size of these
 	extraMetadata = 3 // list of (string user, list of (string entry, bytes value))
+	extraOwn      = 4 // encodeOwn
 )
 
 // Tags of the account's extras.
@@ -18,6 +19,8 @@ const (
 	extraKept       = 3 // expunged messages that can be brought back
 	extraPacks      = 4 // of segments with compressed messages: uint seq, uint bytes before, uint after
 	extraKeptSeen   = 5 // what readers had seen of them: uint index of the group, list of (string reader, uids)
+	extraKeptOwn    = 6 // their other own flags: uint index of the group, string reader, uint flags, uids
+	extraPolicy     = 7 // list of keywords that ever were readers' own, bool there is a policy, uint flags, bool on
 )
 
 // extra is one of a list that is being written. What is empty is left out.
@@ -64,12 +67,13 @@ func decodeExtras(d *decoder, take func(tag uint64, content *decoder)) {
 
 // extras are those of a mailbox, tags ascending.
 func (b *box) extras() []extra {
-	list := []extra{{tag: extraExpunged}, {tag: extraSums}, {tag: extraMetadata}}
+	list := []extra{{tag: extraExpunged}, {tag: extraSums}, {tag: extraMetadata}, {tag: extraOwn}}
 	if !b.expunged.empty() {
 		b.expunged.encode(&list[0].content)
 	}
 	b.sums.encode(&list[1].content)
 	b.metadata.encode(&list[2].content)
+	b.encodeOwn(&list[3].content)
 	return list
 }
 
@@ -81,6 +85,8 @@ func (b *box) takeExtra(tag uint64, d *decoder) {
 		b.sums.decode(d)
 	case extraMetadata:
 		b.metadata = decodeMetadata(d)
+	case extraOwn:
+		b.decodeOwn(d)
 	default:
 		d.fail()
 	}
@@ -100,11 +106,13 @@ func (s *sums) decode(d *decoder) {
 
 // extras are those of the account, tags ascending.
 func (s *state) extras() []extra {
-	list := []extra{{tag: accountMetadata}, {tag: extraKept}, {tag: extraPacks}, {tag: extraKeptSeen}}
+	list := []extra{{tag: accountMetadata}, {tag: extraKept}, {tag: extraPacks}, {tag: extraKeptSeen}, {tag: extraKeptOwn}, {tag: extraPolicy}}
 	s.metadata.encode(&list[0].content)
 	encodeKept(&list[1].content, s.kept)
 	s.encodePacks(&list[2].content)
 	encodeKeptSeen(&list[3].content, s.kept)
+	encodeKeptOwn(&list[4].content, s.kept)
+	s.encodePolicy(&list[5].content)
 	return list
 }
 
@@ -116,6 +124,10 @@ func (s *state) takeExtra(tag uint64, d *decoder) {
 		s.metadata = decodeMetadata(d)
 	case extraKeptSeen:
 		decodeKeptSeen(d, s.kept)
+	case extraKeptOwn:
+		decodeKeptOwn(d, s.kept)
+	case extraPolicy:
+		s.decodePolicy(d)
 	case extraPacks:
 		s.decodePacks(d)
 	default:

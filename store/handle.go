@@ -33,6 +33,7 @@ var (
 
 // Open implements mailbox.Account.
 func (s *Session) Open(ctx context.Context, name string, readOnly bool) (mailbox.Mailbox, error) {
+	s.settle(ctx)
 	for {
 		h, missing, err := s.open(name, readOnly)
 		if missing == nil {
@@ -74,22 +75,13 @@ func (s *Session) open(name string, readOnly bool) (*handle, *box, error) {
 
 // firstUnseen is the first message without \Seen.
 func (h *handle) firstUnseen() uint32 {
-	reader := h.reader()
+	sight := h.sight()
 	for i := range h.box.rows {
-		r := &h.box.rows[i]
-		if h.view.private && !reader.at(r.uid).seen || !h.view.private && r.flags&rowSeen == 0 {
+		if r := &h.box.rows[i]; !sight.seen(r) {
 			return r.uid
 		}
 	}
 	return 0
-}
-
-// reader is the acting user's own \Seen, or nil.
-func (h *handle) reader() *reader {
-	if !h.view.private {
-		return nil
-	}
-	return h.box.readers[h.view.acting]
 }
 
 // Info implements mailbox.Mailbox.
@@ -137,10 +129,11 @@ func (h *handle) collect(c *mailbox.Changes) {
 		}
 	}
 	c.Vanished = h.info.UIDs.Intersect(gone)
+	sight := h.sight()
 	for _, r := range h.info.UIDs.Intersect(changed) {
 		rows := b.within(r)
 		for i := range rows {
-			m := h.see(&rows[i])
+			m := sight.see(&rows[i])
 			c.Flags = append(c.Flags, mailbox.Message{UID: m.uid, Flags: m.flags, ModSeq: m.modseq})
 		}
 	}
@@ -149,8 +142,9 @@ func (h *handle) collect(c *mailbox.Changes) {
 // changedSince are the messages with a higher modification sequence.
 func (h *handle) changedSince(modseq uint64) imap.UIDSet {
 	var uids []imap.UID
+	sight := h.sight()
 	for i := range h.box.rows {
-		if m := h.see(&h.box.rows[i]); uint64(m.modseq) > modseq {
+		if m := sight.see(&h.box.rows[i]); uint64(m.modseq) > modseq {
 			uids = append(uids, m.uid)
 		}
 	}
@@ -169,7 +163,7 @@ func (h *handle) advance(c *mailbox.Changes) {
 	info.UIDs = uids
 	info.Recent = info.Recent.Minus(c.Vanished).Union(c.Recent)
 	info.UIDNext, info.HighestModSeq = imap.UID(b.uidNext), imap.ModSeq(h.session.st.highest(b, h.view))
-	if known := b.flags.all(); len(known) != len(info.Flags) {
+	if known := h.knownFlags(); len(known) != len(info.Flags) {
 		c.FlagsChanged = len(info.Flags) > 0
 		info.Flags = known
 		if !info.ReadOnly {
@@ -178,6 +172,22 @@ func (h *handle) advance(c *mailbox.Changes) {
 	}
 	c.UIDNext, c.HighestModSeq = info.UIDNext, info.HighestModSeq
 	h.version = b.now()
+}
+
+// knownFlags are the flags of the mailbox, and the reader's own keywords.
+func (h *handle) knownFlags() []imap.Flag {
+	known := h.box.flags.all()
+	own := h.session.st.own(h.box, h.view)
+	if own>>ownKeyword == 0 {
+		return known
+	}
+	known = known[:len(known):len(known)]
+	for _, k := range h.session.st.ownKeywordsOf(own) {
+		if !imap.HasFlag(known, imap.Flag(k)) {
+			known = append(known, imap.Flag(k))
+		}
+	}
+	return known
 }
 
 // claimRecent finds which of fresh are recent for this session: those that no
@@ -251,21 +261,6 @@ type seenRow struct {
 // savedDay is the day of the save date in UTC, in days since 1970.
 func (m *seenRow) savedDay() int64 { return int64(m.saved) / 86400 }
 
-// see is what the view sees of a row. The caller holds account.mu.
-func (h *handle) see(r *row) seenRow {
-	m := seenRow{uid: imap.UID(r.uid), date: r.date, size: r.size, saved: r.saved}
-	modseq := r.modseq
-	if h.view.private {
-		own := h.reader().at(r.uid)
-		m.seen, modseq = own.seen, max(modseq, own.modseq)
-	} else {
-		m.seen, modseq = r.flags&rowSeen != 0, max(modseq, r.seenMod)
-	}
-	m.modseq = imap.ModSeq(modseq)
-	m.flags = h.box.flags.combos[r.combo()].show(m.seen)
-	return m
-}
-
 // batchSize is how many messages are copied out under the lock at once.
 const batchSize = 256
 
@@ -305,8 +300,9 @@ func (c *cursor) next() (bool, error) {
 }
 
 func (c *cursor) take(rows []row) {
+	sight := c.h.sight()
 	for i := range rows {
-		m := c.h.see(&rows[i])
+		m := sight.see(&rows[i])
 		if m.modseq <= c.since {
 			continue
 		}

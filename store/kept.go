@@ -22,8 +22,8 @@ type keptGroup struct {
 	name  string // of the mailbox at that time
 	when  uint32 // seconds since 1970, never 0
 	flags []flagList
-	rows  []keptRow    // never empty
-	seen  []readerUIDs // each reader's own \Seen, perhaps also of what is kept no more
+	rows  []keptRow // never empty
+	own   []ownUIDs // each reader's own flags, perhaps also of what is kept no more
 }
 
 // keptRow is a message that was expunged.
@@ -41,11 +41,11 @@ type keeper struct {
 	group   keptGroup
 	box     *box
 	numbers map[uint32]uint32 // of flags, by combination
-	seen    map[string][]imap.UID
+	own     ownCollector
 }
 
 func newKeeper(b *box, when uint32) *keeper {
-	return &keeper{group: keptGroup{box: b.id, name: b.name, when: when}, box: b, numbers: map[uint32]uint32{}, seen: map[string][]imap.UID{}}
+	return &keeper{group: keptGroup{box: b.id, name: b.name, when: when}, box: b, numbers: map[uint32]uint32{}, own: ownCollector{}}
 }
 
 // add takes over r's use of its content.
@@ -59,11 +59,7 @@ func (k *keeper) add(r *row) {
 	k.group.rows = append(k.group.rows, keptRow{
 		uid: r.uid, flags: n<<1 | r.flags&rowSeen, date: r.date, size: r.size, blob: r.blob, saved: r.saved,
 	})
-	for name, reader := range k.box.readers {
-		if reader.at(r.uid).seen {
-			k.seen[name] = append(k.seen[name], imap.UID(r.uid))
-		}
-	}
+	k.own.add(k.box, r.uid, r.uid, func(f ownFlags) ownFlags { return f })
 }
 
 // drop lets go of a message that is taken away: for good if when is 0.
@@ -80,9 +76,7 @@ func (s *state) keep(k *keeper) {
 	if len(k.group.rows) == 0 {
 		return
 	}
-	for _, name := range slices.Sorted(maps.Keys(k.seen)) {
-		k.group.seen = append(k.group.seen, readerUIDs{reader: name, uids: imap.UIDSetOf(k.seen[name]...)})
-	}
+	k.group.own = k.own.list()
 	s.kept = append(s.kept, k.group)
 }
 
@@ -191,14 +185,50 @@ func decodeKept(d *decoder) (groups []keptGroup) {
 // encodeKeptSeen writes what readers had seen of the groups, for those where it is anything.
 func encodeKeptSeen(e *encoder, groups []keptGroup) {
 	for i := range groups {
-		if g := &groups[i]; len(g.seen) > 0 {
-			e.uint(uint64(i))
-			e.uint(uint64(len(g.seen)))
-			for _, s := range g.seen {
-				e.string(s.reader)
-				e.uids(s.uids)
+		plain := 0
+		for j := range groups[i].own {
+			if groups[i].own[j].plain() {
+				plain++
 			}
 		}
+		if plain == 0 {
+			continue
+		}
+		e.uint(uint64(i))
+		e.uint(uint64(plain))
+		for _, o := range groups[i].own {
+			if o.plain() {
+				e.string(o.reader)
+				e.uids(o.uids)
+			}
+		}
+	}
+}
+
+// encodeKeptOwn writes what else is theirs, and what is the seed's.
+func encodeKeptOwn(e *encoder, groups []keptGroup) {
+	for i := range groups {
+		for _, o := range groups[i].own {
+			if !o.plain() {
+				e.uint(uint64(i))
+				e.string(o.reader)
+				e.uint(uint64(o.flags))
+				e.uids(o.uids)
+			}
+		}
+	}
+}
+
+// decodeKeptOwn adds it to the groups.
+func decodeKeptOwn(d *decoder, groups []keptGroup) {
+	for len(d.buf) > 0 && d.err == nil {
+		i := d.uint()
+		o := ownUIDs{reader: d.string(), flags: ownFlags(d.uint32()), uids: d.uids()}
+		if i >= uint64(len(groups)) || o.plain() {
+			d.fail()
+			return
+		}
+		groups[i].own = append(groups[i].own, o)
 	}
 }
 
@@ -206,15 +236,18 @@ func encodeKeptSeen(e *encoder, groups []keptGroup) {
 func decodeKeptSeen(d *decoder, groups []keptGroup) {
 	for len(d.buf) > 0 && d.err == nil {
 		i := d.uint()
-		seen := make([]readerUIDs, d.count(2))
-		for j := range seen {
-			seen[j] = readerUIDs{reader: d.string(), uids: d.uids()}
+		own := make([]ownUIDs, d.count(2))
+		for j := range own {
+			own[j] = ownUIDs{reader: d.string(), flags: ownSeen, uids: d.uids()}
+			if own[j].reader == "" {
+				d.fail()
+			}
 		}
-		if i >= uint64(len(groups)) || len(groups[i].seen) > 0 || len(seen) == 0 {
+		if i >= uint64(len(groups)) || len(groups[i].own) > 0 || len(own) == 0 {
 			d.fail()
 			return
 		}
-		groups[i].seen = seen
+		groups[i].own = own
 	}
 }
 
@@ -452,12 +485,13 @@ func (u *undeleter) group(g *keptGroup, name string) error {
 		places[imap.UID(r.uid)] = imap.UID(uid)
 	}
 	back.uids = imap.UIDSetOf(slices.Collect(maps.Keys(places))...)
-	for _, s := range g.seen {
-		if uids := moved(s.uids, places); !uids.Empty() {
-			rec.seen = append(rec.seen, readerUIDs{reader: s.reader, uids: uids})
+	var own []ownUIDs
+	for _, o := range g.own {
+		if uids := moved(o.uids, places); !uids.Empty() {
+			own = append(own, ownUIDs{o.reader, o.flags, uids})
 		}
 	}
-	u.add(rec)
+	u.addCopy(rec, own)
 	u.back = append(u.back, back)
 	return nil
 }

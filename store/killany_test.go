@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
 )
 
 var (
@@ -75,16 +77,37 @@ func busyChild(dir string) error {
 		if err != nil {
 			return err
 		}
+		r := account.As(View{Acting: "bob", PrivateFlags: modelPrivate, PrivateSeen: true})
 		for range 30 {
 			n++
-			if err := killStep(a, m, n); err != nil {
+			if err := errors.Join(killStep(a, m, n), killReader(a, r, n)); err != nil {
 				return err
 			}
 		}
+		r.Close()       //nolint:errcheck // never fails
 		m.Close()       //nolint:errcheck // never fails
 		a.Close()       //nolint:errcheck // never fails
 		account.Close() //nolint:errcheck // never fails
 	}
+}
+
+// killReader has bob change flags of his own, and INBOX change its mode. \Flagged is
+// left alone: whether it is lost is what is looked at.
+func killReader(a, bob *Session, n int) error {
+	ctx := context.Background()
+	if n%7 == 0 {
+		mode := []byte([]string{"private", "shared"}[n/7%2])
+		if err := a.SetMetadata(ctx, "INBOX", []imap.MetadataEntry{{Name: imap.MetadataPrivateFlags, Value: mode}}); err != nil {
+			return err
+		}
+	}
+	m, err := bob.Open(ctx, "INBOX", false)
+	if err != nil {
+		return err
+	}
+	change := mailbox.FlagChange{Op: mailbox.FlagOp(1 + n%2), Flags: []imap.Flag{modelPrivate[n/2%2*2]}, Silent: true}
+	_, err = m.Store(ctx, imap.UIDRange(1, imap.UID(1+n%200)), change, nil)
+	return errors.Join(err, m.Close())
 }
 
 // TestKillAnywhere kills processes at moments that nothing but chance chooses,

@@ -22,8 +22,9 @@ const (
 // cost is what the messages of b take in memory. The caller holds account.mu.
 func (b *box) cost() int64 {
 	n := int64(cap(b.rows))*int64(unsafe.Sizeof(row{})) + int64(len(b.flags.combos))*comboCost + int64(cap(b.uidsNow))*8
+	n += int64(cap(b.seed.spans)) * int64(unsafe.Sizeof(ownSpan{}))
 	for _, r := range b.readers {
-		n += int64(cap(r.spans)) * int64(unsafe.Sizeof(seenSpan{}))
+		n += int64(cap(r.spans)) * int64(unsafe.Sizeof(ownSpan{}))
 	}
 	return n
 }
@@ -125,6 +126,7 @@ func (a *account) park(ctx context.Context) (later bool) {
 // unload forgets what the table of b holds.
 func (b *box) unload() {
 	b.rows, b.flags, b.uidsNow, b.loaded = nil, flagTable{}, nil, false
+	b.seed.spans = nil
 	for _, r := range b.readers {
 		r.spans = nil
 	}

@@ -102,6 +102,12 @@ func (m metadata) with(user string, entries []imap.MetadataEntry) metadata {
 	return m
 }
 
+// without is m without a user's entries.
+func (m metadata) without(user string) metadata {
+	delete(m, user)
+	return m
+}
+
 // size is what a user's entries take.
 func (m metadata) size(user string) (n int) {
 	for name, value := range m[user] {
@@ -206,15 +212,17 @@ func (s *Session) SetMetadata(ctx context.Context, name string, entries []imap.M
 		return err
 	}
 	return s.submit(ctx, &txn{durable: true, alone: true, build: func(b *builder) error {
-		id, have := uint32(0), b.st.metadata
-		if name != "" {
-			m := b.st.names[name]
-			if m == nil {
-				return imap.NoMailbox()
-			}
-			id, have = m.id, m.metadata
+		if name == "" {
+			return b.annotate(0, b.st.metadata, entries, s.view)
 		}
-		return b.annotate(id, have, entries, s.view)
+		m := b.st.names[name]
+		if m == nil {
+			return imap.NoMailbox()
+		}
+		if err := b.annotate(m.id, m.metadata, entries, s.view); err != nil {
+			return err
+		}
+		return b.mode(m, entries, s.view)
 	}})
 }
 

@@ -48,7 +48,7 @@ func randomOp(rnd *rand.Rand, n int) op {
 		}
 		return errors.Join(do(m), m.Close())
 	}
-	switch k := rnd.IntN(20); {
+	switch k := rnd.IntN(23); {
 	case k < 6:
 		return op{fmt.Sprintf("append %d %d %s %v", who, n, name, flags), true, func(u users) error {
 			_, err := u[who].Append(ctx, name, newMailAt(n, flags))
@@ -83,6 +83,17 @@ func randomOp(rnd *rand.Rand, n int) op {
 	case k < 19:
 		on := rnd.IntN(2) == 0
 		return op{fmt.Sprintf("subscribe %d %s %v", who, name, on), true, func(u users) error { return u[who].SetSubscribed(ctx, name, on) }}
+	case k < 21:
+		e := imap.MetadataEntry{Name: imap.MetadataPrivateFlags}
+		if mode := []string{"private", "shared", ""}[rnd.IntN(3)]; mode != "" {
+			e.Value = []byte(mode)
+		}
+		return op{fmt.Sprintf("mode %d %s %s", who, name, e.Value), true, func(u users) error {
+			m, _ := u[who].(mailbox.Metadata)
+			return m.SetMetadata(ctx, name, []imap.MetadataEntry{e})
+		}}
+	case k < 22 && rnd.IntN(2) == 0:
+		return op{"forget bob", true, forgetBob}
 	default:
 		return op{"acl " + name, true, func(u users) error {
 			return u[0].UpdateEntries(ctx, name, func(mailbox.Standing) ([]mailbox.Entry, error) {
@@ -90,6 +101,23 @@ func randomOp(rnd *rand.Rand, n int) op {
 			})
 		}}
 	}
+}
+
+// forgetBob has bob lose all access, for long enough. He opens nothing meanwhile.
+func forgetBob(u users) error {
+	ctx := context.Background()
+	switch a := u[0].(type) {
+	case interface{ Forget(reader string) }:
+		a.Forget("bob")
+	case *Session:
+		for range 2 {
+			_, err := a.ForgetLost(ctx, 0, func(context.Context, mailbox.Standing, string) (bool, error) { return false, nil })
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func newMailAt(n int, flags []imap.Flag) mailbox.NextMessage {
@@ -123,7 +151,11 @@ func describe(t testing.TB, u users) string {
 			must(err)
 			standing, err := a.Standing(ctx, name)
 			must(err)
-			fmt.Fprintf(&out, "%s %d messages, %d unseen, next %d, acl %v\n", name, status.Messages, status.Unseen, status.UIDNext, standing.Own)
+			annotated, _ := a.(mailbox.Metadata)
+			mode, err := annotated.GetMetadata(ctx, name, &imap.MetadataQuery{Names: []string{imap.MetadataPrivateFlags}, MaxSize: -1})
+			must(err)
+			fmt.Fprintf(&out, "%s %d messages, %d unseen, next %d, acl %v, mode %s\n",
+				name, status.Messages, status.Unseen, status.UIDNext, standing.Own, mode.Entries[0].Value)
 			m, err := a.Open(ctx, name, true)
 			must(err)
 			items := &imap.FetchItems{Flags: true, Size: true, InternalDate: true, Sections: []imap.Section{{}}}
@@ -151,9 +183,13 @@ func sortedFlags(flags []imap.Flag) string {
 	return strings.Join(out, " ")
 }
 
+// modelPrivate are the flags that bob has for himself.
+var modelPrivate = []imap.Flag{imap.FlagSeen, imap.FlagFlagged, "two"}
+
 // modelUsers is the model after ops.
 func modelUsers(ops []op) users {
 	m := mailboxmem.New("alice")
+	m.SetPrivateFlags(modelPrivate...)
 	u := users{m.As("alice", true).(home), m.As("bob", true).(home)}
 	for _, o := range ops {
 		_ = o.run(u)
@@ -192,7 +228,7 @@ func (w *world) open() {
 		if err != nil {
 			w.t.Fatalf("open: %v", err)
 		}
-		w.users[i] = a.As(View{Acting: name, PrivateSeen: true})
+		w.users[i] = a.As(View{Acting: name, PrivateFlags: modelPrivate, PrivateSeen: true})
 		a.Close() //nolint:errcheck // the session has its own reference
 	}
 }

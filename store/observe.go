@@ -54,7 +54,8 @@ func (s *Session) unobserve(o *observer) {
 }
 
 // Overview implements mailbox.Observer.
-func (s *Session) Overview(context.Context) ([]mailbox.Glance, error) {
+func (s *Session) Overview(ctx context.Context) ([]mailbox.Glance, error) {
+	s.settle(ctx)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if err := s.usable(); err != nil || s.observer == nil {

@@ -51,6 +51,7 @@ type proc struct {
 	store *Store
 	a     *Session
 	want  string
+	bobs  string // as bob sees it, at least
 
 	claims *referee // nil without a coordinator
 }
@@ -99,6 +100,7 @@ func makeProc(t *testing.T, name string, claims *referee) *proc {
 		_, err := p.a.Append(ctx, "INBOX", mailbox.One(&mailbox.NewMessage{Size: int64(len(text)), Body: strings.NewReader(text)}))
 		must(err)
 	}
+	p.readersOwn()
 	must(p.lead(p.a.rollOver))
 	m, err := p.a.Open(ctx, "INBOX", false)
 	must(err)
@@ -106,7 +108,7 @@ func makeProc(t *testing.T, name string, claims *referee) *proc {
 	must(p.a.fold(ctx))
 	mustAppend(t, p.a, "INBOX", 20, imap.FlagFlagged)
 	must(p.lead(p.a.syncNow))
-	p.want = contentsOf(t, p.a, "INBOX")
+	p.want, p.bobs = contentsOf(t, p.a, "INBOX"), p.bobSees()
 	if name == "unlink" {
 		must(p.a.maintain(ctx))
 	}
@@ -114,6 +116,38 @@ func makeProc(t *testing.T, name string, claims *referee) *proc {
 		p.fs.crash(nil, false)
 	}
 	return p
+}
+
+// reader is bob's session, who has flags for himself.
+func (p *proc) reader() *Session {
+	p.t.Helper()
+	return mustOpen(p.t, p.store, "/mail", View{Acting: "bob", PrivateFlags: modelPrivate, PrivateSeen: true})
+}
+
+// readersOwn has bob's flags shared, set aside, and his own again.
+func (p *proc) readersOwn() {
+	p.t.Helper()
+	bob := p.reader()
+	mustStore(p.t, bob, imap.UIDRange(1, 8), mailbox.FlagsAdd, imap.FlagFlagged, "two")
+	for _, mode := range []string{"shared", "private"} {
+		mustStore(p.t, p.a, imap.UIDRange(6, 12), mailbox.FlagsAdd, imap.FlagSeen)
+		entry := imap.MetadataEntry{Name: imap.MetadataPrivateFlags, Value: []byte(mode)}
+		if err := p.a.SetMetadata(context.Background(), "INBOX", []imap.MetadataEntry{entry}); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+	mustStore(p.t, p.a, imap.UIDRange(1, 12), mailbox.FlagsRemove, imap.FlagSeen)
+	mustStore(p.t, bob, imap.UIDRange(1, 1), mailbox.FlagsRemove, imap.FlagFlagged)
+	bob.Close() //nolint:errcheck // never fails
+}
+
+// bobSees is what bob sees of each message.
+func (p *proc) bobSees() string {
+	p.t.Helper()
+	bob := p.reader()
+	defer bob.Close() //nolint:errcheck // never fails
+	_, messages, _ := strings.Cut(contentsOf(p.t, bob, "INBOX"), "\n")
+	return messages
 }
 
 // verify opens the mail as a backend that took it over, and expects all to be there.
@@ -129,6 +163,9 @@ func (p *proc) verify() {
 	}
 	if got := contentsOf(p.t, a, "INBOX"); got != p.want {
 		p.t.Fatalf("got\n%s\nwant\n%s", got, p.want)
+	}
+	if got := p.bobSees(); !strings.HasPrefix(got, p.bobs) {
+		p.t.Fatalf("bob sees\n%s\nwant\n%s", got, p.bobs)
 	}
 	if err := p.store.Close(); err != nil {
 		p.t.Fatalf("close: %v", err)
@@ -166,7 +203,7 @@ func each(t *testing.T, count func(*memFS) int, try func(t *testing.T, p *proc, 
 func TestStopAtEachCall(t *testing.T) {
 	each(t, func(m *memFS) int { return m.ops }, func(t *testing.T, p *proc, run func(*proc) error, step int) {
 		for _, power := range []bool{false, true} {
-			p := &proc{t: t, fs: p.fs, store: p.store, a: p.a, want: p.want}
+			p := &proc{t: t, fs: p.fs, store: p.store, a: p.a, want: p.want, bobs: p.bobs}
 			if power {
 				p = newProc(t, strings.Split(t.Name(), "/")[1])
 			}

@@ -28,7 +28,11 @@ const (
 
 	typeUnkeep   recordType = 37
 	typeRestored recordType = 38
-	typeLast                = typeRestored
+	typeOwn      recordType = 39
+	typePolicy   recordType = 40
+	typeMode     recordType = 41
+	typeLost     recordType = 42
+	typeLast                = typeLost
 
 	// In table files.
 	typeState recordType = 32
@@ -97,6 +101,14 @@ func newRecord(kind recordType) (record, error) {
 		return &recRestored{}, nil
 	case typeMetadata:
 		return &recMetadata{}, nil
+	case typeOwn:
+		return &recOwn{}, nil
+	case typePolicy:
+		return &recPolicy{}, nil
+	case typeMode:
+		return &recMode{}, nil
+	case typeLost:
+		return &recLost{}, nil
 	}
 	return nil, fmt.Errorf("%w: record of unknown type %d", errFormat, kind)
 }

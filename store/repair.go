@@ -374,6 +374,7 @@ func (c *mender) salvage(lost []*box) {
 	for _, b := range lost {
 		boxes[b.id] = b
 		b.rows, b.flags, b.uidsNow, b.loaded = nil, flagTable{}, nil, true
+		b.seed.spans = nil
 		for _, reader := range b.readers {
 			reader.spans = nil
 		}
@@ -577,22 +578,15 @@ func (c *mender) recount() {
 // recount sets b's counters to what its rows say.
 func (b *box) recount(st *state) {
 	b.messages, b.unseen, b.sums = uint32(len(b.rows)), 0, sums{}
-	for _, reader := range b.readers {
-		reader.seen = 0
-	}
 	for i := range b.rows {
 		r := &b.rows[i]
 		b.sums.add(r, b.flags.deleted(r.flags))
 		if r.flags&rowSeen == 0 {
 			b.unseen++
 		}
-		for _, reader := range b.readers {
-			if reader.at(r.uid).seen {
-				reader.seen++
-			}
-		}
 		b.shared, b.sharedSeen = max(b.shared, r.modseq), max(b.sharedSeen, r.seenMod)
 	}
+	b.countOwn()
 	b.expunged = history{floor: st.modseq} // what was taken away is in no history
 	b.dirty = true
 }

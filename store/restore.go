@@ -229,6 +229,10 @@ func (b *box) restored(r *recRestored) {
 	for i := range b.rows {
 		b.rows[i].modseq, b.rows[i].seenMod = r.modseq, r.modseq
 	}
+	for i := range b.seed.spans {
+		b.seed.spans[i].modseq = r.modseq
+	}
+	b.seed.highest = r.modseq
 	for _, reader := range b.readers {
 		for i := range reader.spans {
 			reader.spans[i].modseq = r.modseq

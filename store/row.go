@@ -14,7 +14,7 @@ type row struct {
 	uid     uint32
 	flags   uint32 // index into box.combos, shifted by one; bit 0 is the shared \Seen
 	modseq  uint64 // of the last change that everyone sees
-	seenMod uint64 // of the last change of the shared \Seen
+	seenMod uint64 // of the last change of shared flags that readers may have for themselves
 	date    packedTime
 	size    uint32
 	blob    uint32

@@ -56,28 +56,58 @@ func shown(b *box) (all [][]imap.Flag) {
 	return all
 }
 
-// TestReaderSpans marks ranges at random and compares with an array.
+// TestReaderSpans marks ranges at random, of a reader and of the seed, and compares
+// with arrays.
 func TestReaderSpans(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 5))
-	r := &reader{}
-	var want [64]seenSpan
-	for n := range 2000 {
-		start := uint32(rnd.IntN(60))
-		span := seenSpan{start: start, stop: start + uint32(rnd.IntN(4)), seen: rnd.IntN(2) == 0, modseq: uint64(n + 1)}
-		r.mark(span)
-		for uid := span.start; uid <= span.stop; uid++ {
-			want[uid] = span
+	b := newBox(1, "INBOX")
+	for uid := uint32(1); uid < 64; uid += 2 {
+		b.rows = append(b.rows, row{uid: uid})
+	}
+	var own, seed [64]ownSpan
+	for n := range 4000 {
+		start := 1 + uint32(rnd.IntN(59))
+		span := ownSpan{start: start, stop: start + uint32(rnd.IntN(4)), flags: ownFlags(rnd.IntN(8)), modseq: uint64(n + 1)}
+		to, name, want := exactly(span.flags), "bob", &own
+		switch rnd.IntN(3) {
+		case 0:
+			to = seenSet(rnd.IntN(2) == 0)
+		case 1:
+			name, want = "", &seed
 		}
-		for uid := range uint32(len(want)) {
-			if got := r.at(uid); got.seen != want[uid].seen || got.modseq != want[uid].modseq {
-				t.Fatalf("after %d marks: UID %d is %+v, want %+v", n, uid, got, want[uid])
+		b.setOwn(name, imap.UIDSet{{Start: span.start, Stop: span.stop}}, to, span.modseq)
+		for uid := span.start; uid <= span.stop; uid++ {
+			was := want[uid].flags
+			if want[uid].modseq == 0 {
+				was = seed[uid].flags
+			}
+			want[uid] = ownSpan{start: 1, flags: to(was), modseq: span.modseq}
+		}
+		m, seen := b.marks("bob"), uint32(0)
+		for uid := range uint32(len(own)) {
+			want := own[uid]
+			if want.modseq == 0 {
+				want = seed[uid]
+			}
+			got := m.at(uid)
+			if got.flags != want.flags || got.modseq != want.modseq {
+				t.Fatalf("after %d marks: UID %d is %+v, want %+v", n, uid, got, want)
+			}
+			if uid%2 == 1 && got.flags&ownSeen != 0 {
+				seen++
 			}
 		}
+		if r := b.readers["bob"]; r != nil && r.seen != seen {
+			t.Fatalf("after %d marks: %d seen, want %d", n, r.seen, seen)
+		}
 	}
+	spans := b.readers["bob"].spans[1:]
 	var e encoder
-	encodeSpans(&e, r.spans[1:])
+	encodeSpans(&e, spans)
+	encodeSpanFlags(&e, spans)
 	d := &decoder{buf: e.buf}
-	if got := decodeSpans(d); fmt.Sprint(got) != fmt.Sprint(r.spans[1:]) || d.end() != nil {
-		t.Errorf("decoded %v, want %v", got, r.spans[1:])
+	got := decodeSpans(d)
+	if decodeSpanFlags(d, got); fmt.Sprint(got) != fmt.Sprint(spans) || d.end() != nil {
+		t.Errorf("decoded %v, want %v", got, spans)
 	}
 }

@@ -36,18 +36,19 @@ func (h *handle) searchFlags(program *imap.SearchKey) (found imap.UIDSet, ok boo
 // flagTest is whether a message matches ALL or a flag, as the view sees it. The
 // caller holds account.mu, for as long as it is used.
 func (h *handle) flagTest(key *imap.SearchKey) func(*row) bool {
+	sight := h.sight()
+	own := sight.own & sight.st.ownBit(key.Flag)
 	switch {
 	case key.Op == imap.SearchAll:
 		return func(*row) bool { return true }
+	case own != 0:
+		return func(r *row) bool { return sight.marks.at(r.uid).flags&own != 0 }
 	case !imap.EqualFlag(key.Flag, imap.FlagSeen):
 		with := make([]bool, len(h.box.flags.combos))
 		for i, c := range h.box.flags.combos {
 			with[i] = imap.HasFlag(c.plain, key.Flag)
 		}
 		return func(r *row) bool { return with[r.combo()] }
-	case h.view.private:
-		own := h.reader()
-		return func(r *row) bool { return own.at(r.uid).seen }
 	}
 	return func(r *row) bool { return r.flags&rowSeen != 0 }
 }

@@ -15,9 +15,12 @@ import (
 type View struct {
 	Acting string // the acting user
 
-	// PrivateSeen gives an acting user who is not the owner a \Seen of their
-	// own on every message.
-	PrivateSeen bool
+	// PrivateFlags are the flags that each acting user who is not the owner has
+	// for themselves, in mailboxes where that is so; nil is \Seen. PrivateSeen
+	// says whether it is so where a mailbox says nothing. What the last session
+	// opened for such a user says is in force.
+	PrivateFlags []imap.Flag
+	PrivateSeen  bool
 
 	// Quota bounds the account's mail, whoever brings it; nil does not.
 	Quota *mailbox.QuotaPolicy
@@ -26,8 +29,9 @@ type View struct {
 // view is a View in the terms of one account.
 type view struct {
 	acting  string
-	owner   bool // \Recent is for the owner's sessions
-	private bool // acting's own \Seen counts
+	owner   bool        // \Recent is for the owner's sessions
+	flags   []imap.Flag // View.PrivateFlags
+	private bool        // View.PrivateSeen
 	quota   *mailbox.QuotaPolicy
 }
 
@@ -36,6 +40,7 @@ type Session struct {
 	*account
 	view     view
 	closed   atomic.Bool
+	settled  bool      // the settings are in force; the session's goroutine has it
 	observer *observer // nil while nothing is observed; under account.mu
 }
 
@@ -51,14 +56,19 @@ var (
 // its own, until its Close.
 func (a *Account) As(v View) *Session {
 	owner := v.Acting == a.owner
+	if v.PrivateFlags == nil {
+		v.PrivateFlags = onlySeen
+	}
 	a.store.mu.Lock()
 	a.slot.refs++
 	a.store.mu.Unlock()
 	return &Session{
 		account: a.account,
-		view:    view{acting: v.Acting, owner: owner, private: v.PrivateSeen && !owner, quota: v.Quota},
+		view:    view{acting: v.Acting, owner: owner, flags: v.PrivateFlags, private: v.PrivateSeen, quota: v.Quota},
 	}
 }
+
+var onlySeen = []imap.Flag{imap.FlagSeen}
 
 // Close implements mailbox.Account.
 func (s *Session) Close() error {
@@ -125,6 +135,7 @@ func (s *Session) SetSubscribed(ctx context.Context, name string, on bool) error
 
 // Status implements mailbox.Account.
 func (s *Session) Status(ctx context.Context, name string, items imap.StatusItems) (imap.Status, error) {
+	s.settle(ctx)
 	for {
 		status, missing, err := s.status(name, items)
 		if missing == nil {
@@ -172,11 +183,8 @@ func (s *Session) counters(b *box) imap.Status {
 	if q := s.view.quota; q != nil {
 		status.AppendLimit = uint64(q.MaxMessage)
 	}
-	if s.view.private {
-		status.Unseen = b.messages
-		if r := b.readers[s.view.acting]; r != nil {
-			status.Unseen -= r.seen
-		}
+	if s.st.own(b, s.view)&ownSeen != 0 {
+		status.Unseen = b.messages - b.seenBy(s.view.acting)
 	}
 	return status
 }

@@ -22,6 +22,9 @@ type state struct {
 
 	metadata metadata // of the account itself
 
+	policy      *policy  // which flags are readers' own; nil before that was said
+	ownKeywords []string // that ever were, by bit
+
 	nextBox      uint32
 	nextBlob     uint32
 	lastValidity uint32
@@ -73,8 +76,11 @@ type box struct {
 	unseen     uint32 // by the shared \Seen
 	sums       sums
 	shared     uint64 // modification sequence of the last change that everyone sees
-	sharedSeen uint64 // and of the shared \Seen
+	sharedSeen uint64 // and of the shared \Seen, and others that readers may have for themselves
 	readers    map[string]*reader
+	seed       reader // for those who have not marked a message themselves
+	forgotten  uint64 // when a reader was last forgotten
+	mode       ownMode
 	recent     atomic.Uint32 // messages from this UID on were told to no session of the owner
 	recentKept uint32        // what the log says of recent
 
@@ -188,23 +194,38 @@ func (s *state) addRow(b *box, r row, list flagList, seen bool) error {
 // highest is HIGHESTMODSEQ as a view sees it.
 func (s *state) highest(b *box, v view) uint64 {
 	h := max(b.shared, s.floor)
-	if !v.private {
+	if s.own(b, v) == 0 {
 		h = max(h, b.sharedSeen)
 	}
-	if r := b.readers[v.acting]; r != nil {
-		h = max(h, r.highest)
+	r := b.readers[v.acting]
+	if r != nil {
+		h = max(h, r.highest, r.base)
+	}
+	if !v.owner {
+		h = max(h, b.seed.highest)
+		if r == nil {
+			h = max(h, b.forgotten)
+		}
 	}
 	return h
 }
 
-// reader is a user's own \Seen, made if it is missing.
+// seenBy is how many messages a reader has seen by a \Seen of their own.
+func (b *box) seenBy(name string) uint32 {
+	if r := b.readers[name]; r != nil {
+		return r.seen
+	}
+	return b.seed.seen
+}
+
+// reader is a user's own flags, made if they are missing.
 func (b *box) reader(name string) *reader {
 	r := b.readers[name]
 	if r == nil {
 		if b.readers == nil {
 			b.readers = map[string]*reader{}
 		}
-		r = &reader{}
+		r = &reader{seen: b.seed.seen, base: b.forgotten}
 		b.readers[name] = r
 	}
 	return r

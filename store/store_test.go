@@ -31,7 +31,7 @@ func fixture(t *testing.T, o Options) mailboxtest.Fixture {
 	})
 	var quota *mailbox.QuotaPolicy
 	session := func(v View) mailbox.Account {
-		v.Quota = quota
+		v.Quota, v.PrivateFlags, v.PrivateSeen = quota, mailboxtest.PrivateFlags(), true
 		a, err := s.Open(context.Background(), "alice", dir)
 		if err != nil {
 			t.Fatal(err)
@@ -41,7 +41,9 @@ func fixture(t *testing.T, o Options) mailboxtest.Fixture {
 	}
 	return mailboxtest.Fixture{
 		Owner:  func() mailbox.Account { return session(View{Acting: "alice"}) },
-		Reader: func(name string) mailbox.Account { return session(View{Acting: name, PrivateSeen: true}) },
+		Reader: func(name string) mailbox.Account { return session(View{Acting: name}) },
+
+		PrivateFlags: true,
 
 		SetQuota: func(p *mailbox.QuotaPolicy) { quota = p },
 	}
@@ -54,6 +56,7 @@ func TestConformance(t *testing.T) {
 // memory is alice's mail in the model.
 func memory(*testing.T) mailboxtest.Fixture {
 	m := mailboxmem.New("alice")
+	m.SetPrivateFlags(mailboxtest.PrivateFlags()...)
 	return mailboxtest.Fixture{
 		Owner:  func() mailbox.Account { return m.As("alice", true) },
 		Reader: func(name string) mailbox.Account { return m.As(name, true) },

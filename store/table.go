@@ -168,6 +168,7 @@ func encodeTable(e *encoder, b *box) {
 		e.string(name)
 		encodeSpans(e, b.readers[name].spans)
 	}
+	b.encodeOwnSpans(e)
 }
 
 // used are the combinations that some message has, and their new numbers.
@@ -186,20 +187,20 @@ func (t *flagTable) used(rows []row) (numbers []uint32, lists []flagList) {
 	return numbers, lists
 }
 
-func encodeSpans(e *encoder, spans []seenSpan) {
+func encodeSpans(e *encoder, spans []ownSpan) {
 	e.uint(uint64(len(spans)))
 	last := uint32(0)
 	for _, s := range spans {
 		e.uint(uint64(s.start - last))
 		e.uint(uint64(s.stop - s.start))
-		e.bool(s.seen)
+		e.bool(s.flags&ownSeen != 0)
 		e.uint(s.modseq)
 		last = s.stop
 	}
 }
 
-func decodeSpans(d *decoder) []seenSpan {
-	spans := make([]seenSpan, d.count(4))
+func decodeSpans(d *decoder) []ownSpan {
+	spans := make([]ownSpan, d.count(4))
 	last := uint64(0)
 	for i := range spans {
 		start := last + d.uint()
@@ -208,7 +209,11 @@ func decodeSpans(d *decoder) []seenSpan {
 			d.fail()
 			return nil
 		}
-		spans[i] = seenSpan{start: uint32(start), stop: uint32(stop), seen: d.bool(), modseq: d.uint()}
+		spans[i] = ownSpan{start: uint32(start), stop: uint32(stop)}
+		if d.bool() {
+			spans[i].flags = ownSeen
+		}
+		spans[i].modseq = d.uint()
 		last = stop
 	}
 	return spans
@@ -218,14 +223,14 @@ func decodeSpans(d *decoder) []seenSpan {
 type tableData struct {
 	rows  []row
 	flags flagTable
-	spans map[string][]seenSpan
+	spans map[string][]ownSpan
 }
 
 func decodeTable(d *decoder, want uint32) (*tableData, error) {
 	if id := d.uint32(); id != want {
 		return nil, fmt.Errorf("%w: table of mailbox %d, not %d", errFormat, id, want)
 	}
-	t := &tableData{spans: map[string][]seenSpan{}}
+	t := &tableData{spans: map[string][]ownSpan{}}
 	combos := make([]uint32, d.count(2))
 	for i := range combos {
 		var list flagList
@@ -247,6 +252,7 @@ func decodeTable(d *decoder, want uint32) (*tableData, error) {
 		name := d.string()
 		t.spans[name] = decodeSpans(d)
 	}
+	t.decodeOwnSpans(d)
 	return t, d.end()
 }
 
@@ -287,6 +293,10 @@ func (a *account) readTable(b *box) (*tableData, error) {
 func (b *box) adopt(t *tableData) {
 	b.rows, b.flags, b.uidsNow = t.rows, t.flags, nil
 	for name, spans := range t.spans {
+		if name == "" {
+			b.seed.spans = spans
+			continue
+		}
 		b.reader(name).spans = spans
 	}
 	b.loaded = true

@@ -142,7 +142,7 @@ func (c *checker) boxes() {
 func (c *checker) box(b *box) {
 	st, unseen, last := c.account.st, uint32(0), uint32(0)
 	var total sums
-	seen := map[string]uint32{}
+	seen, seed := map[string]uint32{}, uint32(0)
 	for i := range b.rows {
 		r := &b.rows[i]
 		if r.uid <= last || r.uid >= b.uidNext {
@@ -153,8 +153,11 @@ func (c *checker) box(b *box) {
 		if r.flags&rowSeen == 0 {
 			unseen++
 		}
-		for name, reader := range b.readers {
-			if reader.at(r.uid).seen {
+		if b.seed.at(r.uid).flags&ownSeen != 0 {
+			seed++
+		}
+		for name := range b.readers {
+			if m := b.marks(name); m.at(r.uid).flags&ownSeen != 0 {
 				seen[name]++
 			}
 		}
@@ -175,6 +178,9 @@ func (c *checker) box(b *box) {
 		if reader.seen != seen[name] {
 			c.bad("mailbox %q: counts %d seen by %q, has %d", b.name, reader.seen, name, seen[name])
 		}
+	}
+	if b.seed.seen != seed {
+		c.bad("mailbox %q: counts %d seen before it became private, has %d", b.name, b.seed.seen, seed)
 	}
 	if st.names[b.name] != b {
 		c.bad("mailbox %q is not found by its name", b.name)

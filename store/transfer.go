@@ -74,7 +74,7 @@ func (h *handle) transfer(ctx context.Context, uids imap.UIDSet, dest string, mo
 		if err := b.admitCopies(h, to, rows, move); err != nil {
 			return err
 		}
-		data, err = b.copyRows(h.box, rows, to.id, func() (uint32, error) { return b.uid(to) })
+		data, err = b.copyRows(h.box, rows, to.id, to.mode, func() (uint32, error) { return b.uid(to) })
 		if err != nil {
 			return err
 		}
@@ -104,11 +104,16 @@ func (b *box) keywordsOf(rows []row) []string {
 	return slices.Compact(keywords)
 }
 
-// copyRows makes the record that puts rows of from into the mailbox dest, with
-// everyone's \Seen.
-func (b *builder) copyRows(from *box, rows []row, dest uint32, uid func() (uint32, error)) (imap.CopyData, error) {
+// copyRows makes the records that put rows of from into the mailbox dest, with
+// everyone's own flags. What readers share in from and have for themselves in
+// dest is to each as they saw it.
+func (b *builder) copyRows(from *box, rows []row, dest uint32, mode ownMode, uid func() (uint32, error)) (imap.CopyData, error) {
 	rec := &recCopy{box: dest, modseq: b.modseq(), saved: b.seconds()}
 	numbers := map[uint32]uint32{}
+	own, becomes := ownCollector{}, ownFlags(0)
+	if p := b.st.policy; p != nil {
+		becomes = p.in(mode) &^ p.in(from.mode)
+	}
 	source, target := make([]imap.UID, len(rows)), make([]imap.UID, len(rows))
 	for i := range rows {
 		r := &rows[i]
@@ -124,19 +129,10 @@ func (b *builder) copyRows(from *box, rows []row, dest uint32, uid func() (uint3
 		}
 		rec.items = append(rec.items, copyItem{uid: u, blob: r.blob, flags: n, seen: r.flags&rowSeen != 0, date: r.date, size: r.size})
 		source[i], target[i] = imap.UID(r.uid), imap.UID(u)
+		shared := b.st.ownOf(&from.flags.combos[r.combo()].list, r.flags&rowSeen != 0)
+		own.add(from, r.uid, u, func(f ownFlags) ownFlags { return f&^becomes | shared&becomes })
 	}
-	for name, reader := range from.readers {
-		var seen []imap.UID
-		for i := range rows {
-			if reader.at(rows[i].uid).seen {
-				seen = append(seen, target[i])
-			}
-		}
-		if len(seen) > 0 {
-			rec.seen = append(rec.seen, readerUIDs{reader: name, uids: imap.UIDSetOf(seen...)})
-		}
-	}
-	b.add(rec)
+	b.addCopy(rec, own.list())
 	return imap.CopyData{Source: imap.UIDSetOf(source...), Dest: imap.UIDSetOf(target...)}, nil
 }
 
@@ -148,11 +144,16 @@ func (b *builder) emptyInboxInto(inbox *box, to string) error {
 		return err
 	}
 	b.copyMetadata(inbox.metadata, dest)
+	mode := b.modeAbove(to)
+	if inbox.metadata[""][imap.MetadataPrivateFlags] != nil && inbox.mode != mode {
+		mode = inbox.mode
+		b.add(&recMode{modseq: b.modseq(), boxes: []boxMode{{dest, mode}}})
+	}
 	if len(inbox.rows) == 0 {
 		return nil
 	}
 	next := uint32(0)
-	data, err := b.copyRows(inbox, inbox.rows, dest, func() (uint32, error) { next++; return next, nil })
+	data, err := b.copyRows(inbox, inbox.rows, dest, mode, func() (uint32, error) { next++; return next, nil })
 	if err != nil {
 		return err
 	}

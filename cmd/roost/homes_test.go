@@ -33,6 +33,8 @@ func TestGuardedStore(t *testing.T) {
 			Grant:  func(t *testing.T, name, reader string) { grantAll(t, g.open(t, g.owner), name, reader) },
 
 			SetQuota: func(p *mailbox.QuotaPolicy) { g.quota = p },
+
+			PrivateFlags: true,
 			Skip: map[string]string{
 				"Private/SubscriptionsAreOnesOwn": "a guard keeps no subscriptions of readers: their own tree does",
 			},
@@ -81,7 +83,9 @@ func newGuardedHome(t *testing.T) *guardedHome {
 
 func (g *guardedHome) open(t *testing.T, acting string) *acl.Guard {
 	t.Helper()
-	home := share.NewPublishing(g.publisher, g.owner, g.account.As(store.View{Acting: acting, PrivateSeen: acting != g.owner, Quota: g.quota}))
+	home := share.NewPublishing(g.publisher, g.owner, g.account.As(store.View{
+		Acting: acting, PrivateFlags: mailboxtest.PrivateFlags(), PrivateSeen: true, Quota: g.quota,
+	}))
 	return acl.NewGuard(home, acl.Identity{Owner: g.owner, Acting: acting}, acl.Options{})
 }
 

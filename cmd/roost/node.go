@@ -30,6 +30,7 @@ import (
 	"github.com/roost-mail/roost/haproxy"
 	"github.com/roost-mail/roost/health"
 	"github.com/roost-mail/roost/idle"
+	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/imapclient"
 	"github.com/roost-mail/roost/imapserver"
 	"github.com/roost-mail/roost/namespace"
@@ -100,11 +101,21 @@ type parts struct {
 
 	conns   connCounts
 	moves   *namespace.Moves // of all sessions
+	lost    *lostReaders
 	rawLogs rawLogs
 }
 
-// privateSeen says whether readers of others' mail have a `\Seen` of their own:
-// INDEXPVT on any namespace of type shared switches it on.
+// privateFlags are those that readers of others' mail have for themselves.
+func privateFlags(set *config.Mail) []imap.Flag {
+	flags := make([]imap.Flag, len(set.PrivateFlags))
+	for i, f := range set.PrivateFlags {
+		flags[i] = imap.CanonicalFlag(imap.Flag(f))
+	}
+	return flags
+}
+
+// privateSeen says whether readers of others' mail have flags of their own where a
+// mailbox says nothing: INDEXPVT on any namespace of type shared switches it on.
 func privateSeen(set *config.Settings) bool {
 	for _, ns := range set.Namespaces {
 		if l, err := config.ParseLocation(ns.Location); ns.Type == "shared" && err == nil && l.IndexPvt != "" {
@@ -120,6 +131,7 @@ func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (n *no
 		log: log, dial: &net.Dialer{}, conns: connCounts{open: map[connKey]int{}}, moves: namespace.NewMoves(),
 		failed: make(chan error, 1), holding: func() {},
 	}
+	p.lost = newLostReaders(p)
 	if n, err = p.read(set); err != nil {
 		return nil, err
 	}
@@ -414,7 +426,7 @@ func (n *node) start(ctx context.Context) {
 	n.takePart(ctx)
 	beside, stop := context.WithCancel(ctx)
 	n.stop = stop
-	for _, run := range []func(context.Context){n.monitor.Run, n.pulse.run, n.serveMetrics} {
+	for _, run := range []func(context.Context){n.monitor.Run, n.pulse.run, n.serveMetrics, n.lost.run} {
 		n.running.Go(func() { run(beside) })
 	}
 	n.serveAdmin()

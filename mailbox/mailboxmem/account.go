@@ -16,9 +16,22 @@ import (
 
 // account is Mail as one acting user sees it. It has no state of its own.
 type account struct {
-	mail   *Mail
-	acting string
-	reader reader
+	mail        *Mail
+	acting      string
+	privateSeen bool
+}
+
+// in is a as the reader of b.
+func (a *account) in(b *box) reader {
+	if a.acting == a.mail.owner {
+		return reader{}
+	}
+	return reader{who: a.acting, own: b.mode == "private" || b.mode == "" && a.privateSeen}
+}
+
+// ownIn is whether readers have flags of their own in a mailbox of that mode.
+func (m *Mail) ownIn(mode string) bool {
+	return mode == "private" || mode == "" && m.readersOwn
 }
 
 var (
@@ -76,14 +89,14 @@ func (a *account) Status(_ context.Context, name string, _ imap.StatusItems) (im
 		Messages:      uint32(len(b.messages)),
 		UIDNext:       b.uidNext,
 		UIDValidity:   b.uidValidity,
-		HighestModSeq: b.highestModSeq(a.reader),
+		HighestModSeq: b.highestModSeq(a.in(b)),
 		MailboxID:     b.id,
 	}
 	if q := a.mail.quota; q != nil {
 		status.AppendLimit = uint64(q.MaxMessage)
 	}
 	for _, m := range b.messages {
-		if !m.seenBy(a.reader) {
+		if !m.seenBy(a.in(b)) {
 			status.Unseen++
 		}
 		if a.ownsRecent() && m.uid >= b.recentFrom {
@@ -155,7 +168,7 @@ func (a *account) Rename(_ context.Context, from, to string) error {
 	a.mail.shareVersion++
 	defer a.mail.changed()
 	if from == imap.Inbox {
-		a.mail.emptyInboxInto(to)
+		a.emptyInboxInto(to)
 		return nil
 	}
 	moved := map[string]*box{}
@@ -170,6 +183,9 @@ func (a *account) Rename(_ context.Context, from, to string) error {
 	}
 	return nil
 }
+
+// becomesOwn reports whether private flags are shared in from and not in to.
+func (m *Mail) becomesOwn(from, to *box) bool { return !m.ownIn(from.mode) && m.ownIn(to.mode) }
 
 // renames says what becomes of each name in RENAME from to, or why it can't be.
 // What is below INBOX stays where it is (RFC 9051 section 6.3.6).
@@ -196,12 +212,15 @@ func (m *Mail) renames(from, to string) (map[string]string, error) {
 }
 
 // emptyInboxInto is the RENAME of INBOX: its messages move as by MOVE.
-func (m *Mail) emptyInboxInto(to string) {
-	inbox, dest := m.boxes[imap.Inbox], m.addWithParents(to)
-	for _, msg := range inbox.messages {
-		dest.take(msg)
-	}
+func (a *account) emptyInboxInto(to string) {
+	inbox, dest := a.mail.boxes[imap.Inbox], a.mail.addWithParents(to)
 	dest.metadata = inbox.metadata.clone()
+	if dest.metadata[""][imap.MetadataPrivateFlags] != nil {
+		dest.mode = inbox.mode
+	}
+	for _, msg := range inbox.messages {
+		dest.take(msg, a.mail.becomesOwn(inbox, dest))
+	}
 	inbox.remove(func(*msg) bool { return true })
 	inbox.wake()
 }
@@ -239,7 +258,14 @@ func (a *account) Append(_ context.Context, name string, next mailbox.NextMessag
 		if !msg.email.Valid() {
 			msg.email = a.mail.newID()
 		}
-		uids = uids.Union(imap.UIDSetOf(b.take(msg)))
+		msg.marks = map[string]mark{}
+		if own, rest := a.mail.split(msg.flags); len(own) > 0 {
+			msg.flags, msg.marks[a.in(b).name()] = rest, mark{flags: own}
+			if a.in(b).own {
+				b.private[a.acting] = b.lastModSeq + 1
+			}
+		}
+		uids = uids.Union(imap.UIDSetOf(b.take(msg, false)))
 	}
 	b.wake()
 	return imap.AppendData{UIDValidity: b.uidValidity, UIDs: uids}, nil
@@ -273,14 +299,21 @@ func (a *account) readMessage(m *mailbox.NewMessage) (*msg, error) {
 	}
 	msg.date = msg.date.Truncate(time.Second)
 	for _, f := range m.Flags {
-		switch {
-		case imap.EqualFlag(f, imap.FlagSeen):
-			msg.seen = map[reader]seenMark{a.reader: {set: true}}
-		case !imap.HasFlag(msg.flags, f):
+		if !imap.HasFlag(msg.flags, f) {
 			msg.flags = append(msg.flags, f)
 		}
 	}
 	return msg, nil
+}
+
+// Forget forgets the private flags of a reader who has lost all access.
+func (a *account) Forget(reader string) {
+	defer a.lock()()
+	for _, b := range a.mail.boxes {
+		for _, m := range b.messages {
+			delete(m.marks, reader)
+		}
+	}
 }
 
 // Close does nothing: an account holds nothing.

@@ -9,9 +9,16 @@ import (
 	"github.com/roost-mail/roost/message"
 )
 
-// reader names whose \Seen is meant: a user with a private one, or "" for the
-// one that the owner and all others share.
-type reader string
+// reader is who looks at a box. Private flags are a user's own, or those that the
+// owner and all others share: these are marked under the name "".
+type reader struct {
+	who string // "" for the owner
+	own bool   // the private flags are theirs
+}
+
+// everyReader is the name of the marks with which those go who have made none on
+// a message.
+const everyReader = "\x00"
 
 // box is a mailbox. Mail.mu guards it.
 type box struct {
@@ -29,9 +36,10 @@ type box struct {
 	gone        bool
 	expunged    []expunged // ever
 
+	mode       string                 // "private" or "shared", "" as readers have it elsewhere
 	lastModSeq imap.ModSeq            // given out last
 	shared     imap.ModSeq            // of the last change that everyone sees
-	private    map[reader]imap.ModSeq // of the last change of each \Seen
+	private    map[string]imap.ModSeq // of the last change of private flags, by name
 }
 
 // expunged is a message that was.
@@ -48,13 +56,14 @@ type msg struct {
 	date   time.Time
 	body   []byte
 	digest *message.Digest
-	flags  []imap.Flag // all but \Seen
+	flags  []imap.Flag // all that are never private
 	modSeq imap.ModSeq // of flags
-	seen   map[reader]seenMark
+	marks  map[string]mark
 }
 
-type seenMark struct {
-	set    bool
+// mark is the private flags of a name.
+type mark struct {
+	flags  []imap.Flag
 	modSeq imap.ModSeq
 }
 
@@ -62,24 +71,31 @@ func newBox(mail *Mail, name string, uidValidity uint32, entries []mailbox.Entry
 	return &box{
 		mail: mail, name: name, uidValidity: uidValidity, uidNext: 1, recentFrom: 1,
 		entries: entries, metadata: metadata{}, handles: map[*handle]struct{}{},
-		lastModSeq: 1, shared: 1, private: map[reader]imap.ModSeq{},
+		lastModSeq: 1, shared: 1, private: map[string]imap.ModSeq{},
 	}
 }
 
-// take puts a copy of m at the end, with everyone's own \Seen.
-func (b *box) take(m *msg) imap.UID {
+// take puts a copy of m at the end, with everyone's own flags. becomesOwn says that
+// what all shared is to be each reader's own.
+func (b *box) take(m *msg, becomesOwn bool) imap.UID {
 	b.lastModSeq++
 	b.shared = b.lastModSeq
 	c := &msg{
 		uid: b.uidNext, email: m.email, saved: time.Now().UTC().Truncate(time.Second), date: m.date, body: m.body, digest: m.digest,
-		flags: m.flags, modSeq: b.shared, seen: map[reader]seenMark{},
+		flags: m.flags, modSeq: b.shared, marks: map[string]mark{},
 	}
-	for r, mark := range m.seen {
-		c.seen[r] = seenMark{set: mark.set, modSeq: b.shared}
+	for name, own := range m.marks {
+		if becomesOwn {
+			own = m.marks[""]
+		}
+		c.marks[name] = mark{flags: own.flags, modSeq: b.shared}
+	}
+	if becomesOwn {
+		c.marks[everyReader] = mark{flags: m.marks[""].flags, modSeq: b.shared}
 	}
 	b.uidNext++
 	b.messages = append(b.messages, c)
-	b.learnKeywords(c.flags)
+	b.learnKeywords(slices.Concat(c.flags, c.marks[""].flags))
 	return c.uid
 }
 
@@ -122,11 +138,14 @@ func (b *box) uids() imap.UIDSet {
 // modification sequence modSeq.
 func (b *box) change(m *msg, r reader, flags []imap.Flag, modSeq imap.ModSeq) {
 	b.lastModSeq = modSeq
-	if seen := imap.HasFlag(flags, imap.FlagSeen); seen != m.seenBy(r) {
-		m.seen[r] = seenMark{set: seen, modSeq: modSeq}
-		b.private[r] = modSeq
+	own, rest := b.mail.split(flags)
+	if !sameFlags(own, m.mark(r.name()).flags) {
+		m.marks[r.name()] = mark{flags: own, modSeq: modSeq}
+		b.private[r.name()] = modSeq
+		if !r.own {
+			b.learnKeywords(own)
+		}
 	}
-	rest := (imap.ClassDeleted | imap.ClassOther).Only(flags)
 	if !sameFlags(rest, m.flags) {
 		m.flags, m.modSeq = rest, modSeq
 		b.shared = modSeq
@@ -143,7 +162,13 @@ func (b *box) learnKeywords(flags []imap.Flag) {
 }
 
 // highestModSeq is that of the last change that r could see.
-func (b *box) highestModSeq(r reader) imap.ModSeq { return max(b.shared, b.private[r]) }
+func (b *box) highestModSeq(r reader) imap.ModSeq {
+	highest := max(b.shared, b.private[r.name()])
+	if r.who != "" {
+		highest = max(highest, b.private[r.who], b.private[everyReader])
+	}
+	return highest
+}
 
 // wake tells the watchers that have something to learn.
 func (b *box) wake() {
@@ -165,18 +190,65 @@ func (b *box) wakeAll() {
 	}
 }
 
-func (m *msg) seenBy(r reader) bool { return m.seen[r].set }
+// name is whose private flags r sees.
+func (r reader) name() string {
+	if r.own {
+		return r.who
+	}
+	return ""
+}
+
+// mark are the private flags of a name.
+func (m *msg) mark(name string) mark {
+	if own, made := m.marks[name]; made || name == "" {
+		return own
+	}
+	return m.marks[everyReader]
+}
+
+func (m *msg) seenBy(r reader) bool { return imap.HasFlag(m.mark(r.name()).flags, imap.FlagSeen) }
 
 // flagsFor are the flags as r sees them.
 func (m *msg) flagsFor(r reader) []imap.Flag {
-	if !m.seenBy(r) {
-		return m.flags
-	}
-	return append(slices.Clip(m.flags), imap.FlagSeen)
+	return append(slices.Clip(m.flags), m.mark(r.name()).flags...)
 }
 
-// modSeqFor is the modification sequence of what r sees.
-func (m *msg) modSeqFor(r reader) imap.ModSeq { return max(m.modSeq, m.seen[r].modSeq) }
+// modSeqFor is the modification sequence of what r sees. What is set aside counts
+// as well, so that it never falls.
+func (m *msg) modSeqFor(r reader) imap.ModSeq {
+	modSeq := max(m.modSeq, m.mark(r.name()).modSeq)
+	if r.who != "" {
+		modSeq = max(modSeq, m.mark(r.who).modSeq)
+	}
+	return modSeq
+}
+
+// become has the private flags become each reader's own, or everybody's again.
+// Everyone goes on with what they saw, or had set aside.
+func (b *box) become(own bool) {
+	b.lastModSeq++
+	now := b.lastModSeq
+	b.private[everyReader] = now
+	for _, m := range b.messages {
+		shared := m.marks[""]
+		if _, made := m.marks[everyReader]; !made {
+			m.marks[everyReader] = mark{}
+		}
+		for name, was := range m.marks {
+			if name == "" {
+				continue
+			}
+			is := was
+			if own {
+				is.flags = slices.Concat(was.flags, slices.DeleteFunc(slices.Clone(shared.flags), func(f imap.Flag) bool { return imap.HasFlag(was.flags, f) }))
+			}
+			if !sameFlags(was.flags, shared.flags) || max(m.modSeq, was.modSeq) < shared.modSeq {
+				is.modSeq = now
+			}
+			m.marks[name] = is
+		}
+	}
+}
 
 func sameFlags(a, b []imap.Flag) bool {
 	return len(a) == len(b) && !slices.ContainsFunc(a, func(f imap.Flag) bool { return !imap.HasFlag(b, f) })

@@ -2,7 +2,6 @@ package mailboxmem
 
 import (
 	"context"
-	"slices"
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
@@ -41,13 +40,13 @@ func (h *handle) present(uids imap.UIDSet) (imap.UIDSet, error) {
 // since items.ChangedSince.
 func (h *handle) pick(uid imap.UID, items *imap.FetchItems) (*mailbox.Message, *msg) {
 	defer h.account.lock()()
-	m, reader := h.box.find(uid), h.account.reader
+	m, reader := h.box.find(uid), h.account.in(h.box)
 	if m == nil || m.modSeqFor(reader) <= items.ChangedSince {
 		return nil, nil
 	}
 	out := &mailbox.Message{UID: uid}
 	if items.MarkSeen && !h.readOnly && !m.seenBy(reader) {
-		h.box.change(m, reader, append(slices.Clip(m.flags), imap.FlagSeen), h.box.lastModSeq+1)
+		h.box.change(m, reader, append(m.flagsFor(reader), imap.FlagSeen), h.box.lastModSeq+1)
 		if _, told := h.told[uid]; told {
 			h.told[uid] = m.modSeqFor(reader)
 		}

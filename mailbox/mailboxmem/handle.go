@@ -34,7 +34,7 @@ func newHandle(a *account, b *box, readOnly bool) *handle {
 	c := h.changes()
 	h.tell(c)
 	for _, m := range b.messages {
-		if !m.seenBy(a.reader) {
+		if !m.seenBy(a.in(b)) {
 			h.info.Unseen = m.uid
 			break
 		}
@@ -59,7 +59,7 @@ func (h *handle) changes() mailbox.Changes {
 	if h.box.gone {
 		return mailbox.Changes{Gone: !h.goneTold}
 	}
-	reader := h.account.reader
+	reader := h.account.in(h.box)
 	c := mailbox.Changes{UIDNext: h.box.uidNext, HighestModSeq: h.box.highestModSeq(reader)}
 	known := 0
 	var fresh, recent []imap.UID
@@ -95,7 +95,7 @@ func (h *handle) tell(c mailbox.Changes) {
 		delete(h.told, uid)
 	}
 	for uid := range c.New.All() {
-		h.told[uid] = h.box.find(uid).modSeqFor(h.account.reader)
+		h.told[uid] = h.box.find(uid).modSeqFor(h.account.in(h.box))
 	}
 	for _, m := range c.Flags {
 		h.told[m.UID] = m.ModSeq
@@ -113,7 +113,13 @@ func (h *handle) tell(c mailbox.Changes) {
 }
 
 // flags are those known in the mailbox.
-func (h *handle) flags() []imap.Flag { return append(imap.SystemFlags(), h.box.keywords...) }
+func (h *handle) flags() []imap.Flag {
+	flags := append(imap.SystemFlags(), h.box.keywords...)
+	if h.account.in(h.box).own {
+		flags = h.account.mail.withKeywords(flags)
+	}
+	return flags
+}
 
 // pending reports whether Sync would have something to tell.
 func (h *handle) pending() bool {
@@ -171,7 +177,7 @@ func (h *handle) store(uids imap.UIDSet, change mailbox.FlagChange) (results []m
 	if err := h.usable(true); err != nil {
 		return nil, nil, err
 	}
-	reader, modSeq := h.account.reader, h.box.lastModSeq+1
+	reader, modSeq := h.account.in(h.box), h.box.lastModSeq+1
 	for uid := range uids.Intersect(h.box.uids()).All() {
 		m := h.box.find(uid)
 		if change.Spares(m.modSeqFor(reader), m.flagsFor(reader)) {
@@ -266,7 +272,7 @@ func (h *handle) copy(uids imap.UIDSet, dest string, move bool) (imap.CopyData, 
 	}
 	first := to.uidNext
 	for _, m := range messages {
-		to.take(m)
+		to.take(m, h.account.mail.becomesOwn(h.box, to))
 	}
 	to.wake()
 	return imap.CopyData{UIDValidity: to.uidValidity, Source: source, Dest: imap.UIDRange(first, to.uidNext-1)}, nil

@@ -29,6 +29,8 @@ type Mail struct {
 	lastID       int
 	metadata     metadata             // of the account itself
 	quota        *mailbox.QuotaPolicy // nil: none
+	private      []imap.Flag          // that readers may have for themselves
+	readersOwn   bool                 // and do, where a mailbox says nothing
 	shareVersion uint64
 	published    uint64
 	observers    map[*account]*observer
@@ -42,22 +44,50 @@ func New(owner string) *Mail {
 		subscribed: map[string]map[string]bool{},
 		metadata:   metadata{},
 		observers:  map[*account]*observer{},
+		private:    []imap.Flag{imap.FlagSeen},
 	}
 	m.add(imap.Inbox, nil)
 	return m
 }
 
+// SetPrivateFlags says which flags readers have for themselves: \Seen, without it.
+// It is called before there are sessions.
+func (m *Mail) SetPrivateFlags(flags ...imap.Flag) { m.private = flags }
+
+// split parts flags into those that readers may have for themselves and others.
+func (m *Mail) split(flags []imap.Flag) (own, rest []imap.Flag) {
+	for _, f := range flags {
+		if imap.HasFlag(m.private, f) {
+			own = append(own, f)
+		} else {
+			rest = append(rest, f)
+		}
+	}
+	return own, rest
+}
+
+// withKeywords adds the private keywords.
+func (m *Mail) withKeywords(flags []imap.Flag) []imap.Flag {
+	for _, f := range m.private {
+		if f[0] != '\\' && !imap.HasFlag(flags, f) {
+			flags = append(flags, f)
+		}
+	}
+	return flags
+}
+
 // As is the mail as acting sees it. With privateSeen an acting user who is not
-// the owner has a \Seen of their own on every message, unset at first; everyone
-// else shares the owner's.
+// the owner has private flags of their own on every message, unset at first,
+// where a mailbox does not say otherwise; everyone else shares the owner's.
 //
 // The Account is a mailbox.EntryKeeper and a mailbox.ShareLog.
 func (m *Mail) As(acting string, privateSeen bool) mailbox.Account {
-	a := &account{mail: m, acting: acting}
-	if privateSeen && acting != m.owner {
-		a.reader = reader(acting)
+	if acting != m.owner {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.readersOwn = privateSeen
 	}
-	return a
+	return &account{mail: m, acting: acting, privateSeen: privateSeen}
 }
 
 // newID makes an ID that nothing else of this owner has.
@@ -79,16 +109,17 @@ func (m *Mail) add(name string, entries []mailbox.Entry) *box {
 // ACL of the nearest level that exists.
 func (m *Mail) addWithParents(name string) *box {
 	var entries []mailbox.Entry
+	mode := ""
 	missing := []string{name}
 	for above := parent(name); above != ""; above = parent(above) {
 		if b := m.boxes[above]; b != nil {
-			entries = b.entries
+			entries, mode = b.entries, b.mode
 			break
 		}
 		missing = append(missing, above)
 	}
 	for _, level := range missing {
-		m.add(level, entries)
+		m.add(level, entries).mode = mode
 	}
 	return m.boxes[name]
 }

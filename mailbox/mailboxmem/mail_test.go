@@ -12,7 +12,10 @@ func TestMail(t *testing.T) { mailboxtest.Test(t, open) }
 
 func open(*testing.T) mailboxtest.Fixture {
 	mail := mailboxmem.New("ann")
+	mail.SetPrivateFlags(mailboxtest.PrivateFlags()...)
 	return mailboxtest.Fixture{
+		PrivateFlags: true,
+
 		Owner:  func() mailbox.Account { return mail.As("ann", false) },
 		Reader: func(name string) mailbox.Account { return mail.As(name, true) },
 

@@ -103,7 +103,8 @@ func (a *account) SetMetadata(_ context.Context, name string, entries []imap.Met
 	m.set(a.acting, entries)
 	b := a.mail.boxes[name]
 	if b != nil {
-		b.annotated(a.reader, entries)
+		a.setMode(b, entries)
+		b.annotated(a.in(b), entries)
 	}
 	a.mail.changedMetadata(a.acting, b, entries)
 	return nil
@@ -112,11 +113,49 @@ func (a *account) SetMetadata(_ context.Context, name string, entries []imap.Met
 // annotated raises HIGHESTMODSEQ for who can see the change (RFC 7162 section 3.2).
 func (b *box) annotated(r reader, entries []imap.MetadataEntry) {
 	b.lastModSeq++
+	name := r.who
 	for _, e := range entries {
 		if imap.MetadataIsPrivate(e.Name) {
-			b.private[r] = b.lastModSeq
+			b.private[name] = b.lastModSeq
 		} else {
 			b.shared = b.lastModSeq
 		}
 	}
+}
+
+// setMode follows an entry that says whether private flags are readers' own, in b
+// and in those below that say nothing, with nothing in between that does.
+func (a *account) setMode(b *box, entries []imap.MetadataEntry) {
+	i := slices.IndexFunc(entries, func(e imap.MetadataEntry) bool { return e.Name == imap.MetadataPrivateFlags })
+	if i < 0 {
+		return
+	}
+	mode := string(entries[i].Value)
+	for above := parent(b.name); mode == "" && above != ""; above = parent(above) {
+		if p := a.mail.boxes[above]; p != nil {
+			mode = p.mode
+			break
+		}
+	}
+	for _, f := range a.mail.boxes {
+		if f != b && (!strings.HasPrefix(f.name, b.name+"/") || a.mail.saysItself(f, b)) {
+			continue
+		}
+		was := a.mail.ownIn(f.mode)
+		f.mode = mode
+		if is := a.mail.ownIn(mode); is != was {
+			f.become(is)
+			f.wakeAll()
+		}
+	}
+}
+
+// saysItself reports whether f, or a level between it and top, has an entry of its own.
+func (m *Mail) saysItself(f, top *box) bool {
+	for name := f.name; name != top.name; name = parent(name) {
+		if b := m.boxes[name]; b != nil && b.metadata[""][imap.MetadataPrivateFlags] != nil {
+			return true
+		}
+	}
+	return false
 }

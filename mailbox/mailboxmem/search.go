@@ -38,13 +38,13 @@ func (h *handle) find(program *imap.SearchKey, found func(*msg)) (imap.ModSeq, e
 	}
 	var highest imap.ModSeq
 	for _, m := range h.box.messages {
-		match, err := m.matches(program, h.account.reader)
+		match, err := m.matches(program, h.account.in(h.box))
 		if err != nil {
 			return 0, err
 		}
 		if match {
 			found(m)
-			highest = max(highest, m.modSeqFor(h.account.reader))
+			highest = max(highest, m.modSeqFor(h.account.in(h.box)))
 		}
 	}
 	if !program.Has(imap.SearchModSeq) {

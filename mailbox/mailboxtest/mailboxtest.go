@@ -24,6 +24,9 @@ type Fixture struct {
 	// if the home knows no such thing. The suite closes it.
 	Reader func(name string) mailbox.Account
 
+	// PrivateFlags says that a Reader has all flags of PrivateFlags for themselves.
+	PrivateFlags bool
+
 	// Grant lets a reader do everything with a mailbox that exists; nil if
 	// readers may do so anyway.
 	Grant func(t *testing.T, mailbox, reader string)
@@ -84,6 +87,8 @@ func Test(t *testing.T, open func(t *testing.T) Fixture) {
 		{name: "Private", readers: true, tests: privateTests()},
 		{name: "PrivateModSeq", readers: true, tests: privateModSeqTests()},
 		{name: "PrivateMetadata", readers: true, tests: readerMetadataTests()},
+		{name: "PrivateFlags", readers: true, tests: privateFlagTests()},
+		{name: "PrivateModes", readers: true, tests: privateModeTests()},
 	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) {
@@ -95,6 +100,9 @@ func Test(t *testing.T, open func(t *testing.T) Fixture) {
 					}
 					if g.readers && f.Reader == nil {
 						t.Skip("no readers with a private \\Seen here")
+					}
+					if g.name == "PrivateFlags" && !f.PrivateFlags {
+						t.Skip("no private flag but \\Seen here")
 					}
 					c.run(&home{T: t, Fixture: f})
 				})

@@ -13,7 +13,7 @@ import (
 var randomNames = []string{imap.Inbox, "a", "a/b", "a/b/ü", "c", "c/d"}
 
 var randomFlags = []imap.Flag{
-	imap.FlagSeen, imap.FlagSeen, imap.FlagDeleted, imap.FlagFlagged, imap.FlagAnswered, "$Label1", "work",
+	imap.FlagSeen, imap.FlagSeen, imap.FlagDeleted, imap.FlagFlagged, imap.FlagAnswered, "$Label1", "work", "$Own",
 }
 
 // game is a random game on two worlds. It looks at the oracle to choose.
@@ -97,9 +97,28 @@ func (g *game) accountMove(who string) (string, func(*player) string) {
 	case n < 18 && who == ownerPlayer && g.rights:
 		return g.rightsMove(a)
 	}
+	if g.rng.IntN(3) == 0 {
+		return g.modeMove(a)
+	}
 	subscribed := g.rng.IntN(2) == 0
 	return fmt.Sprintf("subscribes %s: %v", a, subscribed), func(p *player) string {
 		return codeText(p.SetSubscribed(p.Context(), a, subscribed))
+	}
+}
+
+// modeMove has a mailbox say whose the private flags are.
+func (g *game) modeMove(name string) (string, func(*player) string) {
+	mode := []string{"private", "shared", ""}[g.rng.IntN(3)]
+	e := imap.MetadataEntry{Name: imap.MetadataPrivateFlags}
+	if mode != "" {
+		e.Value = []byte(mode)
+	}
+	return fmt.Sprintf("makes %s %q", name, mode), func(p *player) string {
+		m, ok := p.Account.(mailbox.Metadata)
+		if !ok {
+			return ""
+		}
+		return codeText(m.SetMetadata(p.Context(), name, []imap.MetadataEntry{e}))
 	}
 }
 

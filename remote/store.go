@@ -87,11 +87,17 @@ func (s *storing) spare(status *imapclient.Status) error {
 	}
 	s.modified = s.modified.Union(set.Resolve(0).Intersect(s.uids))
 	s.uids = s.uids.Minus(s.modified)
-	for uid := range s.results {
-		if s.modified.Contains(uid) {
+	s.box.event(func(st *state) {
+		for uid, r := range s.results {
+			if !s.modified.Contains(uid) {
+				continue
+			}
+			if !sameFlags(r.before, r.flags) {
+				st.touch(uid) // what came of it is told by the next Sync
+			}
 			delete(s.results, uid)
 		}
-	}
+	})
 	return nil
 }
 

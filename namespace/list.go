@@ -93,8 +93,9 @@ func placed(prefix, name string) string {
 	return prefix + name
 }
 
-// maxAsked bounds how many owners are asked at once.
-const maxAsked = 16
+// maxAsked bounds how many owners are asked at once: enough that those of a large team
+// take no longer than the slowest of them.
+const maxAsked = 64
 
 // maxListed bounds the owners whose answers are kept.
 const maxListed = 1000

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -137,43 +136,6 @@ func BenchmarkFetch(b *testing.B) {
 				who.client.do(b, "NOOP")
 			}
 		})
-	}
-}
-
-// BenchmarkPush is the time from the owner's APPEND to the reader's EXISTS in
-// IDLE, across backends.
-func BenchmarkPush(b *testing.B) {
-	r := startRig(b, "rig")
-	owner, reader := newBenchClient(b, r, "someone1"), newBenchClient(b, r, "someone2")
-	owner.fill(b, "Box", 100)
-	reader.do(b, "SELECT shared/someone1/Box")
-	if _, err := io.WriteString(reader.conn, "i IDLE\r\n"); err != nil {
-		b.Fatal(err)
-	}
-	waitLine(b, reader, "+")
-	text := "Subject: new\r\n\r\nnew\r\n"
-	var took []time.Duration
-	for b.Loop() {
-		start := time.Now()
-		owner.do(b, fmt.Sprintf("APPEND Box {%d+}\r\n%s", len(text), text))
-		waitLine(b, reader, "EXISTS")
-		took = append(took, time.Since(start))
-	}
-	slices.Sort(took)
-	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
-	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
-}
-
-func waitLine(b *testing.B, c *benchClient, word string) {
-	b.Helper()
-	for {
-		line, err := c.r.ReadSlice('\n')
-		if err != nil {
-			b.Fatal(err)
-		}
-		if bytes.Contains(line, []byte(word)) {
-			return
-		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
 )
 
 // fuzzAccount is a closed account with a folded table and a tail.
@@ -19,7 +20,7 @@ func fuzzAccount(t testing.TB) *memFS {
 	if err != nil {
 		t.Fatal(err)
 	}
-	session := a.As(View{Acting: "bob", PrivateSeen: true})
+	session := a.As(View{Acting: "bob", PrivateFlags: []imap.Flag{imap.FlagSeen, "key"}, PrivateSeen: true})
 	for n := range 6 {
 		mustAppend(t, session, "INBOX", n, imap.FlagSeen, imap.FlagDeleted, "key")
 	}
@@ -31,13 +32,26 @@ func fuzzAccount(t testing.TB) *memFS {
 		if err := m.Expunge(context.Background(), imap.UIDSetOf(uid), false); err != nil {
 			t.Fatal(err)
 		}
+		for _, mode := range []string{"shared", "private"} {
+			entry := imap.MetadataEntry{Name: imap.MetadataPrivateFlags, Value: []byte(mode)}
+			if err := session.SetMetadata(context.Background(), "INBOX", []imap.MetadataEntry{entry}); err != nil {
+				t.Fatal(err)
+			}
+			mustStore(t, session, imap.UIDSetOf(5), mailbox.FlagsReplace, imap.FlagSeen, "key")
+		}
 		if uid == 2 {
 			if err := a.fold(context.Background()); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	m.Close()       //nolint:errcheck // never fails
+	m.Close() //nolint:errcheck // never fails
+	for range 2 {
+		_, err := session.ForgetLost(context.Background(), 0, func(context.Context, mailbox.Standing, string) (bool, error) { return false, nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	session.Close() //nolint:errcheck // never fails
 	a.Close()       //nolint:errcheck // never fails
 	if err := s.Close(); err != nil {

@@ -497,27 +497,42 @@ func (c *call) recalcHere(ctx context.Context, res *ACLRecalc) error {
 }
 
 func (c *call) recalcElsewhere(ctx context.Context, res *ACLRecalc) error {
+	silent, err := c.eachBackend(ctx, c.here(), func(r Result) (more bool) {
+		if r, ok := r.(*ACLRecalc); ok {
+			res.Owners += r.Owners
+			res.Failed = append(res.Failed, r.Failed...)
+		}
+		return true
+	})
+	res.Failed = append(res.Failed, silent...)
+	return err
+}
+
+// eachBackend has the other backends do the operation, one after another while hear wants
+// more. It returns those that did not.
+func (c *call) eachBackend(ctx context.Context, args Args, hear func(Result) (more bool)) (silent []Silent, err error) {
 	cl := c.Cluster.(Coordinated)
 	nodes, err := cl.Backends(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	all, err := cl.Nodes(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, b := range nodes {
 		i := slices.IndexFunc(all, func(n Node) bool { return n.Name == b.Host })
 		if b.Host == c.Node || i < 0 {
 			continue
 		}
-		r, err := c.ask(ctx, all[i], c.op, c.here())
-		if r, ok := r.(*ACLRecalc); ok && err == nil {
-			res.Owners += r.Owners
-			res.Failed = append(res.Failed, r.Failed...)
+		r, err := c.ask(ctx, all[i], c.op, args)
+		if err != nil {
+			silent = append(silent, Silent{b.Host, fmt.Sprint(err)})
 			continue
 		}
-		res.Failed = append(res.Failed, Silent{b.Host, fmt.Sprint(err)})
+		if !hear(r) {
+			break
+		}
 	}
-	return nil
+	return silent, nil
 }

@@ -24,7 +24,8 @@ type Admin struct {
 	Peers    Peers
 	Ring     Ring
 	Users    UserNames
-	ACLs     ACLs // nil where no mail is kept
+	ACLs     ACLs   // nil where no mail is kept
+	Shares   Shares // likewise
 
 	// Health is what health checks find of a backend, in words; "" if it has none. nil:
 	// there are none.
@@ -79,7 +80,9 @@ func (a *Admin) Call(ctx context.Context, who Caller, op *Operation, args Args, 
 	return res, err
 }
 
-func (c *call) changes() bool { return c.op.Changes != "" && !c.args.is(c.op.DryRun) }
+func (c *call) changes() bool {
+	return c.op.Changes != "" && !c.args.is(c.op.DryRun) && (c.op.OnlyWith == "" || c.args.is(c.op.OnlyWith))
+}
 
 func (c *call) do(ctx context.Context) (Result, error) {
 	if c.changes() && !c.who.Operate {

@@ -274,6 +274,9 @@ func TestRights(t *testing.T) {
 				continue
 			}
 			args := admin.Args{"user": "alice", "host": "be1", "weight": "0", "name": "x", "address": "y", "yes": "true"}
+			if op.OnlyWith != "" {
+				args[op.OnlyWith] = "true"
+			}
 			if _, err := w.admin.Call(t.Context(), reader, &op, args, nil); admin.ExitCode(err) != admin.ExitNoPerm {
 				t.Errorf("%s: %v", op.Name, err)
 			}

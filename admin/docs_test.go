@@ -67,6 +67,9 @@ func docsRight(op *Operation) string {
 	if op.DryRun != "" {
 		text += ", except with `--" + op.DryRun + "`"
 	}
+	if op.OnlyWith != "" {
+		text = strings.Replace(text, "Changes", "With `--"+op.OnlyWith+"` it changes", 1)
+	}
 	if op.Slow {
 		text += ". It takes time, and tells its progress"
 	}

@@ -27,7 +27,10 @@ type Operation struct {
 	Long    string   // more, for who asks
 	Changes string   // what it changes; empty: nothing, and who may only read may call it
 	DryRun  string   // an argument of type Bool with which it changes nothing; empty: there is none
-	Slow    bool     // it may take time, and tells its Progress
+
+	OnlyWith string // an argument of type Bool without which it changes nothing; empty: there is none
+
+	Slow bool // it may take time, and tells its Progress
 
 	// New makes an empty Result of its type, for decoding.
 	New func() Result
@@ -53,7 +56,7 @@ type Progress struct {
 
 // Operations is the table.
 func Operations() []Operation {
-	return slices.Concat(backendOperations(), userOperations(), ringOperations(), sessionOperations(), clusterOperations(), aclOperations(), nodeOperations())
+	return slices.Concat(backendOperations(), userOperations(), ringOperations(), sessionOperations(), clusterOperations(), aclOperations(), shareOperations(), nodeOperations())
 }
 
 // Find is the operation of a name; words may be separated by spaces or slashes.

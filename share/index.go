@@ -115,6 +115,11 @@ func (x *Index) sharing(ctx context.Context, user string, groups []string) ([]st
 			prefixes = append(prefixes, groupPrefix(g))
 		}
 	}
+	return x.owners(ctx, user, prefixes...)
+}
+
+// owners are those with a key below one of the prefixes, sorted, without user.
+func (x *Index) owners(ctx context.Context, user string, prefixes ...string) ([]string, error) {
 	owners := map[string]struct{}{}
 	for _, prefix := range prefixes {
 		err := x.source.Iterate(ctx, prefix, func(key, _ string) error {

@@ -32,8 +32,11 @@ func (p *Publisher) sweep() {
 		case <-timer.C:
 		}
 		wrong, err := p.Verify(p.ctx, nil, true, func(d Drift) {
-			if d.Err != nil {
+			switch {
+			case d.Err != nil:
 				p.cfg.Log.Warn("sharing index not checked", "owner", d.Owner, "error", d.Err)
+				return
+			case len(d.Changes) == 0:
 				return
 			}
 			p.cfg.Log.Warn("sharing index was wrong, it is mended", "owner", d.Owner, "keys", len(d.Changes), "user_is_gone", d.Gone)
@@ -51,10 +54,9 @@ func (p *Publisher) sweep() {
 
 // Verify compares the index with the homes of owners, or if that is nil of all that it
 // speaks of and that are surely this backend's. What it says of users who are
-// gone goes. It tells of each owner about
-// whom something is wrong, mended already if repair is set, or who could not be
-// looked at, and returns how many keys were wrong. It reads the whole index once,
-// and opens one home after another.
+// gone goes. It tells of each owner whom it has looked at, or could not: what is wrong,
+// mended already if repair is set. It returns how many keys were wrong. It reads the
+// whole index once, and opens one home after another.
 func (p *Publisher) Verify(ctx context.Context, owners []string, repair bool, tell func(Drift)) (wrong int, err error) {
 	index, err := p.readAll(ctx)
 	if err != nil {
@@ -72,10 +74,8 @@ func (p *Publisher) Verify(ctx context.Context, owners []string, repair bool, te
 			continue
 		}
 		d := p.verify(ctx, owner, index[owner], repair)
-		if len(d.Changes) > 0 || d.Err != nil {
-			wrong += len(d.Changes)
-			tell(d)
-		}
+		wrong += len(d.Changes)
+		tell(d)
 	}
 	return wrong, nil
 }

@@ -131,21 +131,12 @@ func hasMail(set *config.Settings, res *auth.Result) error {
 	return nil
 }
 
-// done closes an owner's mail. Without a coordinator it may be served by another
-// backend, which is not to wait until it would be closed here.
+// done closes an owner's mail.
 func (a adminACLs) done(home acl.Home, owner string) {
 	if err := home.Close(); err != nil {
 		a.log.Warn("close account", "owner", owner, "error", err)
 	}
-	mine := func(user string) bool { return user == owner }
-	if a.holds != nil || a.anySession(func(s imapserver.SessionInfo) bool { return mine(s.User) }) {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), endTime)
-	defer cancel()
-	if err := a.store.Evict(ctx, mine); err != nil {
-		a.log.Warn("close account", "owner", owner, "error", err)
-	}
+	a.letGo(owner)
 }
 
 // Entries implements admin.ACLs.

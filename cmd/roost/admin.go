@@ -39,7 +39,7 @@ func (n *node) newAdministration() {
 		Health: n.monitor.Words,
 	}
 	if n.clustered == nil && n.placed == nil || n.set.Cluster.Backend && n.placed == nil {
-		a.admin.ACLs = adminACLs{n.parts}
+		a.admin.ACLs, a.admin.Shares = adminACLs{n.parts}, adminACLs{n.parts}
 	}
 	switch {
 	case n.clustered != nil:

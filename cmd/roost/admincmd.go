@@ -30,6 +30,7 @@ func adminGroups() map[string]string {
 		"proxy":         "Connections that a director has handed on to backends",
 		"cluster":       "How the cluster is, and why",
 		"acl":           "Rights on mailboxes",
+		"share":         "What is shared, by the sharing index",
 	}
 }
 
@@ -45,7 +46,7 @@ func adminCommands() []*cobra.Command {
 		}
 		groups[path[:i]].AddCommand(cmd)
 	}
-	for _, path := range []string{"director", "director ring", "proxy", "cluster", "acl"} {
+	for _, path := range []string{"director", "director ring", "proxy", "cluster", "acl", "share"} {
 		words := strings.Fields(path)
 		groups[path] = &cobra.Command{Use: words[len(words)-1], Short: adminGroups()[path]}
 		add(path, groups[path])
@@ -175,6 +176,9 @@ func (f *adminFlags) run(cmd *cobra.Command, op *admin.Operation, words []string
 	}
 	if partial, ok := res.(admin.Partial); err == nil && ok && len(partial.Missing()) > 0 {
 		return exitError{errSaid, admin.ExitTemporary}
+	}
+	if verdict, ok := res.(admin.Verdict); err == nil && ok && verdict.Wrong() {
+		return exitError{errSaid, admin.ExitFailed}
 	}
 	return err
 }

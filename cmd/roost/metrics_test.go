@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -72,7 +73,8 @@ var metricFamilies = []struct{ prefix, help string }{
 // TestMetrics: what a scrape of a busy node shows is what the table says, every row of it
 // that concerns a node alone has a value, and no user's name is in it.
 func TestMetrics(t *testing.T) {
-	s := startWatched(t, "health_check_user = probe\nhealth_check_password = secret\nhealth_check_interval = 1 s\n")
+	s := startWatched(t, "health_check_user = probe\nhealth_check_password = secret\nhealth_check_interval = 1 s\n"+
+		"plugin {\n acl_shared_dict = file:"+filepath.Join(t.TempDir(), "dict")+"\n}\n")
 	c, err := imapclient.Dial(t.Context(), "tcp", s.plain, imapclient.Config{Timeout: patience})
 	if err == nil {
 		_, err = c.Login(t.Context(), "someone-secret", "secret")

@@ -162,9 +162,17 @@ func (s *Server) launch(t testing.TB) {
 	go func() { _ = cmd.Wait(); close(done) }()
 }
 
-// Kill ends it and its children at once.
+// Kill ends it and its children at once, those too that left its process group, as
+// PostgreSQL's do: they would go on answering for a moment.
 func (s *Server) Kill(t testing.TB) {
+	pid := s.cmd.Process.Pid
+	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
 	s.signal(t, syscall.SIGKILL)
+	for _, child := range strings.Fields(string(children)) {
+		if n, err := strconv.Atoi(child); err == nil {
+			_ = syscall.Kill(n, syscall.SIGKILL) // it may have ended by itself
+		}
+	}
 	<-s.done
 }
 

@@ -133,23 +133,20 @@ func (p *parser) checkAlias(s *Settings, ns *Namespace) {
 	if ns.AliasFor == "" {
 		return
 	}
-	for i := range s.Namespaces {
-		other := &s.Namespaces[i]
-		if other == ns || other.Prefix != ns.AliasFor {
-			continue
-		}
-		if other.AliasFor != "" {
-			p.nsErrorf(ns, "alias_for: %q is itself an alias", ns.AliasFor)
-		}
-		return
+	switch other := s.Aliased(ns); {
+	case other == nil:
+		p.nsErrorf(ns, "alias_for: no namespace has the prefix %q", ns.AliasFor)
+	case other.AliasFor != "":
+		p.nsErrorf(ns, "alias_for: %q is itself an alias", ns.AliasFor)
+	case !ns.IsTemplate() || !other.IsTemplate():
+		p.nsErrorf(ns, "alias_for: refused: this version has aliases of shared namespaces only")
 	}
-	p.nsErrorf(ns, "alias_for: no namespace has the prefix %q", ns.AliasFor)
 }
 
 // checkLocation checks mail at another backend; other locations are judged
 // where a store is opened.
 func (p *parser) checkLocation(s *Settings, ns *Namespace) {
-	if !strings.HasPrefix(ns.Location, "imapc:") {
+	if !strings.HasPrefix(ns.Location, "imapc:") || ns.AliasFor != "" {
 		return
 	}
 	if _, err := ParseLocation(ns.Location); err != nil {
@@ -182,7 +179,7 @@ func (p *parser) checkShared(ns *Namespace) {
 	if _, err := ParseOwnerTemplate(prefix, ns.Separator, vars.User); err != nil {
 		p.nsErrorf(ns, "prefix: %v", err)
 	}
-	if !strings.HasPrefix(location, "imapc:") {
+	if ns.AliasFor == "" && !strings.HasPrefix(location, "imapc:") {
 		p.nsErrorf(ns, "location: other users' mail is reached by imapc:PATH; %q is not that", short(ns.Location))
 	}
 }
@@ -193,8 +190,6 @@ func (p *parser) checkServed(ns *Namespace) {
 	switch {
 	case ns.Separator != "/":
 		p.nsErrorf(ns, "separator: refused: %q: this version has / only", ns.Separator)
-	case ns.AliasFor != "":
-		p.nsErrorf(ns, "alias_for: refused: this version has no aliases")
 	case ns.Type == "public":
 		p.nsErrorf(ns, "type: refused: this version has no public namespaces")
 	case ns.Type == "private" && (!ns.Inbox || ns.Prefix != "" || ns.Location != ""):

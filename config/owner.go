@@ -220,6 +220,18 @@ func (s *Settings) Foreign(ns *Namespace) bool {
 	return ns.Imapc.Host != home.Host || ns.Imapc.Port != home.Port
 }
 
+// Aliased is the namespace that ns is an alias for, nil if there is none. Its prefix may be
+// written as in its block, or with one % for the owner.
+func (s *Settings) Aliased(ns *Namespace) *Namespace {
+	for i := range s.Namespaces {
+		other := &s.Namespaces[i]
+		if ns.AliasFor != "" && other != ns && (other.Prefix == ns.AliasFor || strings.ReplaceAll(other.Prefix, "%%", "%") == ns.AliasFor) {
+			return other
+		}
+	}
+	return nil
+}
+
 // OwnerTemplate is the template of a namespace for which IsTemplate holds. vars
 // are those of the session; the reader is vars.User.
 func (ns *Namespace) OwnerTemplate(vars *Vars) (OwnerTemplate, error) {

@@ -177,10 +177,11 @@ type Userdb struct {
 type Mail struct {
 	Location             string   // judged where a store is opened
 	Volumes              []string // roots of the filesystems that hold mail
-	VolumeShared         bool     // with other backends
-	MinFree              int      // bytes that messages leave free
-	Ballast              int      // bytes of each volume that are kept for when it is full
-	RewriteRate          int      // bytes a second
+	SharedExplicitInbox  bool
+	VolumeShared         bool // with other backends
+	MinFree              int  // bytes that messages leave free
+	Ballast              int  // bytes of each volume that are kept for when it is full
+	RewriteRate          int  // bytes a second
 	ExpungeKeep          time.Duration
 	PrivateFlags         []string      // of each reader of others' mail
 	PrivateFlagsKeep     time.Duration // without access; 0: for ever

@@ -124,13 +124,13 @@ func namespaceRows() []Row {
 		imp("hidden", Bool, "no", "Not in the NAMESPACE reply.").toNS(func(n *Namespace) any { return &n.Hidden }).user(),
 		imp("list", Enum, "yes", "Whether LIST shows it; children: only if there is something in it.").enum("yes", "no", "children").
 			toNS(func(n *Namespace) any { return &n.List }).user(),
-		imp("subscriptions", Bool, "yes", "Keeps its own subscriptions; no: the parent namespace keeps them.").
+		imp("subscriptions", Bool, "yes", "Keeps its own subscriptions; no: the parent namespace keeps them. Those of others' mail are kept with the reader in both cases.").
 			toNS(func(n *Namespace) any { return &n.Subscriptions }).user(),
 		imp("location", String, "", "Where the mail is; empty is mail_location. imapc:PATH[:INDEXPVT=PATH] is mail at imapc_host; the paths are not used, INDEXPVT turns private \\Seen on.").
 			toNS(func(n *Namespace) any { return &n.Location }).vars().user(),
 		imp("disabled", Bool, "no", "As if it were not there.").toNS(func(n *Namespace) any { return &n.Disabled }).user(),
-		imp("ignore_on_failure", Bool, "no", "A session goes on without it.").toNS(func(n *Namespace) any { return &n.IgnoreOnFailure }).user(),
-		imp("alias_for", String, "", "The prefix of the namespace that has the same mail.").toNS(func(n *Namespace) any { return &n.AliasFor }).user(),
+		imp("ignore_on_failure", Bool, "no", "A session goes on without it. That others' mail can't be reached never ends a session: their mailboxes are UNAVAILABLE.").toNS(func(n *Namespace) any { return &n.IgnoreOnFailure }).user(),
+		imp("alias_for", String, "", "The prefix of the namespace that has the same mail, of which nothing is listed under the names of this one. Shared namespaces only; the location is that one's.").toNS(func(n *Namespace) any { return &n.AliasFor }).user(),
 		imp("acl_shared_dict", String, "", "Roost's own: where another installation keeps who shares with whom, for a shared namespace whose imapc_host is not that of the others. Without it nothing of Roost's users there is listed.").
 			toNS(func(n *Namespace) any { return &n.SharedDict }).secret(),
 		acc("order", Uint, "0", "Its place in the NAMESPACE reply.", "namespaces stand in the order of the file"),

@@ -39,8 +39,8 @@ func mailRows() []group {
 				to(func(s *Settings) any { return &s.Mail.MaxKeywordLength }).user(),
 			imp("rawlog_dir", String, "", "Directory for transcripts of sessions, one pair of files each; it must exist.").
 				to(func(s *Settings) any { return &s.Mail.RawlogDir }).vars().user(),
-			imp("mail_shared_explicit_inbox", Bool, "no", "no: shared/alice is alice's INBOX.").
-				only("with yes, shared/alice would no longer be alice's INBOX; this version knows the other way only", "no"),
+			imp("mail_shared_explicit_inbox", Bool, "no", "no: shared/alice is alice's INBOX. yes: that is shared/alice/INBOX, and shared/alice no mailbox.").
+				to(func(s *Settings) any { return &s.Mail.SharedExplicitInbox }).user(),
 			ref("mail_full_filesystem_access", Bool, "no", "Let clients open any path as a mailbox.", "it goes past all rights"),
 			acc("mail_debug", Bool, "no", "Log every step of opening mail.", whyLog),
 			acc("mail_log_prefix", String, `%s(%u)<%{pid}><%{session}>: `, "How log lines of a session begin.", whyLog),

@@ -32,7 +32,7 @@ func (t *Tree) List(ctx context.Context, patterns []string) ([]mailbox.ListEntry
 	}
 	for i := range t.cfg.Shared {
 		s := &t.cfg.Shared[i]
-		if s.List == ListNo || !reaches(patterns, s.Root) {
+		if s.List == ListNo || s.AliasFor != "" || !reaches(patterns, s.Root) {
 			continue
 		}
 		all = append(all, t.listShared(ctx, s)...)
@@ -68,29 +68,16 @@ func (t *Tree) listShared(ctx context.Context, s *Shared) []mailbox.ListEntry {
 	return out
 }
 
-// entries puts an owner's mailboxes at their place in the tree; INBOX is the
-// owner's node itself.
+// entries puts an owner's mailboxes at their place in the tree.
 func (t *Tree) entries(s *Shared, owner string, theirs []mailbox.ListEntry) []mailbox.ListEntry {
-	if owner == t.cfg.User {
-		return nil
-	}
-	prefix := s.Prefix(owner)
-	if prefix == "" {
+	if owner == t.cfg.User || s.Prefix(owner) == "" {
 		return nil // the namespace can't name this owner
 	}
 	out := make([]mailbox.ListEntry, 0, len(theirs))
 	for _, e := range theirs {
-		out = append(out, mailbox.ListEntry{Name: placed(prefix, e.Name), Rights: e.Rights})
+		out = append(out, mailbox.ListEntry{Name: s.name(owner, e.Name), Rights: e.Rights})
 	}
 	return out
-}
-
-// placed is the name in the tree of an owner's mailbox.
-func placed(prefix, name string) string {
-	if name == imap.Inbox {
-		return strings.TrimSuffix(prefix, string(imap.Delimiter))
-	}
-	return prefix + name
 }
 
 // maxAsked bounds how many owners are asked at once: enough that those of a large team

@@ -239,7 +239,7 @@ func (t *Tree) Overview(ctx context.Context) ([]mailbox.Glance, error) {
 		other, err := o.observer.Overview(ctx)
 		errs = append(errs, err)
 		for _, g := range other {
-			g.Name = placed(o.namespace.Prefix(o.owner), g.Name)
+			g.Name = o.namespace.name(o.owner, g.Name)
 			all = append(all, g)
 		}
 	}
@@ -268,7 +268,7 @@ func (t *Tree) MetadataChanges(ctx context.Context) ([]mailbox.MetadataChange, e
 		errs = append(errs, err)
 		for _, c := range other {
 			if c.Mailbox != "" {
-				c.Mailbox = placed(o.namespace.Prefix(o.owner), c.Mailbox)
+				c.Mailbox = o.namespace.name(o.owner, c.Mailbox)
 				all = append(all, c)
 			}
 		}

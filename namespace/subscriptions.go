@@ -50,7 +50,7 @@ func (t *Tree) Subscriptions(ctx context.Context) ([]string, error) {
 func (t *Tree) offered(ctx context.Context) (names []string) {
 	for i := range t.cfg.Shared {
 		s := &t.cfg.Shared[i]
-		if !s.AutoSubscribe {
+		if !s.AutoSubscribe || s.AliasFor != "" {
 			continue
 		}
 		mailboxes, _, err := s.Index.Visible(ctx, t.cfg.User, t.cfg.Groups)

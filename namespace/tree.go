@@ -60,6 +60,13 @@ type Shared struct {
 	Match  func(name string) (owner, rest string, ok bool)
 	Prefix func(owner string) string
 
+	// ExplicitInbox has an owner's INBOX be called so, below the owner's node.
+	ExplicitInbox bool
+
+	// AliasFor, if set, is the Root of the namespace that has the same mail. Nothing is
+	// listed under the names of this one.
+	AliasFor string
+
 	List   ListMode
 	Hidden bool // not in the NAMESPACE reply
 
@@ -182,6 +189,9 @@ func (t *Tree) locate(name string) (location, error) {
 	if owner == t.cfg.User {
 		owner = ""
 	}
+	if s.AliasFor != "" {
+		s = Find(t.cfg.Shared, s.AliasFor)
+	}
 	return location{namespace: s, owner: owner, name: rest}, nil
 }
 
@@ -205,9 +215,18 @@ func (s *Shared) Resolve(name string) (owner, mailbox string, ok bool) {
 	}
 	owner, rest, ok := s.Match(name)
 	if rest == "" {
-		rest = imap.Inbox // mail_shared_explicit_inbox = no
+		rest, ok = imap.Inbox, ok && !s.ExplicitInbox
 	}
 	return owner, imap.CanonicalName(rest), ok
+}
+
+// name is that in the tree of an owner's mailbox.
+func (s *Shared) name(owner, mailbox string) string {
+	prefix := s.Prefix(owner)
+	if mailbox == imap.Inbox && !s.ExplicitInbox {
+		return strings.TrimSuffix(prefix, string(imap.Delimiter))
+	}
+	return prefix + mailbox
 }
 
 // owner returns an owner's Account, opening it if need be.

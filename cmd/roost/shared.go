@@ -27,7 +27,7 @@ func (u *user) sharedNamespaces() ([]namespace.Shared, error) {
 		if !ns.IsTemplate() {
 			continue
 		}
-		s, err := u.sharedNamespace(ns)
+		s, err := u.aliasOrShared(ns)
 		if errors.Is(err, errNoMaster) || errors.Is(err, errNotVouched) {
 			u.node.oncePerUser(u.name+" imapc_master_user", func() {
 				u.node.log.Error("others' shared mail can't be opened", "user", u.name, "namespace", ns.Name, "error", err)
@@ -46,11 +46,26 @@ func (u *user) sharedNamespaces() ([]namespace.Shared, error) {
 // reader for the owner.
 var errNoMaster = errors.New("imapc_master_user is empty: it has to name the acting user, as %u does")
 
-func (u *user) sharedNamespace(ns *config.Namespace) (namespace.Shared, error) {
+// aliasOrShared is the namespace, or the one with the same mail under other names.
+func (u *user) aliasOrShared(ns *config.Namespace) (namespace.Shared, error) {
 	template, err := ns.OwnerTemplate(u.vars)
 	if err != nil {
 		return namespace.Shared{}, err
 	}
+	aliased := u.set.Aliased(ns)
+	if aliased == nil {
+		return u.sharedNamespace(ns, template)
+	}
+	s, err := u.sharedNamespace(aliased, template)
+	if err == nil {
+		var of config.OwnerTemplate
+		of, err = aliased.OwnerTemplate(u.vars)
+		s.AliasFor, s.List, s.Hidden = of.Root(), namespace.ListNo, ns.Hidden
+	}
+	return s, err
+}
+
+func (u *user) sharedNamespace(ns *config.Namespace, template config.OwnerTemplate) (namespace.Shared, error) {
 	master, err := config.Expand(ns.Imapc.MasterUser, u.vars) // %u is the acting user
 	if err != nil {
 		return namespace.Shared{}, fmt.Errorf("imapc_master_user: %w", err)
@@ -72,6 +87,7 @@ func (u *user) sharedNamespace(ns *config.Namespace) (namespace.Shared, error) {
 		List:   listMode(ns.List),
 		Hidden: ns.Hidden,
 
+		ExplicitInbox: u.set.Mail.SharedExplicitInbox,
 		AutoSubscribe: u.set.ACL.AutoSubscribe,
 		Open:          func(owner string) mailbox.Account { return u.others(&ns.Imapc, owner, master) },
 		Index:         u.shares(),

@@ -57,6 +57,7 @@ var layers = map[string][]string{
 	"remote":          {"imap", "mailbox", "message", "imapclient", "imapwire", "sasl"},
 	"namespace":       {"imap", "mailbox"},
 	"moving":          {"imap", "mailbox"},
+	"audit":           {},
 	"trust":           {"imap", "sasl", "cluster"},
 	"imapserver":      {"imap", "imapwire", "mailbox", "metric", "sasl", "tlsconn", "idle"},
 	"director":        {"imap", "imapwire", "imapclient", "imapserver", "cluster", "sasl", "tlsconn", "idle"},

@@ -28,6 +28,9 @@ type Options struct {
 	// Refused, if set, counts what was refused for lack of a right.
 	Refused *atomic.Int64
 
+	// Audit, if set, hears of what was done, also by the owner. It must not wait.
+	Audit func(Event)
+
 	// Normalize brings a user's name into its one form.
 	Normalize func(string) string
 }
@@ -187,6 +190,7 @@ func (g *Guard) Open(ctx context.Context, name string, readOnly bool) (mailbox.M
 	if !ok {
 		return nil, errors.Join(errNoEntries, m.Close())
 	}
+	g.tell(Event{What: opening(readOnly), Mailbox: name})
 	return &guarded{Mailbox: m, entries: entries, guard: g, readOnly: readOnly, told: have}, nil
 }
 
@@ -199,7 +203,15 @@ func (g *Guard) Create(ctx context.Context, name string, use ...imap.Attr) error
 	if len(use) > 0 && !g.who.isOwner() {
 		return errNotOwners()
 	}
-	return g.hideTaken(ctx, name, g.home.Create(ctx, name, use...))
+	if err := g.home.Create(ctx, name, use...); err != nil {
+		return g.hideTaken(ctx, name, err)
+	}
+	if g.opts.Audit != nil {
+		if s, err := g.home.Standing(ctx, name); err == nil {
+			g.created(s)
+		}
+	}
+	return nil
 }
 
 // hideTaken tells that a name is taken only who may know the mailbox there.
@@ -269,6 +281,9 @@ func (g *Guard) Append(ctx context.Context, name string, next mailbox.NextMessag
 		return imap.AppendData{}, err
 	}
 	data, err := g.home.Append(ctx, name, g.permitted(ctx, name, next, have.FlagClasses()))
+	if err == nil {
+		g.arrival("append", name)
+	}
 	if err != nil || !have.Has(imap.RightRead) {
 		return imap.AppendData{}, err
 	}

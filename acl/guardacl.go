@@ -83,7 +83,7 @@ func (g *Guard) SetACL(ctx context.Context, name, identifier string, change imap
 	if (id == idAnyone || id == idAuthenticated) && !g.opts.AllowAnyone {
 		return imap.BadCommand("'%s' identifier is disallowed", id)
 	}
-	return g.update(ctx, name, func(entries []mailbox.Entry) ([]mailbox.Entry, error) {
+	return g.update(ctx, "setacl", name, func(entries []mailbox.Entry) ([]mailbox.Entry, error) {
 		return Change(entries, id, negative, change, rights, g.who), nil
 	})
 }
@@ -97,18 +97,24 @@ func (g *Guard) DeleteACL(ctx context.Context, name, identifier string) error {
 	if err != nil {
 		return err
 	}
-	return g.update(ctx, name, func(entries []mailbox.Entry) ([]mailbox.Entry, error) {
+	return g.update(ctx, "deleteacl", name, func(entries []mailbox.Entry) ([]mailbox.Entry, error) {
 		return Without(entries, id, negative), nil
 	})
 }
 
 // update changes entries if the acting user still may, as the transaction sees
 // it: the right may just have gone.
-func (g *Guard) update(ctx context.Context, name string, change func([]mailbox.Entry) ([]mailbox.Entry, error)) error {
-	return g.home.UpdateEntries(ctx, name, func(s mailbox.Standing) ([]mailbox.Entry, error) {
+func (g *Guard) update(ctx context.Context, what, name string, change func([]mailbox.Entry) ([]mailbox.Entry, error)) error {
+	e := Event{What: what, Mailbox: name}
+	audited := g.opts.Rules.AuditedChange(&e, change)
+	err := g.home.UpdateEntries(ctx, name, func(s mailbox.Standing) ([]mailbox.Entry, error) {
 		if !g.judge(s).Has(imap.RightAdmin) {
 			return nil, imap.NoMailbox()
 		}
-		return g.opts.Rules.Changed(s, change)
+		return audited(s)
 	})
+	if err == nil && e.Changed {
+		g.tell(e)
+	}
+	return err
 }

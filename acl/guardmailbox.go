@@ -166,6 +166,13 @@ func (m *guarded) copyTo(ctx context.Context, uids imap.UIDSet, dest string, mov
 	default:
 		data, err = m.Mailbox.Copy(ctx, uids, dest)
 	}
+	switch {
+	case err != nil:
+	case move:
+		m.guard.arrival("move", dest)
+	default:
+		m.guard.arrival("copy", dest)
+	}
 	if err != nil || !have.Has(imap.RightRead) {
 		return imap.CopyData{}, err
 	}

@@ -24,7 +24,7 @@ type ACLs interface {
 	Entries(ctx context.Context, b *Box) (*Entries, error)
 
 	// Change changes the entries of a mailbox that is here: those that are not global.
-	Change(ctx context.Context, b *Box, change func([]mailbox.Entry) ([]mailbox.Entry, error)) error
+	Change(ctx context.Context, by Author, b *Box, change func([]mailbox.Entry) ([]mailbox.Entry, error)) error
 
 	// Recalc brings the sharing index into line with the mail of an owner who is here.
 	Recalc(ctx context.Context, owner string) error
@@ -35,6 +35,12 @@ type ACLs interface {
 
 	// Answer is what a session of the user is answered that asks for its rights.
 	Answer(ctx context.Context, b *Box) (imap.Rights, error)
+}
+
+// Author is who changes something, and by which operation.
+type Author struct {
+	Caller
+	Operation string
 }
 
 // Box is a mailbox as a user reaches it.
@@ -336,7 +342,7 @@ func (e *Entries) rights(b *Box) imap.Rights {
 // changeACL changes the entries, and shows what they are then.
 func (c *call) changeACL(ctx context.Context, change func([]mailbox.Entry) ([]mailbox.Entry, error)) (Result, error) {
 	return c.atOwner(ctx, func(b *Box) (Result, error) {
-		if err := c.ACLs.Change(ctx, b, change); err != nil {
+		if err := c.ACLs.Change(ctx, Author{c.who, c.op.Name}, b, change); err != nil {
 			return nil, err
 		}
 		e, err := c.ACLs.Entries(ctx, b)

@@ -44,7 +44,7 @@ func (k *keptACLs) Entries(_ context.Context, b *admin.Box) (*admin.Entries, err
 	return &admin.Entries{List: k.entries[b.Owner], Source: acl.FromMailbox}, nil
 }
 
-func (k *keptACLs) Change(ctx context.Context, b *admin.Box, change func([]mailbox.Entry) ([]mailbox.Entry, error)) error {
+func (k *keptACLs) Change(ctx context.Context, _ admin.Author, b *admin.Box, change func([]mailbox.Entry) ([]mailbox.Entry, error)) error {
 	if _, err := k.Entries(ctx, b); err != nil {
 		return err
 	}

@@ -290,6 +290,7 @@ type ACL struct {
 	GlobalsOnly       bool   // and only those count
 	Inherit           string // copy or live
 	AutoSubscribe     bool   // to what others share
+	AuditLog          string // path of the file; empty: there is none
 
 	// SweepInterval is the time between two looks at the whole sharing index; 0: never.
 	SweepInterval time.Duration

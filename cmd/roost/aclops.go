@@ -10,6 +10,7 @@ import (
 
 	"github.com/roost-mail/roost/acl"
 	"github.com/roost-mail/roost/admin"
+	"github.com/roost-mail/roost/audit"
 	"github.com/roost-mail/roost/auth"
 	"github.com/roost-mail/roost/config"
 	"github.com/roost-mail/roost/imap"
@@ -155,14 +156,19 @@ func (a adminACLs) Entries(ctx context.Context, b *admin.Box) (*admin.Entries, e
 }
 
 // Change implements admin.ACLs.
-func (a adminACLs) Change(ctx context.Context, b *admin.Box, change func([]mailbox.Entry) ([]mailbox.Entry, error)) error {
+func (a adminACLs) Change(ctx context.Context, by admin.Author, b *admin.Box, change func([]mailbox.Entry) ([]mailbox.Entry, error)) error {
 	home, set, done, err := a.open(ctx, b.Owner)
 	if err != nil {
 		return err
 	}
 	defer done()
 	rules := a.aclRules(set)
-	return home.UpdateEntries(ctx, b.Mailbox, func(s mailbox.Standing) ([]mailbox.Entry, error) { return rules.Changed(s, change) })
+	e := acl.Event{What: by.Operation, Mailbox: b.Mailbox}
+	err = home.UpdateEntries(ctx, b.Mailbox, rules.AuditedChange(&e, change))
+	if err == nil && e.Changed && a.audit != nil {
+		a.audit.Add(auditRecord(e, audit.Record{Operator: by.Name, Owner: b.Owner, Node: nodeName(a.latest().set), Client: by.From}))
+	}
+	return err
 }
 
 // Recalc implements admin.ACLs.

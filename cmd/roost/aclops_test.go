@@ -15,11 +15,6 @@ import (
 // backend, `$ be1 acl get -u someone1 Work`, others are clients', `someone2: SELECT …`.
 // What comes back stands below, indented; -update-commands rewrites it.
 func TestACLCommands(t *testing.T) {
-	const path = "testdata/acl/commands.txt"
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
 	r := startRig(t, "rig")
 	for name, text := range map[string]string{
 		"dovecot-acl": "# from an old server\nuser=Someone2 lrs\n\"user=ann b\" l\n-group=team w\nanonymous l\n",
@@ -28,6 +23,17 @@ func TestACLCommands(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(r.root, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+	r.runACLScript(t, "testdata/acl/commands.txt")
+}
+
+// runACLScript runs a file as that of TestACLCommands. Lines with @ stop a node and have
+// what is in its audit log.
+func (r *rig) runACLScript(t *testing.T, path string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
 	}
 	sessions := map[string]*imapConn{}
 	var out strings.Builder
@@ -42,6 +48,8 @@ func TestACLCommands(t *testing.T) {
 		answer := ""
 		switch {
 		case strings.HasPrefix(line, "#"):
+		case strings.HasPrefix(line, "@ "):
+			answer = r.audited(t, line[2:])
 		case isCommand:
 			answer = r.roost(command)
 		case isClient:
@@ -52,7 +60,7 @@ func TestACLCommands(t *testing.T) {
 				c.command("LOGIN " + user + " pass")
 				sessions[user] = c
 			}
-			c.command(words)
+			c.command(strings.ReplaceAll(words, `\r\n`, "\r\n"))
 			answer = varies.ReplaceAllString(strings.Join(c.answer, "\n"), "*")
 		}
 		for line := range strings.Lines(answer) {

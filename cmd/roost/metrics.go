@@ -75,6 +75,9 @@ func serverMetrics() []metricRow {
 		{"roost_acl_refused_total", counter, "What was refused for lack of a right.", nil, func(n *scrape, give giveValue) {
 			give(float64(n.aclRefused.Load()))
 		}, nil},
+		{"roost_acl_audit_lost_total", counter, "Records that are missing in the file of acl_audit_log, because it could not be written.", nil, func(n *scrape, give giveValue) {
+			give(float64(n.audit.Lost()))
+		}, nil},
 		{"roost_share_index_drift", gauge, "Keys of the sharing index that the last sweep found wrong, and mended.", nil, func(n *scrape, give giveValue) {
 			if n.publisher != nil {
 				give(float64(n.publisher.Drifted()))

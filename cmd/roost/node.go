@@ -22,6 +22,7 @@ import (
 
 	"github.com/roost-mail/roost/acl"
 	"github.com/roost-mail/roost/admin/adminhttp"
+	"github.com/roost-mail/roost/audit"
 	"github.com/roost-mail/roost/auth"
 	"github.com/roost-mail/roost/cluster"
 	"github.com/roost-mail/roost/config"
@@ -78,6 +79,7 @@ type parts struct {
 	mirror    *dict.Mirror // of dict; nil if reading dict costs next to nothing
 	index     *share.Index
 	publisher *share.Publisher
+	audit     *audit.Log             // nil without acl_audit_log
 	foreign   map[string]*readIndex  // of other installations, by the address
 	holds     func(user string) bool // this backend holds them; nil without a coordinator
 	dial      *net.Dialer            // for back sessions
@@ -176,6 +178,9 @@ func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (n *no
 		n.holds = n.holder.Holds
 	}
 	if err := n.openSharing(); err != nil {
+		return nil, err
+	}
+	if err := n.openAudit(); err != nil {
 		return nil, err
 	}
 	cfg, err := n.imapConfig()
@@ -459,6 +464,9 @@ func (n *node) close(ctx context.Context) error {
 	}
 	if n.store != nil {
 		errs = append(errs, n.store.Close())
+	}
+	if n.audit != nil {
+		errs = append(errs, n.audit.Close())
 	}
 	if n.mirror != nil {
 		n.mirror.Close()

@@ -31,6 +31,7 @@ func (p *parts) reload(file string) (warnings, kept []config.Warning, err error)
 		p.log.Warn(w.String())
 	}
 	p.current.Store(next)
+	p.reopenAudit()
 	return warnings, kept, nil
 }
 
@@ -63,6 +64,7 @@ func fixed() []struct {
 		{"imap_max_line_length", func(s *config.Settings) any { return &s.IMAP }},
 		{"plugin/acl_inherit", func(s *config.Settings) any { return &s.ACL.Inherit }},
 		{"plugin/acl_globals_only", func(s *config.Settings) any { return &s.ACL.GlobalsOnly }},
+		{"plugin/acl_audit_log", func(s *config.Settings) any { return &s.ACL.AuditLog }},
 		{"plugin/acl_shared_dict", func(s *config.Settings) any { return &s.ACL.SharedDict }},
 	}
 }

@@ -78,6 +78,7 @@ func serve(ctx context.Context, file string) error {
 		log.Info("serving", "config", file, "pid", os.Getpid())
 		n.tell("READY=1")
 		n.handleSignals(ctx, signals, func() { n.tellReload(file) }, func() {
+			n.reopenAudit()
 			if err := out.reopen(); err != nil {
 				log.Error("SIGUSR1: the log can't be opened anew", "error", err)
 			}

@@ -293,7 +293,7 @@ func (u *user) openGuarded(ctx context.Context) (*acl.Guard, error) {
 	}
 	return acl.NewGuard(home, who, acl.Options{
 		Rules: u.node.aclRules(u.set), AllowAnyone: u.set.ACL.Anyone, Normalize: u.node.normalize,
-		Refused: &u.node.aclRefused,
+		Refused: &u.node.aclRefused, Audit: u.auditor(),
 	}), nil
 }
 

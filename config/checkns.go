@@ -21,6 +21,9 @@ func (p *parser) checkNamespaces(s *Settings) {
 		if ns.Type == "shared" {
 			p.checkShared(ns)
 		}
+		if ns.Type == "public" {
+			p.checkPublic(s, ns)
+		}
 		if ns.SharedDict.Driver != "" && !(ns.IsTemplate() && s.Foreign(ns)) {
 			p.nsErrorf(ns, "acl_shared_dict: only a shared namespace with an imapc_host of its own has an index of its own")
 		}
@@ -33,18 +36,38 @@ func (p *parser) checkRoots(s *Settings) {
 	vars, seen := probeVars, map[string]*Namespace{}
 	for i := range s.Namespaces {
 		ns := &s.Namespaces[i]
-		prefix, err := Expand(ns.Prefix, &vars)
-		if err != nil || !ns.IsTemplate() {
+		root, err := Expand(ns.Prefix, &vars)
+		switch {
+		case err == nil && ns.IsTemplate():
+			var t OwnerTemplate
+			t, err = ParseOwnerTemplate(root, ns.Separator, vars.User)
+			root = t.Root()
+		case ns.Type != "public":
 			continue
 		}
-		t, err := ParseOwnerTemplate(prefix, ns.Separator, vars.User)
 		if err != nil {
-			continue // checkShared has said so
+			continue // checkShared and checkPublic have said so
 		}
-		if other := seen[t.Root()]; other != nil {
-			p.nsErrorf(ns, "prefix: %q: the owner's name stands below %q in the namespace at %s too", ns.Prefix, t.Root(), other.Pos)
+		if other := seen[root]; other != nil {
+			p.nsErrorf(ns, "prefix: %q: the names below %q are those of the namespace at %s too", ns.Prefix, root, other.Pos)
 		}
-		seen[t.Root()] = ns
+		seen[root] = ns
+	}
+}
+
+// checkPublic checks a namespace whose mail an account has that is nobody's.
+func (p *parser) checkPublic(s *Settings, ns *Namespace) {
+	switch account := ns.PublicAccount(); {
+	case ns.Inbox:
+		p.nsErrorf(ns, "inbox: a public namespace is not where INBOX is")
+	case account == "" || strings.Contains(account, "%"):
+		p.nsErrorf(ns, "imapc_user: %q is not the account that has the mail; without it the namespace's name is", short(account))
+	case ns.Prefix == "" || strings.Contains(ns.Prefix, "%") || !strings.HasSuffix(ns.Prefix, ns.Separator):
+		p.nsErrorf(ns, "prefix: %q: a public namespace has one like public/, without variables", short(ns.Prefix))
+	case !strings.HasPrefix(ns.Location, "imapc:"):
+		p.nsErrorf(ns, "location: refused: %q: this version has public mail in an account of its own, which is reached by imapc:", short(ns.Location))
+	case s.Foreign(ns):
+		p.nsErrorf(ns, "imapc_host: refused: this version has public namespaces of the cluster's own accounts only")
 	}
 }
 
@@ -155,7 +178,7 @@ func (p *parser) checkLocation(s *Settings, ns *Namespace) {
 	if ns.Imapc.Host == "" {
 		p.nsErrorf(ns, "location: missing imapc_host")
 	}
-	if vouches := s.Cluster.Kind != NoCoordinator && s.Cluster.Delegation != "no" && ns.Imapc.User == "" && !s.Foreign(ns); ns.Imapc.Password == "" && !vouches {
+	if vouches := s.Cluster.Kind != NoCoordinator && s.Cluster.Delegation != "no" && (ns.Imapc.User == "" || ns.Type == "public") && !s.Foreign(ns); ns.Imapc.Password == "" && !vouches {
 		p.nsErrorf(ns, "location: missing imapc_password")
 	}
 }
@@ -190,8 +213,6 @@ func (p *parser) checkServed(ns *Namespace) {
 	switch {
 	case ns.Separator != "/":
 		p.nsErrorf(ns, "separator: refused: %q: this version has / only", ns.Separator)
-	case ns.Type == "public":
-		p.nsErrorf(ns, "type: refused: this version has no public namespaces")
 	case ns.Type == "private" && (!ns.Inbox || ns.Prefix != "" || ns.Location != ""):
 		p.nsErrorf(ns, "refused: this version keeps a user's own mail in one namespace: inbox = yes, an empty prefix, and mail_location as its location")
 	case ns.Type == "shared" && !ns.IsTemplate():

@@ -207,13 +207,22 @@ func (ns *Namespace) IsTemplate() bool {
 	return ns.Type == "shared" && (strings.Contains(ns.Prefix, "%%") || strings.Contains(ns.Location, "%%"))
 }
 
+// PublicAccount is the account that has a public namespace's mail: the imapc_user of the
+// namespace, or else its name.
+func (ns *Namespace) PublicAccount() string {
+	if ns.own["imapc_user"] {
+		return ns.Imapc.User
+	}
+	return ns.Name
+}
+
 // Foreign says that a shared namespace leads to another installation, whose users are not
 // those of this one, be their names the same: its host and port are not those of
 // imapc_host outside of namespaces or, without that, of the first shared namespace.
 func (s *Settings) Foreign(ns *Namespace) bool {
 	home := &s.Imapc
 	for i := 0; home.Host == "" && i < len(s.Namespaces); i++ {
-		if s.Namespaces[i].IsTemplate() {
+		if s.Namespaces[i].Type != "private" {
 			home = &s.Namespaces[i].Imapc
 		}
 	}

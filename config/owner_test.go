@@ -184,3 +184,14 @@ func TestForeign(t *testing.T) {
 		}
 	}
 }
+
+func TestPublicAccount(t *testing.T) {
+	ns := Namespace{Name: "public", Imapc: Imapc{User: "everybody's"}}
+	if got := ns.PublicAccount(); got != "public" {
+		t.Errorf("without imapc_user in the namespace: %q", got)
+	}
+	ns.own = map[string]bool{"imapc_user": true}
+	if got := ns.PublicAccount(); got != "everybody's" {
+		t.Errorf("with imapc_user in the namespace: %q", got)
+	}
+}

@@ -114,7 +114,7 @@ func userdbRows() []Row {
 
 func namespaceRows() []Row {
 	return []Row{
-		imp("type", Enum, "private", "Whose mail it is: one's own, other users', nobody's.").enum("private", "shared", "public").
+		imp("type", Enum, "private", "Whose mail it is: one's own, other users', nobody's. That of a public namespace belongs to an account of its own, which imapc_user names in the namespace; without it the namespace's name does.").enum("private", "shared", "public").
 			toNS(func(n *Namespace) any { return &n.Type }),
 		imp("prefix", String, "", "How its mailboxes' names begin. %%u, %%n and %%d are the owner: a shared namespace for all owners.").
 			toNS(func(n *Namespace) any { return &n.Prefix }).vars().user(),

@@ -70,6 +70,10 @@ type Shared struct {
 	List   ListMode
 	Hidden bool // not in the NAMESPACE reply
 
+	// Public says that the mail is one account's, which is nobody's in particular and which
+	// names don't show: Root itself is its prefix.
+	Public bool
+
 	// Foreign says that the owners are another installation's: they are no users of this
 	// one, be their names the same. Match and Prefix then know none of the user's name.
 	Foreign bool
@@ -267,7 +271,11 @@ func (t *Tree) makeRoom() {
 func (t *Tree) Namespaces() mailbox.NamespaceList {
 	list := mailbox.NamespaceList{Personal: []string{""}}
 	for _, s := range t.cfg.Shared {
-		if !s.Hidden {
+		switch {
+		case s.Hidden:
+		case s.Public:
+			list.Shared = append(list.Shared, s.Root)
+		default:
 			list.Others = append(list.Others, s.Root)
 		}
 	}

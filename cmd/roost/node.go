@@ -117,10 +117,10 @@ func privateFlags(set *config.Mail) []imap.Flag {
 }
 
 // privateSeen says whether readers of others' mail have flags of their own where a
-// mailbox says nothing: INDEXPVT on any namespace of type shared switches it on.
+// mailbox says nothing: INDEXPVT on any namespace that is not private switches it on.
 func privateSeen(set *config.Settings) bool {
 	for _, ns := range set.Namespaces {
-		if l, err := config.ParseLocation(ns.Location); ns.Type == "shared" && err == nil && l.IndexPvt != "" {
+		if l, err := config.ParseLocation(ns.Location); ns.Type != "private" && err == nil && l.IndexPvt != "" {
 			return true
 		}
 	}

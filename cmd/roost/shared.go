@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/roost-mail/roost/auth"
@@ -18,13 +20,13 @@ import (
 	"github.com/roost-mail/roost/tlsconn"
 )
 
-// sharedNamespaces are the user's namespaces of type shared whose location is
-// imapc: other users' mail, reached through the director.
+// sharedNamespaces are the user's namespaces of type shared and public: mail of
+// other users and of nobody, reached through the director.
 func (u *user) sharedNamespaces() ([]namespace.Shared, error) {
 	var out []namespace.Shared
 	for i := range u.set.Namespaces {
 		ns := &u.set.Namespaces[i]
-		if !ns.IsTemplate() {
+		if !ns.IsTemplate() && ns.Type != "public" {
 			continue
 		}
 		s, err := u.aliasOrShared(ns)
@@ -48,6 +50,9 @@ var errNoMaster = errors.New("imapc_master_user is empty: it has to name the act
 
 // aliasOrShared is the namespace, or the one with the same mail under other names.
 func (u *user) aliasOrShared(ns *config.Namespace) (namespace.Shared, error) {
+	if ns.Type == "public" {
+		return u.publicNamespace(ns)
+	}
 	template, err := ns.OwnerTemplate(u.vars)
 	if err != nil {
 		return namespace.Shared{}, err
@@ -96,23 +101,60 @@ func (u *user) sharedNamespace(ns *config.Namespace, template config.OwnerTempla
 		s.Foreign = true
 		s.Open = func(owner string) mailbox.Account { return u.backSession(&ns.Imapc, owner, master, false) }
 		s.Index = u.foreignShares(ns)
-		s.Match, s.Prefix = u.exceptNamesakes(s.Match, s.Prefix, master)
+		s.Match, s.Prefix = except(s.Match, s.Prefix, u.isNamesake(master))
+	} else {
+		s.Match, s.Prefix = except(s.Match, s.Prefix, u.isPublic)
 	}
 	return s, nil
 }
 
-// exceptNamesakes leaves out the owners of another installation who have the name of the
-// user, or the one by which the user logs in there: that would be the owner's own login.
-func (u *user) exceptNamesakes(
-	match func(string) (string, string, bool), prefix func(string) string, master string,
-) (func(string) (string, string, bool), func(string) string) {
+// publicNamespace is a namespace with one owner, whose name is not told.
+func (u *user) publicNamespace(ns *config.Namespace) (namespace.Shared, error) {
+	prefix, err := config.Expand(ns.Prefix, u.vars)
+	if err != nil {
+		return namespace.Shared{}, err
+	}
+	account := u.node.normalize(ns.PublicAccount())
+	own := *ns
+	own.Imapc.User = ""
+	s, err := u.sharedNamespace(&own, config.OwnerTemplate{})
+	s.Root, s.Public, s.ExplicitInbox = prefix, true, true
+	s.Match = func(name string) (owner, rest string, ok bool) {
+		rest, ok = strings.CutPrefix(name, prefix)
+		return account, rest, ok && rest != ""
+	}
+	s.Prefix = func(owner string) string {
+		if owner != account {
+			return ""
+		}
+		return prefix
+	}
+	return s, err
+}
+
+// isPublic says that an owner is the account of a public namespace, whose mail is there alone.
+func (u *user) isPublic(owner string) bool {
+	return slices.ContainsFunc(u.set.Namespaces, func(ns config.Namespace) bool {
+		return ns.Type == "public" && u.node.normalize(ns.PublicAccount()) == owner
+	})
+}
+
+// isNamesake finds the owners of another installation who have the name of the user, or the
+// one by which the user logs in there: that would be the owner's own login.
+func (u *user) isNamesake(master string) func(owner string) bool {
 	master = u.node.normalize(master)
-	same := func(owner string) bool { return owner == u.name || owner == master }
+	return func(owner string) bool { return owner == u.name || owner == master }
+}
+
+// except leaves owners out of a namespace.
+func except(
+	match func(string) (string, string, bool), prefix func(string) string, out func(owner string) bool,
+) (func(string) (string, string, bool), func(string) string) {
 	return func(name string) (owner, rest string, ok bool) {
 			owner, rest, ok = match(name)
-			return owner, rest, ok && !same(owner)
+			return owner, rest, ok && !out(owner)
 		}, func(owner string) string {
-			if same(owner) {
+			if out(owner) {
 				return ""
 			}
 			return prefix(owner)

@@ -11,7 +11,14 @@ import (
 // TestAuditLog has two users share, read, write and be refused, and administrators change
 // rights: testdata/acl/audit.txt shows what the owner's backend has in its file.
 func TestAuditLog(t *testing.T) {
-	r := startRigWith(t, "rig", func(r *rig) {
+	r := startAudited(t)
+	r.runACLScript(t, "testdata/acl/audit.txt")
+}
+
+// startAudited is a rig whose backends have audit logs.
+func startAudited(t *testing.T) *rig {
+	t.Helper()
+	return startRigWith(t, "rig", func(r *rig) {
 		for _, name := range []string{"be1", "be2"} {
 			text, err := os.ReadFile(r.files[name])
 			if err != nil {
@@ -27,7 +34,31 @@ func TestAuditLog(t *testing.T) {
 			}
 		}
 	})
-	r.runACLScript(t, "testdata/acl/audit.txt")
+}
+
+// TestAuditLogIsRotated: after a reload records go to a new file.
+func TestAuditLogIsRotated(t *testing.T) {
+	r := startAudited(t)
+	path := filepath.Join(r.root, "be1.audit")
+	c := dialIMAP(t, r.address())
+	defer c.close()
+	c.command("LOGIN someone1 pass")
+	c.command("SETACL INBOX someone2 lr")
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := r.nodes["be1"].reload(r.files["be1"]); err != nil {
+		t.Fatal(err)
+	}
+	c.command("DELETEACL INBOX someone2")
+	now := r.audited(t, "be1")
+	old, err := os.ReadFile(path + ".1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(now, `"what":"deleteacl"`) || !strings.Contains(string(old)+now, `"what":"setacl"`) || strings.Contains(string(old), "deleteacl") {
+		t.Errorf("old file:\n%s\nnew file:\n%s", old, now)
+	}
 }
 
 // ofOneRun is what two runs of an audit differ in.

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/roost-mail/roost/imap"
 )
 
 // partnerWorld is a cluster with a namespace that leads to another installation.
@@ -79,5 +81,25 @@ func TestForeignNamespace(t *testing.T) {
 			address := net.JoinHostPort(rigAddrs["be1"], strconv.Itoa(other.port))
 			start(t, home, address, rigAddrs["be1"], other.port, other.sharedDict())
 		})
+	}
+}
+
+// TestAdministratorsFindTheOwner: what administrators do to mail of another installation is not
+// done to that of a user here who has the owner's name; and of public mail they find the account.
+func TestAdministratorsFindTheOwner(t *testing.T) {
+	r := startRigWith(t, "rig", func(r *rig) {
+		appendTo(t, r.files["be2"], partnerConfig(rigAddrs["director"], 1, r.root+"/partner")+
+			"namespace public {\n  type = public\n  prefix = public/\n  location = imapc:\n  imapc_user = someone3\n}\n")
+	})
+	acls := adminACLs{r.nodes["be2"].parts}
+	if b, err := acls.Find(t.Context(), "someone2", "partner/someone1/Work"); imap.CodeOf(err) != imap.CodeCannot {
+		t.Errorf("another installation's: %+v, %v", b, err)
+	}
+	b, err := acls.Find(t.Context(), "someone2", "public/News")
+	if err != nil || b.Owner != "someone3" || b.Mailbox != "News" || b.Namespace != "public/" {
+		t.Errorf("public: %+v, %v", b, err)
+	}
+	if b, err := acls.Find(t.Context(), "someone2", "shared/someone3/News"); imap.CodeOf(err) != imap.CodeNonExistent {
+		t.Errorf("the account's own name: %+v, %v", b, err)
 	}
 }

@@ -18,7 +18,7 @@ func TestDocumentedConfigurations(t *testing.T) {
 		t.Fatal(err)
 	}
 	example := regexp.MustCompile("(?s)```\n# (roost-[a-z]+\\.conf)\n(.*?)```")
-	found, director := 0, ""
+	found, director, backend := 0, "", ""
 	for _, doc := range docs {
 		text, err := os.ReadFile(doc)
 		if err != nil {
@@ -29,8 +29,12 @@ func TestDocumentedConfigurations(t *testing.T) {
 			switch m[1] {
 			case "roost-director.conf":
 				director = m[2]
+			case "roost-backend.conf":
+				backend = m[2]
 			case "roost-tls.conf": // it is a part of the director's
 				m[2] = director + m[2]
+			case "roost-public.conf": // and this of a backend's
+				m[2] = backend + m[2]
 			}
 			path := filepath.Join(t.TempDir(), m[1])
 			if err := os.WriteFile(path, []byte(m[2]), 0o600); err != nil {

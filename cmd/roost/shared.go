@@ -103,7 +103,8 @@ func (u *user) sharedNamespace(ns *config.Namespace, template config.OwnerTempla
 		s.Index = u.foreignShares(ns)
 		s.Match, s.Prefix = except(s.Match, s.Prefix, u.isNamesake(master))
 	} else {
-		s.Match, s.Prefix = except(s.Match, s.Prefix, u.isPublic)
+		public := u.publicAccounts()
+		s.Match, s.Prefix = except(s.Match, s.Prefix, func(owner string) bool { return slices.Contains(public, owner) })
 	}
 	return s, nil
 }
@@ -132,11 +133,14 @@ func (u *user) publicNamespace(ns *config.Namespace) (namespace.Shared, error) {
 	return s, err
 }
 
-// isPublic says that an owner is the account of a public namespace, whose mail is there alone.
-func (u *user) isPublic(owner string) bool {
-	return slices.ContainsFunc(u.set.Namespaces, func(ns config.Namespace) bool {
-		return ns.Type == "public" && u.node.normalize(ns.PublicAccount()) == owner
-	})
+// publicAccounts are the accounts of public namespaces, whose mail is there alone.
+func (u *user) publicAccounts() (accounts []string) {
+	for i := range u.set.Namespaces {
+		if ns := &u.set.Namespaces[i]; ns.Type == "public" {
+			accounts = append(accounts, u.node.normalize(ns.PublicAccount()))
+		}
+	}
+	return accounts
 }
 
 // isNamesake finds the owners of another installation who have the name of the user, or the

@@ -30,12 +30,13 @@ func (t *Tree) List(ctx context.Context, patterns []string) ([]mailbox.ListEntry
 			all[i].Attrs = append(slices.Clip(all[i].Attrs), uses...)
 		}
 	}
+	known := map[Index]*visible{}
 	for i := range t.cfg.Shared {
 		s := &t.cfg.Shared[i]
 		if s.List == ListNo || s.AliasFor != "" || !reaches(patterns, s.Root) {
 			continue
 		}
-		all = append(all, t.listShared(ctx, s)...)
+		all = append(all, t.listShared(ctx, s, known)...)
 		root := strings.TrimSuffix(s.Root, string(imap.Delimiter))
 		if s.List == ListYes && root != "" {
 			all = append(all, mailbox.ListEntry{Name: root, Attrs: []imap.Attr{imap.AttrNoSelect}})
@@ -52,17 +53,35 @@ func reaches(patterns []string, root string) bool {
 	})
 }
 
-func (t *Tree) listShared(ctx context.Context, s *Shared) []mailbox.ListEntry {
-	mailboxes, vague, err := s.Index.Visible(ctx, t.cfg.User, t.cfg.Groups)
-	if err != nil {
-		t.log().Error("sharing index can't be read, others' mailboxes are not listed", "user", t.cfg.User, "error", err)
-		return nil
+// visible is what an Index answers; nothing if it can't be read.
+type visible struct {
+	mailboxes map[string][]mailbox.ListEntry
+	vague     []string
+}
+
+// visible asks an Index, which several namespaces may have, once.
+func (t *Tree) visible(ctx context.Context, x Index, known map[Index]*visible) *visible {
+	if v := known[x]; v != nil {
+		return v
 	}
+	v := &visible{}
+	var err error
+	if v.mailboxes, v.vague, err = x.Visible(ctx, t.cfg.User, t.cfg.Groups); err != nil {
+		t.log().Error("sharing index can't be read, others' mailboxes are not listed", "user", t.cfg.User, "error", err)
+		v = &visible{}
+	}
+	known[x] = v
+	return v
+}
+
+// listShared lists a namespace. known are the answers of indexes in this LIST.
+func (t *Tree) listShared(ctx context.Context, s *Shared, known map[Index]*visible) []mailbox.ListEntry {
+	v := t.visible(ctx, s.Index, known)
 	var out []mailbox.ListEntry
-	for owner, names := range mailboxes {
+	for owner, names := range v.mailboxes {
 		out = append(out, t.entries(s, owner, names)...)
 	}
-	for owner, names := range t.ask(ctx, s, vague) {
+	for owner, names := range t.ask(ctx, s, v.vague) {
 		out = append(out, t.entries(s, owner, names)...)
 	}
 	return out

@@ -99,7 +99,8 @@ const (
 	ListNo                       // nothing
 )
 
-// Index knows who shares what. share.Index is one.
+// Index knows who shares what. share.Index is one. It is comparable: namespaces that have
+// the same are listed from one answer.
 type Index interface {
 	// Visible returns the mailboxes that the user may list, in the owners' own
 	// terms and by owner, with the user's rights, without asking any of them. Vague are owners who are

@@ -52,13 +52,25 @@ type processRig struct {
 // test is over the processes are stopped, and every account's mail is checked.
 func startProcessRig(t testing.TB, kind string, port int, settings string) *processRig {
 	t.Helper()
+	return startProcessRigWith(t, kind, port, func(_ *processRig, _, text string) string { return text + settings })
+}
+
+// startProcessRigWith is startProcessRig with files that change may change.
+func startProcessRigWith(t testing.TB, kind string, port int, change func(r *processRig, name, text string) string) *processRig {
+	t.Helper()
 	r := &processRig{root: t.TempDir(), port: port, running: map[string]*process{}}
 	r.files = writeRig(t, kind, r.root, port)
 	if port == 0 {
 		r.port = 143
 	}
-	for _, file := range r.files {
-		appendTo(t, file, settings)
+	for name, file := range r.files {
+		text, err := os.ReadFile(file)
+		if err == nil {
+			err = os.WriteFile(file, []byte(change(r, name, string(text))), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	t.Cleanup(func() {
 		for _, name := range []string{"director", "be1", "be2"} {

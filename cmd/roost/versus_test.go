@@ -16,11 +16,14 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/roost-mail/roost/cluster/coordetcd/etcdtest"
 )
 
 var (
 	versus         = flag.Bool("versus", false, "run TestVersusDovecot, which takes minutes")
 	versusMessages = flag.Int("versus.messages", 10_000, "how many messages TestVersusDovecot searches")
+	versusCluster  = flag.Bool("versus.cluster", false, "our nodes have a coordinator in TestVersusDovecot")
 	versusTime     = flag.Duration("versus.time", 5*time.Second, "how long TestVersusDovecot measures each thing")
 )
 
@@ -64,8 +67,13 @@ const versusUsers = 64
 func startVersusRoost(t *testing.T) *contender {
 	t.Helper()
 	port := freePort(t)
-	r := startProcessRig(t, "rig", port, "")
-	writeVersusUsers(t, r.root, port)
+	var r *processRig
+	if *versusCluster {
+		r = startVersusCluster(t, port)
+	} else {
+		r = startProcessRig(t, "rig", port, "")
+		writeVersusUsers(t, r.root, port)
+	}
 	return &contender{name: "roost", addr: r.address(), cpu: func() time.Duration {
 		var sum time.Duration
 		for _, p := range r.running {
@@ -73,6 +81,39 @@ func startVersusRoost(t *testing.T) *contender {
 		}
 		return sum
 	}}
+}
+
+// startVersusCluster starts it with a coordinator, and returns when users are served.
+func startVersusCluster(t *testing.T, port int) *processRig {
+	t.Helper()
+	etcd := etcdtest.Start(t, "127.0.0.1")
+	r := startProcessRigWith(t, "rig", port, func(r *processRig, name, text string) string {
+		volume := filepath.Join(r.root, "shared-fs")
+		if name == "director" { // once
+			runRoost(t, "store", "init", volume)
+			writeVersusUsers(t, r.root, port)
+		}
+		return inCluster(text, name, etcd.Addr, volume)
+	})
+	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+		served := 0
+		for user := range versusUsers {
+			c, err := dialLines(t.Context(), "", r.address())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.ok("LOGIN someone%d pass", user+1); err == nil {
+				served++
+			}
+			c.close()
+		}
+		if served == versusUsers {
+			return r
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("only %d users are served", served)
+		}
+	}
 }
 
 // writeVersusUsers writes the files of users that both sides read.

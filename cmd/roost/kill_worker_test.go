@@ -81,9 +81,9 @@ func (w *killWorker) recover() {
 }
 
 // notDone are the commands of which a NO says that nothing was done, whatever
-// its code: what would happen twice if a client tried again. Where that can't be
-// known the client is not answered but cut off. Of others a NO [UNAVAILABLE]
-// leaves it open.
+// its code, unless it says that it is not known: what would happen twice if a client tried
+// again. Of one's own mail where that can't be known the client is not answered but cut off. Of other
+// commands a NO [UNAVAILABLE] leaves it open.
 var notDone = regexp.MustCompile(`^(APPEND|UID COPY|CREATE) `)
 
 // do gives a command.
@@ -99,6 +99,7 @@ func (w *killWorker) do(format string, args ...any) (untagged []string, tagged s
 		w.c = nil
 	case strings.HasPrefix(tagged, "OK"):
 		is = acknowledged
+	case strings.Contains(tagged, "it is unknown whether this was done"):
 	case notDone.MatchString(text) || !strings.HasPrefix(tagged, "NO [UNAVAILABLE]"):
 		is = refused
 	}

@@ -49,6 +49,9 @@ func TestScenarios(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if strings.Contains(string(text), "\nwipe ") {
+				t.Skip("only processes can lose what the coordinator knew")
+			}
 			runAll(t, file, string(text))
 		})
 	}

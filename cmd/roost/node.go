@@ -54,6 +54,9 @@ type node struct {
 	globals   *acl.Globals      // rights on many mailboxes; nil without a file of them
 	tokens    *adminhttp.Tokens // of the HTTP API; nil without admin_tokens_file
 	peerToken string            // for that of other nodes
+
+	privateFlags []imap.Flag // of readers of others' mail; not changed, as all sessions have it
+	privateSeen  bool        // where a mailbox says nothing
 }
 
 // parts are what is made once, by newNode in the order of the fields, and
@@ -197,7 +200,7 @@ func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (n *no
 
 // read makes the node of a configuration.
 func (p *parts) read(set *config.Settings) (*node, error) {
-	n := &node{parts: p, set: set}
+	n := &node{parts: p, set: set, privateFlags: privateFlags(&set.Mail), privateSeen: privateSeen(set)}
 	var err error
 	if n.auth, err = auth.New(authConfig(set, p.log)); err != nil {
 		return nil, err

@@ -102,8 +102,7 @@ func (u *user) sharedNamespace(ns *config.Namespace, template config.OwnerTempla
 		s.Open = func(owner string) mailbox.Account { return u.backSession(&ns.Imapc, owner, master, false) }
 		s.Index = u.foreignShares(ns)
 		s.Match, s.Prefix = except(s.Match, s.Prefix, u.isNamesake(master))
-	} else {
-		public := u.publicAccounts()
+	} else if public := u.publicAccounts(); len(public) > 0 { // an idle session keeps what is made here
 		s.Match, s.Prefix = except(s.Match, s.Prefix, func(owner string) bool { return slices.Contains(public, owner) })
 	}
 	return s, nil

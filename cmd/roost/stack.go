@@ -281,7 +281,7 @@ func (u *user) locate(home string) error {
 // sees it, the index that hears of changes, and the guard. It has no shared
 // namespace, so that chains can't exist.
 func (u *user) openGuarded(ctx context.Context) (*acl.Guard, error) {
-	view := store.View{Acting: u.acting, PrivateFlags: privateFlags(&u.node.set.Mail), PrivateSeen: privateSeen(u.node.set), Quota: quotaPolicy(u.set.Quota)}
+	view := store.View{Acting: u.acting, PrivateFlags: u.node.privateFlags, PrivateSeen: u.node.privateSeen, Quota: quotaPolicy(u.set.Quota)}
 	home, err := u.node.openStore(ctx, u.name, u.dir, view)
 	if err != nil {
 		return nil, err

@@ -232,6 +232,7 @@ func TestFullFilesystem(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	a.background.Wait() // or the ballast is released while there is still someone to take its room
 	other, err := os.Create(filepath.Join(root, "other"))
 	if err != nil {
 		t.Fatal(err)

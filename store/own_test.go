@@ -73,7 +73,9 @@ func TestMailBeforePrivateFlags(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkDir(t, dir)
-	s := New(testOptions(t))
+	o := testOptions(t)
+	o.Now = func() time.Time { return time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC) } // while what was expunged is kept
+	s := New(o)
 	bob := View{Acting: "bob", PrivateFlags: []imap.Flag{imap.FlagSeen, imap.FlagFlagged}, PrivateSeen: true}
 	a := mustOpen(t, s, dir, owner)
 	wantFlagsIn(t, a, `\Seen`, `\Flagged $One`, `\Seen`, ``, `\Flagged $One`)

@@ -223,16 +223,16 @@ func TestFullFilesystem(t *testing.T) {
 	s := New(o)
 	a := mustOpen(t, s, filepath.Join(root, "mail"), owner)
 	text := mail(1) + strings.Repeat("y", 32<<10)
-	for {
+	add := func() error {
 		_, err := a.Append(ctx, "INBOX", mailbox.One(&mailbox.NewMessage{Size: int64(len(text)), Body: strings.NewReader(text)}))
-		if imap.CodeOf(err) == imap.CodeOverQuota {
-			break
-		}
-		if err != nil {
+		return err
+	}
+	for range 120 {
+		if err := add(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	a.background.Wait() // or the ballast is released while there is still someone to take its room
+	a.background.Wait() // or it releases the ballast while there is someone to take its room
 	other, err := os.Create(filepath.Join(root, "other"))
 	if err != nil {
 		t.Fatal(err)
@@ -242,6 +242,9 @@ func TestFullFilesystem(t *testing.T) {
 	}
 	if err := other.Close(); err != nil {
 		t.Fatal(err)
+	}
+	if err := add(); imap.CodeOf(err) != imap.CodeOverQuota {
+		t.Errorf("a message on a full disk: %v", err)
 	}
 	m, err := a.Open(ctx, "INBOX", false)
 	if err != nil {

@@ -1,6 +1,10 @@
 package imapserver
 
-import "context"
+import (
+	"context"
+	"maps"
+	"slices"
+)
 
 // row is a command: in which states it is allowed, what is particular about
 // it, what its tagged OK says, and what does it.
@@ -110,6 +114,9 @@ func commandRows() map[string]*row {
 	}
 	return rows
 }
+
+// Commands are the names of all commands, in order.
+func Commands() []string { return slices.Sorted(maps.Keys(commandRows())) }
 
 // is says whether the command is all of f.
 func (r *row) is(f rowFlags) bool { return r != nil && r.flags&f == f }

@@ -263,52 +263,6 @@ func copyOntoItself(t *testing.T, s *siege) {
 	}
 }
 
-// TestHiddenLooksMissing compares, for each command, the whole answer about a
-// mailbox of which the reader may not know with that about one that does not
-// exist; and those about owners who share nothing with those about nobody.
-func TestHiddenLooksMissing(t *testing.T) {
-	r := startRig(t, "rig")
-	r.say(t, "someone1", "CREATE Hidden", "CREATE Posted", "CREATE Open", "SETACL Posted someone2 p", "SETACL Open someone2 lrswitekxa", `APPEND Open <<"Subject: x\r\n\r\nx\r\n"`)
-	r.say(t, "someone3", "CREATE Hidden")
-	commands := []string{
-		"SELECT @", "EXAMINE @", "STATUS @ (MESSAGES UNSEEN)", `APPEND @ <<"x\r\n"`, `APPEND @ (\Seen) <<"x\r\n" <<"y\r\n"`, "APPEND @ {100000000}",
-		"APPEND @ {1000000000}", "COPY 1 @", "MOVE 1 @", "UID COPY 1 @", "UID COPY 999 @", "DELETE @", "RENAME @ shared/someone1/Other", "RENAME @ Mine",
-		"RENAME @ shared/someone5/x", "RENAME shared/someone1/Open @", "RENAME INBOX @", "CREATE @", "CREATE @/below", "SUBSCRIBE @", "UNSUBSCRIBE @",
-		`LIST "" @`, `LIST "" @*`, `LIST "" (@ @/%) RETURN (STATUS (MESSAGES UNSEEN SIZE) MYRIGHTS SUBSCRIBED)`,
-		`LIST (SUBSCRIBED RECURSIVEMATCH) "" @*`, "STATUS @ (SIZE DELETED DELETED-STORAGE)", `LSUB "" @`, "MYRIGHTS @", "GETACL @", "LISTRIGHTS @ someone2", "LISTRIGHTS @ #x", "SETACL @ someone2 lr", "SETACL @ someone2 +a",
-		"GETMETADATA @ /shared/comment", "GETMETADATA @ (MAXSIZE 1 DEPTH infinity) (/private /shared)", `SETMETADATA @ (/private/comment "x")`,
-		`SETMETADATA @ (/shared/comment NIL)`, `SETMETADATA @ (/private/specialuse "\\Sent")`, `CREATE @ (USE (\Sent))`, `CREATE @/below (USE (\Junk))`,
-		"NOTIFY SET STATUS (MAILBOXES @ (MessageNew MessageExpunge FlagChange MailboxName MailboxMetadataChange))",
-		"NOTIFY SET STATUS (SUBTREE (@ @/below) (MessageNew MessageExpunge MailboxName SubscriptionChange))",
-		`LIST (SPECIAL-USE) "" @* RETURN (SPECIAL-USE STATUS (MAILBOXID HIGHESTMODSEQ))`, "STATUS @ (MAILBOXID HIGHESTMODSEQ APPENDLIMIT)",
-		"EXAMINE @ (CONDSTORE)", "GETQUOTAROOT @", "GETQUOTA @", "SETACL @ someone2 q", "SETACL @ #x lr", "SETACL @ - lr", "DELETEACL @ someone2", "DELETEACL @ owner",
-	}
-	for _, names := range [][]string{
-		{"shared/someone1/Missing", "shared/someone1/Hidden", "shared/someone1/Posted", "shared/someone1/Hidden/x"},
-		{"shared/nobody/Missing", "shared/someone4/Missing", "shared/someone3/Hidden", "shared/someone3", "shared/nobody"},
-	} {
-		for _, command := range commands {
-			want := ask(t, r, command, names[0])
-			for _, name := range names[1:] {
-				if got := ask(t, r, command, name); got != want {
-					t.Errorf("%s: %s says %q, %s %q", command, name, got, names[0], want)
-				}
-			}
-		}
-	}
-}
-
-// ask gives the answer to a command about a mailbox, whose name stands as @.
-func ask(t *testing.T, r *rig, command, name string) string {
-	t.Helper()
-	c := dialIMAP(t, r.address())
-	defer c.close()
-	for _, text := range []string{"LOGIN someone2 pass", "SELECT shared/someone1/Open", strings.ReplaceAll(command, "@", name)} {
-		c.command(text)
-	}
-	return strings.ReplaceAll(strings.Join(c.answer, "\n"), name, "@")
-}
-
 // metadataAbuse fills annotations to their limits, and asks for them in the
 // dearest ways.
 func metadataAbuse(t *testing.T, s *siege) {

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -70,11 +72,27 @@ func (c *Changer) Join(ctx context.Context, peerURLs ...string) error {
 		return fmt.Errorf("%d members: %w", len(members)+len(fresh), errEven)
 	}
 	for _, peer := range fresh {
-		if _, err := c.client.MemberAddAsLearner(ctx, []string{peer}); err != nil {
+		if err := c.add(ctx, peer); err != nil {
 			return fmt.Errorf("join %s: %w", peer, err)
 		}
 	}
 	return nil
+}
+
+// add tells the members of a new one. etcd makes its identifier from its URL and the
+// second: one that left in the second in which it had joined is refused until the next.
+func (c *Changer) add(ctx context.Context, peer string) error {
+	_, err := c.client.MemberAddAsLearner(ctx, []string{peer})
+	if !errors.Is(err, rpctypes.ErrMemberNotFound) {
+		return err
+	}
+	select {
+	case <-time.After(time.Second):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	_, err = c.client.MemberAddAsLearner(ctx, []string{peer})
+	return err
 }
 
 // Leave takes members away, by name or peer URL. Those that are left must be of an odd

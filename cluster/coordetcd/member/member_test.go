@@ -278,6 +278,12 @@ func TestJoinAndLeave(t *testing.T) {
 	if err := c.Join(t.Context(), url("127.0.7.2"), url("127.0.7.3")); err != nil {
 		t.Fatal(err)
 	}
+	if err := c.Leave(t.Context(), false, url("127.0.7.2"), url("127.0.7.3")); err != nil { // and again in the same second
+		t.Fatal(err)
+	}
+	if err := c.Join(t.Context(), url("127.0.7.2"), url("127.0.7.3")); err != nil {
+		t.Fatal(err)
+	}
 	r.start(t, "127.0.7.2", hosts(3))
 	r.start(t, "127.0.7.3", hosts(3))
 	r.awaitVoters(t, c, 3)

@@ -201,10 +201,7 @@ func FormatFile(entries []mailbox.Entry) string {
 		if e.Negative {
 			id = "-" + id
 		}
-		if strings.ContainsAny(id, ` "\`) || id[0] == '#' {
-			id = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(id) + `"`
-		}
-		b.WriteString(id)
+		b.WriteString(quoteWord(id))
 		b.WriteByte(' ')
 		letters := e.Rights.Letters()
 		for _, c := range fileOrder {
@@ -215,4 +212,12 @@ func FormatFile(entries []mailbox.Entry) string {
 		b.WriteByte('\n')
 	}
 	return b.String()
+}
+
+// quoteWord is what cutWord reads as word.
+func quoteWord(word string) string {
+	if strings.ContainsAny(word, ` "\`) || strings.HasPrefix(word, "#") {
+		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(word) + `"`
+	}
+	return word
 }

@@ -3,6 +3,7 @@ package acl
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/roost-mail/roost/mailbox"
@@ -51,6 +52,46 @@ func ParseGlobals(r io.Reader) (*Globals, error) {
 		g.lines = append(g.lines, globalLine{pattern, e})
 	}
 	return g, nil
+}
+
+// GlobalsChange is what is different between two files.
+type GlobalsChange struct {
+	Gone, Came []string // lines of one alone, as in a file
+
+	patterns []string // of these lines
+}
+
+// CompareGlobals finds what is different; nil has no lines.
+func CompareGlobals(old, now *Globals) (c GlobalsChange) {
+	had, has := old.text(), now.text()
+	only := func(g *Globals, of, not []string) (only []string) {
+		for i, line := range of {
+			if !slices.Contains(not, line) {
+				only = append(only, line)
+				c.patterns = append(c.patterns, g.lines[i].pattern)
+			}
+		}
+		return only
+	}
+	c.Gone, c.Came = only(old, had, has), only(now, has, had)
+	return c
+}
+
+// Concern says whether a mailbox's rights may be different.
+func (c *GlobalsChange) Concern(name string) bool {
+	return slices.ContainsFunc(c.patterns, func(pattern string) bool { return matches(pattern, name) })
+}
+
+// text is a line for each entry.
+func (g *Globals) text() (lines []string) {
+	if g == nil {
+		return nil
+	}
+	for _, l := range g.lines {
+		l.entry.Global = false // FormatFile leaves out those
+		lines = append(lines, quoteWord(l.pattern)+" "+strings.TrimRight(FormatFile([]mailbox.Entry{l.entry}), "\n"))
+	}
+	return lines
 }
 
 // appendTo gives entries and behind them the global ones for name.

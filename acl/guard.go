@@ -28,7 +28,8 @@ type Options struct {
 	// Refused, if set, counts what was refused for lack of a right.
 	Refused *atomic.Int64
 
-	// Audit, if set, hears of what was done, also by the owner. It must not wait.
+	// Audit, if set, hears of what was done and what was refused, also to the owner. It
+	// must not wait.
 	Audit func(Event)
 
 	// Normalize brings a user's name into its one form.
@@ -175,6 +176,15 @@ var errNoEntries = errors.New("home opens mailboxes that do not know their ACL")
 // Open needs r; without a right to change messages the mailbox is read-only for
 // as long as that is so.
 func (g *Guard) Open(ctx context.Context, name string, readOnly bool) (mailbox.Mailbox, error) {
+	m, err := g.open(ctx, name, readOnly)
+	g.tell(Event{What: opening(readOnly), Mailbox: name}, err)
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (g *Guard) open(ctx context.Context, name string, readOnly bool) (*guarded, error) {
 	have, err := g.rights(ctx, name)
 	if err == nil {
 		err = g.refusal(have, imap.RightRead)
@@ -190,28 +200,30 @@ func (g *Guard) Open(ctx context.Context, name string, readOnly bool) (mailbox.M
 	if !ok {
 		return nil, errors.Join(errNoEntries, m.Close())
 	}
-	g.tell(Event{What: opening(readOnly), Mailbox: name})
 	return &guarded{Mailbox: m, entries: entries, guard: g, readOnly: readOnly, told: have}, nil
 }
 
 // Create needs k on the nearest existing level above; at the top only the
 // owner creates. Whether a hidden mailbox is in the way is not told.
 func (g *Guard) Create(ctx context.Context, name string, use ...imap.Attr) error {
+	e := Event{What: Create, Mailbox: name}
+	err := g.create(ctx, name, use)
+	if err == nil {
+		e.become(nil, g.local(ctx, name))
+		e.Shared = g.others(e.After)
+	}
+	g.tell(e, err)
+	return err
+}
+
+func (g *Guard) create(ctx context.Context, name string, use []imap.Attr) error {
 	if err := g.needCreate(ctx, name); err != nil {
 		return err
 	}
 	if len(use) > 0 && !g.who.isOwner() {
 		return errNotOwners()
 	}
-	if err := g.home.Create(ctx, name, use...); err != nil {
-		return g.hideTaken(ctx, name, err)
-	}
-	if g.opts.Audit != nil {
-		if s, err := g.home.Standing(ctx, name); err == nil {
-			g.created(s)
-		}
-	}
-	return nil
+	return g.hideTaken(ctx, name, g.home.Create(ctx, name, use...))
 }
 
 // hideTaken tells that a name is taken only who may know the mailbox there.
@@ -252,14 +264,28 @@ func (g *Guard) needCreate(ctx context.Context, name string) error {
 
 // Delete needs x.
 func (g *Guard) Delete(ctx context.Context, name string) error {
-	if err := g.need(ctx, name, imap.RightDeleteMailbox); err != nil {
-		return err
+	e, before := Event{What: Delete, Mailbox: name}, g.local(ctx, name)
+	err := g.need(ctx, name, imap.RightDeleteMailbox)
+	if err == nil {
+		err = g.home.Delete(ctx, name)
 	}
-	return g.home.Delete(ctx, name)
+	if err == nil {
+		e.become(before, nil)
+		e.Shared = g.others(before)
+	}
+	g.tell(e, err)
+	return err
 }
 
 // Rename needs x on the mailbox and k where it goes.
 func (g *Guard) Rename(ctx context.Context, from, to string) error {
+	events := g.moving(ctx, from, to)
+	err := g.rename(ctx, from, to)
+	g.moved(ctx, events, err)
+	return err
+}
+
+func (g *Guard) rename(ctx context.Context, from, to string) error {
 	need := imap.RightDeleteMailbox
 	if from == imap.Inbox { // its messages move to where others may read them
 		need |= imap.RightRead | imap.RightDeleted | imap.RightExpunge
@@ -277,13 +303,11 @@ func (g *Guard) Rename(ctx context.Context, from, to string) error {
 // without r nothing is told of the message (RFC 4315 section 3).
 func (g *Guard) Append(ctx context.Context, name string, next mailbox.NextMessage) (imap.AppendData, error) {
 	have, err := g.needInsert(ctx, name)
-	if err != nil {
-		return imap.AppendData{}, err
-	}
-	data, err := g.home.Append(ctx, name, g.permitted(ctx, name, next, have.FlagClasses()))
+	var data imap.AppendData
 	if err == nil {
-		g.arrival("append", name)
+		data, err = g.home.Append(ctx, name, g.permitted(ctx, name, next, have.FlagClasses()))
 	}
+	g.arrival(Append, name, err)
 	if err != nil || !have.Has(imap.RightRead) {
 		return imap.AppendData{}, err
 	}

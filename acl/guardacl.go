@@ -73,7 +73,13 @@ func (g *Guard) ListRights(ctx context.Context, name, identifier string) (imap.G
 
 // SetACL needs a.
 func (g *Guard) SetACL(ctx context.Context, name, identifier string, change imap.ACLChange, rights imap.Rights) error {
-	if err := g.needAdmin(ctx, name); err != nil {
+	return g.audited(Event{What: SetACL, Mailbox: name}, func(e *Event) error {
+		return g.setACL(ctx, e, identifier, change, rights)
+	})
+}
+
+func (g *Guard) setACL(ctx context.Context, e *Event, identifier string, change imap.ACLChange, rights imap.Rights) error {
+	if err := g.needAdmin(ctx, e.Mailbox); err != nil {
 		return err
 	}
 	id, negative, err := FromIMAP(identifier, g.opts.Normalize)
@@ -83,38 +89,44 @@ func (g *Guard) SetACL(ctx context.Context, name, identifier string, change imap
 	if (id == idAnyone || id == idAuthenticated) && !g.opts.AllowAnyone {
 		return imap.BadCommand("'%s' identifier is disallowed", id)
 	}
-	return g.update(ctx, "setacl", name, func(entries []mailbox.Entry) ([]mailbox.Entry, error) {
+	return g.update(ctx, e, func(entries []mailbox.Entry) ([]mailbox.Entry, error) {
 		return Change(entries, id, negative, change, rights, g.who), nil
 	})
 }
 
 // DeleteACL needs a.
 func (g *Guard) DeleteACL(ctx context.Context, name, identifier string) error {
-	if err := g.needAdmin(ctx, name); err != nil {
-		return err
-	}
-	id, negative, err := FromIMAP(identifier, g.opts.Normalize)
-	if err != nil {
-		return err
-	}
-	return g.update(ctx, "deleteacl", name, func(entries []mailbox.Entry) ([]mailbox.Entry, error) {
-		return Without(entries, id, negative), nil
+	return g.audited(Event{What: DeleteACL, Mailbox: name}, func(e *Event) error {
+		if err := g.needAdmin(ctx, name); err != nil {
+			return err
+		}
+		id, negative, err := FromIMAP(identifier, g.opts.Normalize)
+		if err != nil {
+			return err
+		}
+		return g.update(ctx, e, func(entries []mailbox.Entry) ([]mailbox.Entry, error) {
+			return Without(entries, id, negative), nil
+		})
 	})
+}
+
+// audited has a change of entries made, and tells of it if they changed or it failed.
+func (g *Guard) audited(e Event, change func(*Event) error) error {
+	err := change(&e)
+	if err != nil || e.Changed {
+		g.tell(e, err)
+	}
+	return err
 }
 
 // update changes entries if the acting user still may, as the transaction sees
 // it: the right may just have gone.
-func (g *Guard) update(ctx context.Context, what, name string, change func([]mailbox.Entry) ([]mailbox.Entry, error)) error {
-	e := Event{What: what, Mailbox: name}
-	audited := g.opts.Rules.AuditedChange(&e, change)
-	err := g.home.UpdateEntries(ctx, name, func(s mailbox.Standing) ([]mailbox.Entry, error) {
+func (g *Guard) update(ctx context.Context, e *Event, change func([]mailbox.Entry) ([]mailbox.Entry, error)) error {
+	audited := g.opts.Rules.AuditedChange(e, change)
+	return g.home.UpdateEntries(ctx, e.Mailbox, func(s mailbox.Standing) ([]mailbox.Entry, error) {
 		if !g.judge(s).Has(imap.RightAdmin) {
 			return nil, imap.NoMailbox()
 		}
 		return audited(s)
 	})
-	if err == nil && e.Changed {
-		g.tell(e)
-	}
-	return err
 }

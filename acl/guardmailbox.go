@@ -150,11 +150,9 @@ func (m *guarded) Move(ctx context.Context, uids imap.UIDSet, dest string) (imap
 // of the copies.
 func (m *guarded) copyTo(ctx context.Context, uids imap.UIDSet, dest string, move bool) (imap.CopyData, error) {
 	have, err := m.guard.needInsert(ctx, dest)
-	if err != nil {
-		return imap.CopyData{}, err
-	}
 	var data imap.CopyData
 	switch classes := have.FlagClasses(); {
+	case err != nil:
 	case classes != imap.AllClasses:
 		var copied imap.UIDSet
 		data, copied, err = mailbox.Transfer(ctx, m.Mailbox, uids, m.guard.home, dest, classes)
@@ -166,13 +164,11 @@ func (m *guarded) copyTo(ctx context.Context, uids imap.UIDSet, dest string, mov
 	default:
 		data, err = m.Mailbox.Copy(ctx, uids, dest)
 	}
-	switch {
-	case err != nil:
-	case move:
-		m.guard.arrival("move", dest)
-	default:
-		m.guard.arrival("copy", dest)
+	what := Copy
+	if move {
+		what = Move
 	}
+	m.guard.arrival(what, dest, err)
 	if err != nil || !have.Has(imap.RightRead) {
 		return imap.CopyData{}, err
 	}

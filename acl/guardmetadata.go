@@ -52,6 +52,29 @@ func (g *Guard) SetMetadata(ctx context.Context, name string, entries []imap.Met
 		}
 		return g.home.SetMetadata(ctx, name, entries)
 	}
+	err := g.setMetadata(ctx, name, shared, entries)
+	if shared {
+		g.tell(Event{What: SetMetadata, Mailbox: name, Entries: sharedNames(entries), Shared: g.others(g.local(ctx, name))}, err)
+	}
+	return err
+}
+
+// sharedNames are the names of the entries that others see too.
+func sharedNames(entries []imap.MetadataEntry) (names []string) {
+	for _, e := range entries {
+		switch {
+		case imap.MetadataIsPrivate(e.Name):
+		case e.Name == imap.MetadataPrivateFlags && len(e.Value) <= len("private"):
+			names = append(names, e.Name+"="+string(e.Value))
+		default:
+			names = append(names, e.Name)
+		}
+	}
+	return names
+}
+
+// setMetadata sets annotations of a mailbox.
+func (g *Guard) setMetadata(ctx context.Context, name string, shared bool, entries []imap.MetadataEntry) error {
 	more := imap.NoRights
 	if shared {
 		more = imap.RightWrite

@@ -37,6 +37,9 @@ type ACLs interface {
 	Answer(ctx context.Context, b *Box) (imap.Rights, error)
 }
 
+// ChangesRights is what operations change that end in ACLs.Change.
+const ChangesRights = "rights"
+
 // Author is who changes something, and by which operation.
 type Author struct {
 	Caller
@@ -84,7 +87,7 @@ func aclOperations() []Operation {
 	change := func(name, help string, how imap.ACLChange) Operation {
 		return Operation{
 			Name: "acl " + name, Args: []Arg{aclBoxArg, aclIDArg, rights, aclUserArg, tagFlag, aclHereArg}, Help: help, Long: aclLong,
-			Changes: "rights", New: newResult[ACL], run: aclChange(how),
+			Changes: ChangesRights, New: newResult[ACL], run: aclChange(how),
 		}
 	}
 	return []Operation{
@@ -101,7 +104,7 @@ func aclOperations() []Operation {
 		change("remove", "Take rights on a mailbox from an identifier", imap.ACLRemove),
 		{
 			Name: "acl delete", Args: []Arg{aclBoxArg, aclIDArg, aclUserArg, tagFlag, aclHereArg},
-			Help: "Delete an identifier's entries of a mailbox", Long: aclLong, Changes: "rights", New: newResult[ACL], run: aclDelete,
+			Help: "Delete an identifier's entries of a mailbox", Long: aclLong, Changes: ChangesRights, New: newResult[ACL], run: aclDelete,
 		},
 		{
 			Name: "acl export", Args: []Arg{aclBoxArg, aclUserArg, tagFlag, aclHereArg},
@@ -110,7 +113,7 @@ func aclOperations() []Operation {
 		{
 			Name: "acl import", Args: []Arg{aclBoxArg, {Name: "file", Type: File, Flag: true, Short: "f", Required: true, Help: "a dovecot-acl file, - for standard input"}, aclUserArg, tagFlag, aclHereArg},
 			Help: "Replace a mailbox's entries by those of a dovecot-acl file", Long: "A file with a line that can't be read is refused, with the line's number. " + aclLong,
-			Changes: "rights", New: newResult[ACL], run: aclImport,
+			Changes: ChangesRights, New: newResult[ACL], run: aclImport,
 		},
 		{
 			Name: "acl recalc", Args: []Arg{
@@ -208,6 +211,7 @@ func (c *call) askHolder(ctx context.Context, user string, op *Operation, args A
 	}
 	ctx, cancel := context.WithTimeout(ctx, peerTime)
 	defer cancel()
+	c.asked = true
 	res, err := c.ask(ctx, nodes[i], op, args)
 	if err == nil || imap.CodeOf(err) != imap.CodeServerBug && imap.CodeOf(err) != imap.CodeUnavailable {
 		return res, err

@@ -31,6 +31,10 @@ type Admin struct {
 	// there are none.
 	Health func(host string) string
 
+	// Audit, if set, hears of each operation that was to change something, at its end. It
+	// must not wait.
+	Audit func(Done)
+
 	// Reload reads the configuration again.
 	Reload func(ctx context.Context) (*Reloaded, error)
 }
@@ -48,6 +52,15 @@ type Caller struct {
 	Operate bool   // may call what changes something
 }
 
+// Done is an operation that was to change something.
+type Done struct {
+	Op    *Operation
+	Args  string // on one line
+	Who   Caller
+	Asked bool  // it was handed on to another node
+	Err   error // why it was not done, or not to its end
+}
+
 // call is one call of an operation.
 type call struct {
 	*Admin
@@ -57,6 +70,7 @@ type call struct {
 	tell func(Progress)
 
 	everywhere bool // as if --all were given
+	asked      bool // the holder of the mail was
 }
 
 // Call runs an operation. tell, which may be nil, is called with Progress from the
@@ -91,9 +105,13 @@ func (c *call) do(ctx context.Context) (Result, error) {
 	return c.op.run(ctx, c)
 }
 
-// audit writes to the log who has done what.
+// audit tells who has done what, also to the log.
 func (a *Admin) audit(c *call, took time.Duration, err error) {
-	log := a.Log.With("operation", c.op.Name, "args", argsText(c.args), "by", c.who.Name, "from", c.who.From, "took", took.Round(time.Millisecond))
+	args := argsText(c.args)
+	if a.Audit != nil {
+		a.Audit(Done{Op: c.op, Args: args, Who: c.who, Asked: c.asked, Err: err})
+	}
+	log := a.Log.With("operation", c.op.Name, "args", args, "by", c.who.Name, "from", c.who.From, "took", took.Round(time.Millisecond))
 	if err != nil {
 		log.Warn("administrator's change was not done, or not to its end", "error", err)
 		return

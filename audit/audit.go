@@ -1,5 +1,5 @@
-// Package audit keeps a file that says who changed rights, and who opened what is
-// not theirs: JSON lines, one for each.
+// Package audit keeps a file that says who changed rights, who opened what is not
+// theirs, and what administrators did: JSON lines, one for each.
 package audit
 
 import (
@@ -19,13 +19,19 @@ type Record struct {
 	Login    string    `json:"login,omitempty"`    // who logged in, if that is somebody else
 	Operator string    `json:"operator,omitempty"` // instead: the administrator, or token, that called
 	Owner    string    `json:"owner"`
-	Mailbox  string    `json:"mailbox"`          // as the owner calls it
-	Before   *[]string `json:"before,omitempty"` // its entries, as lines of a dovecot-acl file; absent where they did not change
+	Mailbox  string    `json:"mailbox"`           // as the owner calls it
+	To       string    `json:"to,omitempty"`      // its new name
+	Entries  []string  `json:"entries,omitempty"` // names of annotations that were set
+	Keys     int       `json:"keys,omitempty"`    // of the sharing index that were wrong
+	Before   *[]string `json:"before,omitempty"`  // its entries, as lines of a dovecot-acl file; absent where they did not change
 	After    *[]string `json:"after,omitempty"`
+	Result   string    `json:"result"` // ok, the response code of what was refused or failed, or failed
 	Node     string    `json:"node"`
 	Session  string    `json:"session,omitempty"`
 	External string    `json:"ext_session,omitempty"` // what the client says that its own session is
 	Client   string    `json:"client,omitempty"`      // its address, as far as it is known here
+
+	Args string `json:"args,omitempty"` // of an administrator's operation
 }
 
 // What waits to be written at most.

@@ -43,7 +43,7 @@ func TestRotation(t *testing.T) {
 	if strings.Count(all, "\n") != 101 || !strings.Contains(all, `"what":"first 99"`) || !strings.Contains(all, `"before":[]`) {
 		t.Errorf("old file:\n%s\nnew file:\n%s", old, now)
 	}
-	if !strings.HasSuffix(string(now), `"what":"second","owner":"","mailbox":"","node":""}`+"\n") || l.Lost() != 0 {
+	if !strings.HasSuffix(string(now), `"what":"second","owner":"","mailbox":"","result":"","node":""}`+"\n") || l.Lost() != 0 {
 		t.Errorf("%d lost; new file:\n%s", l.Lost(), now)
 	}
 	if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o600 {

@@ -30,7 +30,7 @@ func pluginRows() []group {
 				to(func(s *Settings) any { return &s.ACL.Inherit }),
 			imp("acl_auto_subscribe", Bool, "no", "Users are subscribed to what others share with them, until they unsubscribe. Roost's own.").
 				to(func(s *Settings) any { return &s.ACL.AutoSubscribe }),
-			imp("acl_audit_log", String, "", "A file that gets a JSON line for each change of rights, and for each mailbox that somebody else than its owner opens or puts mail into. See [sharing](sharing.md#who-did-what). Roost's own.").
+			imp("acl_audit_log", String, "", "A file that gets a JSON line for each change of rights, for what others than the owner do with a mailbox, and for what administrators change. See [sharing](sharing.md#who-did-what). Roost's own.").
 				to(func(s *Settings) any { return &s.ACL.AuditLog }),
 			imp("acl_sweep_interval", Time, "1 hours", "How often a backend compares the sharing index with the rights of its users, and mends it; 0: never. Roost's own.").
 				to(func(s *Settings) any { return &s.ACL.SweepInterval }),

@@ -31,6 +31,10 @@ type PublisherConfig struct {
 	// while the owner's session lasted.
 	Open func(ctx context.Context, owner string) (Home, error)
 
+	// Mended, if set, hears of each owner about whom a sweep found the index wrong, once
+	// that is mended. It must not wait.
+	Mended func(Drift)
+
 	Rules acl.Rules // which entries hold for a mailbox
 
 	// Exists says whether there is such a user; without it all do. Mine says
@@ -40,7 +44,7 @@ type PublisherConfig struct {
 	Mine   func(owner string) bool
 
 	// Sweep is the time between two looks at the whole index, the first after that
-	// time. 0 means never.
+	// time. 0 means never, but for RulesChanged.
 	Sweep time.Duration
 
 	// Wait bounds how long a change waits for the dict before it is left to
@@ -61,14 +65,21 @@ type Publisher struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 	wake   chan struct{}
+	look   chan struct{} // wakes the sweep
 
 	turns turns
 	drift atomic.Int64 // keys that the last sweep found wrong
 
 	mu      sync.Mutex // guards what follows
 	dirty   map[string]struct{}
-	checked map[string]uint64 // the epochs in which owners' entries were looked at
+	checked map[string]asOf // when owners' entries were looked at
+	rules   uint64          // how often Rules have changed
+
+	concerned []string // whose mail was open when they last did
 }
+
+// asOf is what an owner's keys were worked out from.
+type asOf struct{ epoch, rules uint64 }
 
 // NewPublisher starts a Publisher.
 func NewPublisher(cfg PublisherConfig) *Publisher {
@@ -79,14 +90,12 @@ func NewPublisher(cfg PublisherConfig) *Publisher {
 		cfg.Retry = time.Second
 	}
 	p := &Publisher{
-		cfg: cfg, wake: make(chan struct{}, 1),
-		dirty: map[string]struct{}{}, checked: map[string]uint64{}, turns: turns{held: map[string]chan struct{}{}},
+		cfg: cfg, wake: make(chan struct{}, 1), look: make(chan struct{}, 1),
+		dirty: map[string]struct{}{}, checked: map[string]asOf{}, turns: turns{held: map[string]chan struct{}{}},
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.tasks.Go(p.run)
-	if cfg.Sweep > 0 {
-		p.tasks.Go(p.sweep)
-	}
+	p.tasks.Go(p.sweep)
 	return p
 }
 
@@ -118,16 +127,31 @@ const maxChecked = 1 << 20
 // kept from being published is published then, and what was lost from the dict
 // comes back.
 func (p *Publisher) Opened(owner string, home Home) {
-	epoch := home.ShareState().Epoch
+	now := asOf{epoch: home.ShareState().Epoch}
 	p.mu.Lock()
+	now.rules = p.rules
 	last, seen := p.checked[owner]
 	if len(p.checked) >= maxChecked {
 		clear(p.checked)
 	}
-	p.checked[owner] = epoch
+	p.checked[owner] = now
 	p.mu.Unlock()
-	if !seen || last != epoch {
+	if !seen || last != now {
 		p.later(owner)
+	}
+}
+
+// RulesChanged has the index follow Rules that say something else now, in the background:
+// for those of whom it speaks and those who are open soon, for others when their mail is
+// next opened.
+func (p *Publisher) RulesChanged(open []string) {
+	p.mu.Lock()
+	p.rules++
+	p.concerned = open
+	p.mu.Unlock()
+	select {
+	case p.look <- struct{}{}:
+	default:
 	}
 }
 

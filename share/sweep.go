@@ -23,33 +23,58 @@ func (p *Publisher) Drifted() int { return int(p.drift.Load()) }
 
 // sweep verifies and repairs all that is this backend's, again and again.
 func (p *Publisher) sweep() {
-	timer := time.NewTicker(p.cfg.Sweep)
-	defer timer.Stop()
+	var due <-chan time.Time
+	if p.cfg.Sweep > 0 {
+		timer := time.NewTicker(p.cfg.Sweep)
+		defer timer.Stop()
+		due = timer.C
+	}
 	for {
 		select {
 		case <-p.ctx.Done():
 			return
-		case <-timer.C:
-		}
-		wrong, err := p.Verify(p.ctx, nil, true, func(d Drift) {
-			switch {
-			case d.Err != nil:
-				p.cfg.Log.Warn("sharing index not checked", "owner", d.Owner, "error", d.Err)
-				return
-			case len(d.Changes) == 0:
-				return
+		case <-due:
+			if wrong, err := p.mend(nil, p.mended); err == nil {
+				p.drift.Store(int64(wrong))
 			}
-			p.cfg.Log.Warn("sharing index was wrong, it is mended", "owner", d.Owner, "keys", len(d.Changes), "user_is_gone", d.Gone)
-		})
-		if p.ctx.Err() != nil {
-			return
+		case <-p.look: // the index is expected to be behind
+			p.mu.Lock()
+			open := p.concerned
+			p.concerned = nil
+			p.mu.Unlock()
+			_, _ = p.mend(nil, p.followed)
+			if len(open) > 0 {
+				_, _ = p.mend(open, p.followed)
+			}
 		}
-		if err != nil {
-			p.cfg.Log.Error("sharing index not swept", "error", err)
-			continue
-		}
-		p.drift.Store(int64(wrong))
 	}
+}
+
+// mend repairs what Verify looks at, and tells of each owner about whom something was wrong.
+func (p *Publisher) mend(owners []string, mended func(Drift)) (wrong int, err error) {
+	wrong, err = p.Verify(p.ctx, owners, true, func(d Drift) {
+		switch {
+		case d.Err != nil:
+			p.cfg.Log.Warn("sharing index not checked", "owner", d.Owner, "error", d.Err)
+		case len(d.Changes) > 0:
+			mended(d)
+		}
+	})
+	if err != nil && p.ctx.Err() == nil {
+		p.cfg.Log.Error("sharing index not swept", "error", err)
+	}
+	return wrong, err
+}
+
+func (p *Publisher) mended(d Drift) {
+	p.cfg.Log.Warn("sharing index was wrong, it is mended", "owner", d.Owner, "keys", len(d.Changes), "user_is_gone", d.Gone)
+	if p.cfg.Mended != nil {
+		p.cfg.Mended(d)
+	}
+}
+
+func (p *Publisher) followed(d Drift) {
+	p.cfg.Log.Info("sharing index follows changed rules", "owner", d.Owner, "keys", len(d.Changes))
 }
 
 // Verify compares the index with the homes of owners, or if that is nil of all that it

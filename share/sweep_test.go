@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/roost-mail/roost/acl"
 	"github.com/roost-mail/roost/dict"
 	"github.com/roost-mail/roost/mailbox"
 	"github.com/roost-mail/roost/mailbox/mailboxmem"
@@ -166,6 +168,64 @@ func TestSweep(t *testing.T) {
 		time.Sleep(time.Hour)
 		if p.Drifted() != 0 {
 			t.Errorf("drift %d after it was mended", p.Drifted())
+		}
+	})
+}
+
+// TestRulesChange has the rules give somebody else rights: the index follows for who is open
+// and for whom it speaks of at once, for others when they are opened.
+func TestRulesChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		homes := map[string]Home{"alice": openHome(t, "alice"), "bob": openHome(t, "bob"), "dan": openHome(t, "dan")}
+		if err := homes["alice"].UpdateEntries(ctx, "INBOX", allow("user=eve", "lr")); err != nil {
+			t.Fatal(err)
+		}
+		globals := func(text string) *acl.Globals {
+			g, err := acl.ParseGlobals(strings.NewReader(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return g
+		}
+		var now atomic.Pointer[acl.Globals]
+		d := dict.NewMemory()
+		p := NewPublisher(PublisherConfig{
+			Dict: d, Log: quiet, Rules: acl.Rules{Globals: now.Load},
+			Open: func(_ context.Context, owner string) (Home, error) { return homes[owner], nil },
+		})
+		defer p.Close()
+		for owner, home := range homes {
+			p.Opened(owner, home)
+		}
+		synctest.Wait()
+		spoken := func() (owners []string) {
+			for owner := range homes {
+				if strings.Contains(keys(t, d), "shared-boxes/user/auditor/"+owner+" ") {
+					owners = append(owners, owner)
+				}
+			}
+			slices.Sort(owners)
+			return owners
+		}
+		for _, step := range []struct {
+			what string
+			do   func()
+			want []string
+		}{
+			{"nothing", func() {}, nil},
+			{"rights come", func() { now.Store(globals("* user=auditor lr\n")); p.RulesChanged([]string{"bob"}) }, []string{"alice", "bob"}},
+			{"another is opened", func() { p.Opened("dan", homes["dan"]) }, []string{"alice", "bob", "dan"}},
+			{"rights go", func() { now.Store(nil); p.RulesChanged(nil) }, nil},
+		} {
+			step.do()
+			synctest.Wait()
+			if got := spoken(); !slices.Equal(got, step.want) {
+				t.Errorf("%s: the auditor is told of %q, want %q; the index is\n%s", step.what, got, step.want, keys(t, d))
+			}
+		}
+		if p.Drifted() != 0 {
+			t.Errorf("drift is %d", p.Drifted())
 		}
 	})
 }

@@ -248,7 +248,11 @@ func (a *account) confirmed(group []*txn) bool {
 
 // applyAll changes the state and calls the watchers and observers.
 func (a *account) applyAll(group []*txn) {
-	handles, observers := a.applyLocked(group)
+	callAll(a.applyLocked(group))
+}
+
+// callAll calls watchers and observers. The caller holds no lock.
+func callAll(handles []*handle, observers []*observer) {
 	for _, h := range handles {
 		h.call()
 	}
@@ -378,12 +382,7 @@ func (a *account) disable(cause error) {
 	}
 	wake, observers := a.st.watchers(), a.observers
 	a.mu.Unlock()
-	for _, h := range wake {
-		h.call()
-	}
-	for _, o := range observers {
-		o.call()
-	}
+	callAll(wake, observers)
 }
 
 // syncSoon has what was written synced within the promised second.

@@ -163,10 +163,10 @@ func (a adminACLs) Change(ctx context.Context, by admin.Author, b *admin.Box, ch
 	}
 	defer done()
 	rules := a.aclRules(set)
-	e := acl.Event{What: by.Operation, Mailbox: b.Mailbox}
+	e := acl.Event{Mailbox: b.Mailbox}
 	err = home.UpdateEntries(ctx, b.Mailbox, rules.AuditedChange(&e, change))
 	if err == nil && e.Changed && a.audit != nil {
-		a.audit.Add(auditRecord(e, audit.Record{Operator: by.Name, Owner: b.Owner, Node: nodeName(a.latest().set), Client: by.From}))
+		a.audit.Add(auditRecord(e, audit.Record{What: by.Operation, Operator: by.Name, Owner: b.Owner, Node: nodeName(a.latest().set), Client: by.From}))
 	}
 	return err
 }

@@ -36,7 +36,7 @@ func (n *node) newAdministration() {
 	a := &n.administration
 	a.admin = &admin.Admin{
 		Node: nodeName(n.set), Log: n.log, Sessions: adminSessions{n.imap, n.placed}, Users: adminUsers{n.parts}, Peers: adminPeers{n.parts},
-		Health: n.monitor.Words,
+		Health: n.monitor.Words, Audit: n.parts.auditOperation,
 	}
 	if n.clustered == nil && n.placed == nil || n.set.Cluster.Backend && n.placed == nil {
 		a.admin.ACLs, a.admin.Shares = adminACLs{n.parts}, adminACLs{n.parts}

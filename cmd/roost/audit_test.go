@@ -4,12 +4,16 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/roost-mail/roost/acl"
+	"github.com/roost-mail/roost/admin"
 )
 
-// TestAuditLog has two users share, read, write and be refused, and administrators change
-// rights: testdata/acl/audit.txt shows what the owner's backend has in its file.
+// TestAuditLog has two users share, read, write, rename, delete and be refused, and
+// administrators change rights and mend the index: testdata/acl/audit.txt shows what the owner's backend has in its file.
 func TestAuditLog(t *testing.T) {
 	r := startAudited(t)
 	r.runACLScript(t, "testdata/acl/audit.txt")
@@ -34,6 +38,37 @@ func startAudited(t *testing.T) *rig {
 			}
 		}
 	})
+}
+
+// TestAuditLogIsDocumented: docs/sharing.md has a row for each kind of line.
+func TestAuditLogIsDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/sharing.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rows, _ := strings.Cut(string(text), "| `what` | a line for |\n|---|---|\n")
+	rows, _, _ = strings.Cut(rows, "\n\n")
+	var documented []string
+	for line := range strings.Lines(rows) {
+		kinds, _, _ := strings.Cut(line[2:], " | ")
+		for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(kinds, -1) {
+			documented = append(documented, m[1])
+		}
+	}
+	want := []string{whatMended}
+	for _, what := range acl.Whats() {
+		want = append(want, what.String())
+	}
+	slices.Sort(want)
+	slices.Sort(documented)
+	if !slices.Equal(documented, want) {
+		t.Errorf("docs/sharing.md has %q, the code %q", documented, want)
+	}
+	for _, op := range admin.Operations() {
+		if slices.Contains(want, op.Name) {
+			t.Errorf("%s is a kind of its own and an operation", op.Name)
+		}
+	}
 }
 
 // TestAuditLogIsRotated: after a reload records go to a new file.

@@ -38,7 +38,7 @@ func (n *node) openSharing() error {
 	n.index = share.NewIndex(source, n.log)
 	n.publisher = share.NewPublisher(share.PublisherConfig{
 		Dict: writer, Log: n.log, Open: n.parts.openHome, Rules: n.parts.aclRules(n.set),
-		Exists: n.parts.exists, Mine: n.holds, Sweep: n.set.ACL.SweepInterval,
+		Exists: n.parts.exists, Mine: n.holds, Sweep: n.set.ACL.SweepInterval, Mended: n.parts.auditMended,
 	})
 	return nil
 }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/roost-mail/roost/acl"
 	"github.com/roost-mail/roost/config"
@@ -21,13 +23,85 @@ func (n *node) readGlobals() error {
 		return fmt.Errorf("%s: acl: %w", where, err)
 	}
 	defer func() { _ = f.Close() }()
-	if info, err := f.Stat(); err != nil || info.IsDir() {
+	info, err := f.Stat()
+	if err != nil || info.IsDir() {
 		return fmt.Errorf("%s: acl: %s is a directory, with a file for each mailbox perhaps: put them into one file, a line PATTERN IDENTIFIER RIGHTS each", where, path)
 	}
 	if n.globals, err = acl.ParseGlobals(f); err != nil {
 		return fmt.Errorf("%s: acl: %s: %w", where, path, err)
 	}
+	n.globalsAt = info
 	return nil
+}
+
+// globalsInterval is the time between two looks at the file of global rights.
+const globalsInterval = time.Second
+
+// followGlobals has a changed file of global rights hold, until ctx ends.
+func (n *node) followGlobals(ctx context.Context) {
+	var f globalsFollower
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(globalsInterval):
+			f.look(n.parts)
+		}
+	}
+}
+
+// globalsFollower is followGlobals's own state.
+type globalsFollower struct {
+	seen      os.FileInfo // at the last look; nil: it was not there
+	complaint string
+}
+
+// look reads the file if it is another one than was read, and has not changed since the
+// last look: until then it may be half written. One that can't be used changes nothing,
+// and is complained of once.
+func (f *globalsFollower) look(p *parts) {
+	p.reloading.Lock()
+	defer p.reloading.Unlock()
+	old := p.latest()
+	if old.set.ACL.GlobalFile == "" {
+		return
+	}
+	info, err := os.Stat(old.set.ACL.GlobalFile)
+	settled := err != nil || unchanged(f.seen, info)
+	f.seen = info
+	if err == nil && (unchanged(old.globalsAt, info) || !settled) {
+		return
+	}
+	next := *old
+	if err := next.readGlobals(); err != nil {
+		if f.complaint != err.Error() {
+			f.complaint = err.Error()
+			p.log.Error("global rights can't be read again, the old ones stay", "error", err)
+		}
+		return
+	}
+	f.complaint = ""
+	p.current.Store(&next)
+	p.globalsChanged(old, &next)
+}
+
+func unchanged(a, b os.FileInfo) bool {
+	return a != nil && b != nil && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) && os.SameFile(a, b)
+}
+
+// globalsChanged tells all whom the difference of global rights concerns: those who
+// have such mailboxes open, the sharing index, and the audit log.
+func (p *parts) globalsChanged(old, now *node) {
+	changed := acl.CompareGlobals(old.globals, now.globals)
+	if len(changed.Gone)+len(changed.Came) == 0 {
+		return
+	}
+	p.log.Info("global rights have changed", "file", now.set.ACL.GlobalFile, "lines_gone", len(changed.Gone), "lines_new", len(changed.Came))
+	p.auditGlobals(changed)
+	open := p.store.RightsChanged(changed.Concern)
+	if p.publisher != nil {
+		p.publisher.RulesChanged(open)
+	}
 }
 
 // aclRules are the rules of settings, with the global rights as they were read last.

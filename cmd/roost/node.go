@@ -52,6 +52,7 @@ type node struct {
 	serverTLS *tls.Config // nil with ssl = no
 	clientTLS *tls.Config
 	globals   *acl.Globals      // rights on many mailboxes; nil without a file of them
+	globalsAt os.FileInfo       // of the file, as it was read
 	tokens    *adminhttp.Tokens // of the HTTP API; nil without admin_tokens_file
 	peerToken string            // for that of other nodes
 
@@ -434,7 +435,7 @@ func (n *node) start(ctx context.Context) {
 	n.takePart(ctx)
 	beside, stop := context.WithCancel(ctx)
 	n.stop = stop
-	for _, run := range []func(context.Context){n.monitor.Run, n.pulse.run, n.serveMetrics, n.lost.run} {
+	for _, run := range []func(context.Context){n.monitor.Run, n.pulse.run, n.serveMetrics, n.lost.run, n.followGlobals} {
 		n.running.Go(func() { run(beside) })
 	}
 	n.serveAdmin()

@@ -32,6 +32,7 @@ func (p *parts) reload(file string) (warnings, kept []config.Warning, err error)
 	}
 	p.current.Store(next)
 	p.reopenAudit()
+	p.globalsChanged(old, next)
 	return warnings, kept, nil
 }
 

@@ -113,6 +113,9 @@ func (a adminACLs) verify(ctx context.Context, owners []string, repair bool, tel
 			told.Error = d.Err.Error()
 			a.log.Warn("sharing index not checked", "owner", d.Owner, "error", d.Err)
 		}
+		if told.Repaired {
+			a.auditMended(d)
+		}
 		tell(told)
 	})
 	if err != nil {

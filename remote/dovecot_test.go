@@ -17,6 +17,7 @@ import (
 	"github.com/roost-mail/roost/imapclient"
 	"github.com/roost-mail/roost/mailbox"
 	"github.com/roost-mail/roost/mailbox/mailboxtest"
+	"github.com/roost-mail/roost/porttest"
 	"github.com/roost-mail/roost/remote"
 )
 
@@ -104,7 +105,7 @@ func startDovecot(t *testing.T) *dovecot {
 func runDovecot(t *testing.T, binary string) *dovecot {
 	t.Helper()
 	dir := dovecotDir(t)
-	port := freePort(t)
+	port := porttest.Free(t, "127.0.0.1")
 	name, group := "nobody", "nogroup"
 	if _, err := user.LookupGroup(group); err != nil {
 		group = "nobody"
@@ -150,16 +151,6 @@ func dovecotDir(t *testing.T) string {
 		}
 	}
 	return dir
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
 }
 
 // await waits until the server answers.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -133,30 +132,18 @@ func (r *rig) tlsPort(t testing.TB) int {
 	return r.tlsAt
 }
 
-// openPorts finds a port that is free on all three addresses.
-func openPorts(t testing.TB) (listeners map[string]net.Listener, number int) {
+// openPorts listens at a port on all three addresses.
+func openPorts(t testing.TB) (listeners map[string]net.Listener, port int) {
 	t.Helper()
-	for range 50 {
-		listeners = map[string]net.Listener{}
-		port := "0"
-		for _, name := range []string{"director", "be1", "be2"} {
-			ln, err := net.Listen("tcp", net.JoinHostPort(rigAddrs[name], port))
-			if err != nil {
-				break
-			}
-			listeners[name] = ln
-			number = int(netip.MustParseAddrPort(ln.Addr().String()).Port())
-			port = strconv.Itoa(number)
+	port, listeners = freePort(t), map[string]net.Listener{}
+	for name, addr := range rigAddrs {
+		ln, err := net.Listen("tcp", net.JoinHostPort(addr, strconv.Itoa(port)))
+		if err != nil {
+			t.Fatal(err)
 		}
-		if len(listeners) == 3 {
-			return listeners, number
-		}
-		for _, ln := range listeners {
-			ln.Close()
-		}
+		listeners[name] = ln
 	}
-	t.Fatal("no port is free on three loopback addresses")
-	return nil, 0
+	return listeners, port
 }
 
 func (r *rig) start(t testing.TB, name string, ln net.Listener) {

@@ -17,6 +17,7 @@ import (
 
 	proxyproto "github.com/pires/go-proxyproto"
 
+	"github.com/roost-mail/roost/porttest"
 	"github.com/roost-mail/roost/tlsconn/tlstest"
 )
 
@@ -198,7 +199,7 @@ func TestHAProxyInFront(t *testing.T) {
 // configuration, and returns where it listens.
 func startHAProxy(t *testing.T, server string) string {
 	t.Helper()
-	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(freeTCPPort(t)))
+	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(porttest.Free(t, "127.0.0.1")))
 	runHAProxy(t, addr, "defaults\n mode tcp\n timeout connect 10s\n timeout client 10m\n timeout server 10m\n"+
 		"listen imap\n bind "+addr+"\n server backend "+server+"\n")
 	return addr

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/roost-mail/roost/config"
+	"github.com/roost-mail/roost/porttest"
 	"github.com/roost-mail/roost/tlsconn/tlstest"
 )
 
@@ -246,7 +247,7 @@ service imap-login {
     port = %d
   }
 }
-%s`, dir, fields, freeTCPPort(t), freeTCPPort(t), settings),
+%s`, dir, fields, porttest.Free(t, "127.0.0.1"), porttest.Free(t, "127.0.0.1"), settings),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -258,17 +259,6 @@ service imap-login {
 		t.Fatalf("%q: %v", answer, err)
 	}
 	return s
-}
-
-// freeTCPPort is one that nobody has just now.
-func freeTCPPort(t *testing.T) int {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
 }
 
 // idleClient is what clients do after they have logged in, and how.

@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/roost-mail/roost/porttest"
 )
 
 // TestMain makes the test binary be roost itself for those who start it with
@@ -87,14 +89,10 @@ func startProcessRigWith(t testing.TB, kind string, port int, change func(r *pro
 	return r
 }
 
-// freePort is one that nobody has on the three addresses just now.
+// freePort is a port that is free on all three addresses.
 func freePort(t testing.TB) int {
 	t.Helper()
-	listeners, port := openPorts(t)
-	for _, ln := range listeners {
-		_ = ln.Close()
-	}
-	return port
+	return porttest.Free(t, rigAddrs["director"], rigAddrs["be1"], rigAddrs["be2"])
 }
 
 func appendTo(t testing.TB, file, text string) {

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -159,21 +160,27 @@ func checkProxied(t *testing.T, r *rig, c *imapConn, user, node, there string) {
 	t.Helper()
 	local := c.conn.LocalAddr().(*net.TCPAddr).AddrPort()
 	want := net.JoinHostPort(rigAddrs[node], strconv.Itoa(r.port))
-	ok := false
-	for i := range r.nodes["director"].imap.Sessions() {
-		ok = ok || i.Remote == local && i.User == user && i.State == "proxied" && i.Backend == want
-	}
-	if !ok {
-		t.Errorf("%s: no session at the director that is proxied to %s", user, want)
-	}
-	ok = false
-	for i := range r.nodes[node].imap.Sessions() {
+	awaitSession(t, r.nodes["director"], func(i *imapserver.SessionInfo) bool {
+		return i.Remote == local && i.User == user && i.State == "proxied" && i.Backend == want
+	})
+	awaitSession(t, r.nodes[node], func(i *imapserver.SessionInfo) bool {
 		silent := user == "quiet" && i.Remote == i.Peer && i.Peer.Addr().String() == "127.0.1.9"
-		ok = ok || i.User == there && (i.Remote == local || silent)
+		return i.User == there && (i.Remote == local || silent)
+	})
+}
+
+// awaitSession waits for a session of a node: clients have their answer before its
+// state is shown.
+func awaitSession(t *testing.T, n *node, like func(*imapserver.SessionInfo) bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		for i := range n.imap.Sessions() {
+			if like(&i) {
+				return
+			}
+		}
 	}
-	if !ok {
-		t.Errorf("%s: no session of %s at %s from %s", user, there, node, local)
-	}
+	t.Errorf("no such session: %+v", slices.Collect(n.imap.Sessions()))
 }
 
 // Two directors that send a user to each other find out, and no login hangs.

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/roost-mail/roost/porttest"
 )
 
 var relayRounds = flag.Int("relay.rounds", 0, "rounds of TestRelayVersusHAProxy")
@@ -211,7 +213,7 @@ func startRelayRoost(t *testing.T, backendPort string) *contender {
 
 func startRelayHAProxy(t *testing.T, backendPort string) *contender {
 	t.Helper()
-	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(freeTCPPort(t)))
+	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(porttest.Free(t, "127.0.0.1")))
 	process := runHAProxy(t, addr, `global
   nbthread 1
   maxconn 1000

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/roost-mail/roost/porttest"
 )
 
 // Server is a running server.
@@ -71,15 +73,8 @@ func newServer(t testing.TB) *Server {
 			t.Fatal(err)
 		}
 	}
-	s := &Server{Host: "127.0.0.1", Dir: dir, User: "roost", Password: "open sesame"}
-	ln, err := net.Listen("tcp", s.Host+":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Addr, s.Port = ln.Addr().String(), ln.Addr().(*net.TCPAddr).Port
-	if err := ln.Close(); err != nil {
-		t.Fatal(err)
-	}
+	s := &Server{Host: "127.0.0.1", Port: porttest.Free(t, "127.0.0.1"), Dir: dir, User: "roost", Password: "open sesame"}
+	s.Addr = net.JoinHostPort(s.Host, strconv.Itoa(s.Port))
 	return s
 }
 

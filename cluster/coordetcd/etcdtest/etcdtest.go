@@ -9,10 +9,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/roost-mail/roost/porttest"
 )
 
 // Server is an etcd of one member, with a directory and ports of its own.
@@ -78,12 +81,7 @@ func StartMembers(t testing.TB, host string, n int) []*Server {
 
 func freeAddr(t testing.TB, host string) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close() //nolint:errcheck // it took nothing
-	return ln.Addr().String()
+	return net.JoinHostPort(host, strconv.Itoa(porttest.Free(t, host)))
 }
 
 // Start starts it again, with what it knew, after Kill.

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"github.com/roost-mail/roost/cluster"
 	"github.com/roost-mail/roost/cluster/coordetcd"
 	"github.com/roost-mail/roost/cluster/coordtest"
+	"github.com/roost-mail/roost/porttest"
 	"github.com/roost-mail/roost/tlsconn/tlstest"
 )
 
@@ -38,7 +38,7 @@ func hosts(n int) []string {
 
 func newRig(t *testing.T, voters int) *rig {
 	t.Helper()
-	r := &rig{client: freePort(t), peer: freePort(t), dir: t.TempDir(), members: map[string]*Member{}}
+	r := &rig{client: porttest.Free(t, hosts(5)...), peer: porttest.Free(t, hosts(5)...), dir: t.TempDir(), members: map[string]*Member{}}
 	t.Cleanup(func() {
 		for _, m := range r.members {
 			m.Stop()
@@ -57,16 +57,6 @@ func newRig(t *testing.T, voters int) *rig {
 	}
 	t.Cleanup(func() { _ = r.coordinator.Close() })
 	return r
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
 }
 
 func (r *rig) config(host string, initial []string) Config {
@@ -184,7 +174,7 @@ func TestHealth(t *testing.T) {
 
 // Two members are refused, with what is to be done.
 func TestEven(t *testing.T) {
-	r := &rig{client: freePort(t), peer: freePort(t), dir: t.TempDir()}
+	r := &rig{client: porttest.Free(t, hosts(5)...), peer: porttest.Free(t, hosts(5)...), dir: t.TempDir()}
 	if _, err := Start(t.Context(), r.config("127.0.7.1", hosts(2))); err == nil || !strings.Contains(err.Error(), "witness") {
 		t.Errorf("two members: %v", err)
 	}
@@ -203,7 +193,7 @@ func TestTLS(t *testing.T) {
 		return path
 	}
 	ca, cert, key := file("ca", authority.PEM), file("cert", pair.Cert), file("key", pair.Key)
-	r := &rig{client: freePort(t), peer: freePort(t), dir: dir}
+	r := &rig{client: porttest.Free(t, hosts(5)...), peer: porttest.Free(t, hosts(5)...), dir: dir}
 	var endpoints []string
 	for _, host := range hosts(3) {
 		c := r.config(host, hosts(3))

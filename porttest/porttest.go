@@ -1,0 +1,40 @@
+// Package porttest finds ports for servers that a test starts.
+package porttest
+
+import (
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"testing"
+)
+
+// The kernel gives clients' connections ports from 32768 on: one of these stays free
+// until its server listens, and while it is restarted. That another test takes it in
+// that time is one in twenty thousand.
+const (
+	first = 10_000
+	count = 20_000
+)
+
+// Free is a port at which nobody listens on any of the hosts.
+func Free(t testing.TB, hosts ...string) int {
+	t.Helper()
+	for range 100 {
+		if port := first + rand.N(count); free(port, hosts) {
+			return port
+		}
+	}
+	t.Fatalf("no port is free on %v", hosts)
+	return 0
+}
+
+func free(port int, hosts []string) bool {
+	for _, host := range hosts {
+		ln, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+		if err != nil {
+			return false
+		}
+		_ = ln.Close()
+	}
+	return true
+}

@@ -385,7 +385,9 @@ func (c *Conn) listRights(h *Handler) bool {
 		if !c.rights(&r) {
 			return false
 		}
-		rights.Optional = append(rights.Optional, r)
+		if r != imap.NoRights { // else c or d alone, or what we do not know
+			rights.Optional = append(rights.Optional, r)
+		}
 	}
 	if h.ListRights != nil && d.Err() == nil {
 		h.ListRights(rights)

@@ -24,14 +24,14 @@ func guard(mail *mailboxmem.Mail, acting string) *acl.Guard {
 	return acl.NewGuard(home, acl.Identity{Owner: owner, Acting: acting}, acl.Options{})
 }
 
-// account is ann's mail, which is here as here says.
+// account is ann's mail, which is here as here says, behind a veil that hides nothing.
 func account(mail *mailboxmem.Mail, acting string, here func() bool) mailbox.Account {
-	return moving.New(moving.Config{
+	return moving.Veil(moving.New(moving.Config{
 		Owner: owner, Log: slog.New(slog.DiscardHandler), Here: here,
 		Open:      func(context.Context) (moving.Home, error) { return guard(mail, acting), nil },
 		Elsewhere: func() moving.Home { return guard(mail, acting) },
 		Arrived:   func(err error) error { return err },
-	})
+	}), 0)
 }
 
 func fixture(mail *mailboxmem.Mail, account func(acting string) mailbox.Account) mailboxtest.Fixture {

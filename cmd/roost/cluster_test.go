@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/roost-mail/roost/config"
 	"github.com/roost-mail/roost/dict"
@@ -86,6 +87,7 @@ type rig struct {
 	nodes map[string]*node
 	log   *slog.Logger
 
+	veil   time.Duration              // of its nodes: what is refused need not wait, but where that is tested
 	adjust func(name string, n *node) // before it serves; nil: nothing
 
 	tls   map[string]net.Listener // on tlsPort, for the first start
@@ -165,6 +167,7 @@ func (r *rig) start(t testing.TB, name string, ln net.Listener) {
 	if err := n.listen(context.Background(), given); err != nil {
 		t.Fatal(err)
 	}
+	n.veil = r.veil
 	if r.adjust != nil {
 		r.adjust(name, n)
 	}

@@ -30,8 +30,8 @@ func TestHiddenTakesAsLong(t *testing.T) {
 		name  string
 		start func(*testing.T) *rig
 	}{
-		{"elsewhere", func(t *testing.T) *rig { return startRig(t, "rig") }},
-		{"here", func(t *testing.T) *rig { return startTogether(t, nil, func(string) bool { return true }) }},
+		{"elsewhere", func(t *testing.T) *rig { return startRigWith(t, "rig", veiled) }},
+		{"here", func(t *testing.T) *rig { return startTogetherWith(t, nil, func(string) bool { return true }, veiled) }},
 	} {
 		t.Run(home.name, func(t *testing.T) {
 			r := home.start(t)
@@ -44,6 +44,8 @@ func TestHiddenTakesAsLong(t *testing.T) {
 		})
 	}
 }
+
+func veiled(r *rig) { r.veil = evenTime }
 
 // timedSessions is how many sessions try at once: most of the time they wait.
 const timedSessions = 4

@@ -87,6 +87,7 @@ type parts struct {
 	foreign   map[string]*readIndex  // of other installations, by the address
 	holds     func(user string) bool // this backend holds them; nil without a coordinator
 	dial      *net.Dialer            // for back sessions
+	veil      time.Duration          // of which it takes a multiple to hear that others have no such mailbox
 
 	poller    *idle.Poller // waits for quiet connections
 	imap      *imapserver.Server
@@ -134,7 +135,7 @@ func privateSeen(set *config.Settings) bool {
 // newNode builds everything and opens nothing but the sharing dictionary.
 func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (n *node, err error) {
 	p := &parts{
-		log: log, dial: &net.Dialer{}, conns: connCounts{open: map[connKey]int{}}, moves: namespace.NewMoves(),
+		log: log, dial: &net.Dialer{}, conns: connCounts{open: map[connKey]int{}}, moves: namespace.NewMoves(), veil: evenTime,
 		failed: make(chan error, 1), holding: func() {},
 	}
 	p.lost = newLostReaders(p)

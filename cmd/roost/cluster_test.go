@@ -193,6 +193,16 @@ func (r *rig) address() string {
 	return net.JoinHostPort(rigAddrs["director"], strconv.Itoa(r.port))
 }
 
+// login is a session of a user.
+func (r *rig) login(t *testing.T, user string) *imapConn {
+	t.Helper()
+	c := dialIMAP(t, r.address())
+	t.Cleanup(c.close)
+	c.command("LOGIN " + user + " pass")
+	c.expect("OK")
+	return c
+}
+
 func (r *rig) password(login string) string {
 	if strings.Contains(login, "*") {
 		return "master-secret"

@@ -104,7 +104,7 @@ func TestHiddenLooksMissing(t *testing.T) {
 }
 
 func testHidden(t *testing.T, r *rig) {
-	owner := newOwner(t, r)
+	owner := &hiddenOwner{r.login(t, "someone1"), map[string]bool{}}
 	owner.command("CREATE Open", "SETACL Open someone2 lrswitekxa", "CREATE Folder", "SETACL Folder someone2 lr", "CREATE Spare", "SETACL Spare someone2 lx")
 	messages := strings.Repeat(` <<"Subject: x\r\n\r\nx\r\n"`, 5)
 	owner.command("APPEND Open" + messages)
@@ -115,8 +115,7 @@ func testHidden(t *testing.T, r *rig) {
 	for _, command := range imapserver.Commands() {
 		for _, text := range aboutMailbox[command] {
 			rights, text, _ := strings.Cut(text, ": ")
-			s := &sampled{text: text, owner: owner, reader: dialIMAP(t, r.address())}
-			s.reader.command("LOGIN someone2 pass")
+			s := &sampled{text: text, owner: owner, reader: r.login(t, "someone2")}
 			s.sameOwner(t, rights)
 			s.otherOwners(t)
 			s.reader.close()
@@ -191,15 +190,6 @@ func (s *sampled) ask(name string) string {
 type hiddenOwner struct {
 	*imapConn
 	made map[string]bool
-}
-
-func newOwner(t *testing.T, r *rig) *hiddenOwner {
-	t.Helper()
-	c := dialIMAP(t, r.address())
-	t.Cleanup(c.close)
-	o := &hiddenOwner{c, map[string]bool{}}
-	o.command("LOGIN someone1 pass")
-	return o
 }
 
 func (o *hiddenOwner) command(commands ...string) {

@@ -106,15 +106,6 @@ func newSiege(t *testing.T) *siege {
 	return s
 }
 
-func (s *siege) login(t *testing.T, user string) *imapConn {
-	t.Helper()
-	c := dialIMAP(t, s.address())
-	t.Cleanup(c.close)
-	c.command("LOGIN " + user + " pass")
-	c.expect("OK")
-	return c
-}
-
 // select2 is a session of someone2 that has a mailbox of someone1 open.
 func (s *siege) select2(t *testing.T, name string) *imapConn {
 	t.Helper()

@@ -99,7 +99,9 @@ func (u *user) sharedNamespace(ns *config.Namespace, template config.OwnerTempla
 	}
 	if foreign {
 		s.Foreign = true
-		s.Open = func(owner string) mailbox.Account { return u.backSession(&ns.Imapc, owner, master, false) }
+		s.Open = func(owner string) mailbox.Account {
+			return moving.Veil(u.backSession(&ns.Imapc, owner, master, false), u.node.veil)
+		}
 		s.Index = u.foreignShares(ns)
 		s.Match, s.Prefix = except(s.Match, s.Prefix, u.isNamesake(master))
 	} else if public := u.publicAccounts(); len(public) > 0 { // an idle session keeps what is made here

@@ -109,15 +109,6 @@ func (r *trustRig) slot(user string) cluster.Slot {
 	return cluster.SlotOf(r.nodes["director"].clustered.template, user)
 }
 
-func (r *trustRig) login(t *testing.T, user string) *imapConn {
-	t.Helper()
-	c := dialIMAP(t, r.address())
-	t.Cleanup(c.close)
-	c.command("LOGIN " + user + " pass")
-	c.expect("OK")
-	return c
-}
-
 // share has an owner make a mailbox and give a reader rights.
 func (r *trustRig) share(t *testing.T, owner, mailbox, reader string) {
 	t.Helper()

@@ -11,6 +11,11 @@ import (
 // errFormat says that bytes which passed their checksum do not make sense.
 var errFormat = errors.New("invalid format")
 
+// errNewer says that only a newer program knows what they mean. They are neither torn nor
+// damaged: an account in which they stand in the log or the folded state is not opened, and
+// nothing of it is cut off, dropped or repaired.
+var errNewer = fmt.Errorf("%w: it was written by a newer Roost", errFormat)
+
 // encoder appends values to buf.
 type encoder struct{ buf []byte }
 
@@ -47,9 +52,11 @@ type decoder struct {
 	err error
 }
 
-func (d *decoder) fail() {
+func (d *decoder) fail() { d.failAs(errFormat) }
+
+func (d *decoder) failAs(err error) {
 	if d.err == nil {
-		d.err = errFormat
+		d.err = err
 	}
 	d.buf = nil
 }
@@ -151,10 +158,10 @@ func (d *decoder) uids() imap.UIDSet {
 	return set
 }
 
-// end reports the first error, or that something is left over.
+// end reports the first error, or that something is left over: fields that were added.
 func (d *decoder) end() error {
 	if d.err == nil && len(d.buf) > 0 {
-		return fmt.Errorf("%w: %d bytes left over", errFormat, len(d.buf))
+		return fmt.Errorf("%w: %d bytes left over", errNewer, len(d.buf))
 	}
 	return d.err
 }

@@ -169,7 +169,7 @@ func (c *contents) open(row *seenRow) (*content, error) {
 	}
 	switch {
 	case m.coding > codingZstd:
-		return nil, fmt.Errorf("%w: body of coding %d: it was written by a newer Roost", errFormat, m.coding)
+		return nil, fmt.Errorf("body of coding %d: %w", m.coding, errNewer)
 	case m.coding == codingPlain && m.stored != m.size, m.stored > m.size:
 		return nil, fmt.Errorf("%w: %d bytes, not %d", errDamaged, m.stored, m.size)
 	}

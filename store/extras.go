@@ -58,8 +58,8 @@ func decodeExtras(d *decoder, take func(tag uint64, content *decoder)) {
 		}
 		last = tag
 		take(tag, &content)
-		if content.end() != nil {
-			d.fail()
+		if err := content.end(); err != nil {
+			d.failAs(err)
 			return
 		}
 	}
@@ -88,7 +88,7 @@ func (b *box) takeExtra(tag uint64, d *decoder) {
 	case extraOwn:
 		b.decodeOwn(d)
 	default:
-		d.fail()
+		d.failAs(errNewer)
 	}
 }
 
@@ -131,6 +131,6 @@ func (s *state) takeExtra(tag uint64, d *decoder) {
 	case extraPacks:
 		s.decodePacks(d)
 	default:
-		d.fail()
+		d.failAs(errNewer)
 	}
 }

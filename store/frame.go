@@ -50,6 +50,15 @@ type frame struct {
 	body    int64
 	headSum uint32
 	bodySum uint32
+	newer   bool // it has bits that mean nothing yet
+}
+
+// known is an error if a frame that passed its checksum is a newer program's.
+func (f *frame) known() error {
+	if f.newer {
+		return fmt.Errorf("record with unknown flags: %w", errNewer)
+	}
+	return nil
 }
 
 // size is how many bytes the record takes in the file.
@@ -97,6 +106,7 @@ func parseFrame(fixed []byte, room int64) (frame, error) {
 		headSum: le.Uint32(fixed[4:]),
 		bodySum: le.Uint32(fixed[12:]),
 		body:    int64(le.Uint64(fixed[16:])),
+		newer:   fixed[9]|fixed[10]|fixed[11] != 0 || le.Uint64(fixed[24:]) != 0,
 	}
 	if f.head > maxHead || f.body < 0 || f.body > room || f.size() > room {
 		return f, errDamaged
@@ -133,7 +143,7 @@ func readRecord(r io.ReaderAt, salt uint32, off, size int64, buf []byte) (frame,
 	if frameSum(salt, off, buf, head) != f.headSum {
 		return f, nil, errDamaged
 	}
-	return f, head, nil
+	return f, head, f.known()
 }
 
 // minRead is what is read at once in the hope of a whole head.

@@ -139,8 +139,8 @@ func FuzzDecode(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(uint8(102), table)
-	for kind := range typeLast + 1 {
-		if r, err := newRecord(kind); err == nil {
+	for kind := range 100 {
+		if r, err := newRecord(recordType(kind)); err == nil {
 			var e encoder
 			r.encode(&e)
 			f.Add(uint8(kind), e.buf)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,7 +26,17 @@ type segmentTail struct {
 	found  *scanned
 }
 
-func (l *loader) load(m *manifest) (err error) {
+// load reads the state of the account and the log behind it. It fails, with errNewer, if
+// only a newer program knows what stands there.
+func (l *loader) load(m *manifest) error {
+	err := l.read(m)
+	if errors.Is(err, errNewer) {
+		return fmt.Errorf("%w; the account was last opened by version %s, so this node has to be upgraded", err, cmp.Or(m.Version, "(not noted)"))
+	}
+	return err
+}
+
+func (l *loader) read(m *manifest) (err error) {
 	l.user = m.User
 	if l.id, err = parseObjectID(m.Account); err != nil {
 		return err

@@ -12,7 +12,9 @@ import (
 )
 
 // manifest lists all that exists of an account. m.<n> is one line
-// "roost-manifest <version> <CRC-32C of the rest, hex>" and then JSON.
+// "roost-manifest <version> <CRC-32C of the rest, hex>" and then JSON. Fields that a version
+// does not know are passed over, and are not in the manifests that it writes: it can't keep
+// true what it doesn't understand. What must outlive that needs another format version.
 type manifest struct {
 	Number      uint64 `json:"number"`
 	Account     string `json:"account"`
@@ -21,6 +23,7 @@ type manifest struct {
 	Claimed     uint64 `json:"claimed,omitempty"` // the last epoch that a coordinator gave; without one epochs go on from there
 	Incarnation string `json:"incarnation"`
 	Holder      string `json:"holder"`             // "" after a clean close or a takeover
+	Version     string `json:"version,omitempty"`  // of the program that opened the account last
 	Clean       bool   `json:"clean"`              // closed: every segment is sealed and synced
 	TookOver    bool   `json:"tookOver,omitempty"` // the first of its epoch, and what it replaced was not clean
 

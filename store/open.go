@@ -108,6 +108,7 @@ func (a *account) takeOver(old *manifest, l *loader) error {
 	m.advance(a.fence)
 	m.Incarnation = fmt.Sprintf("%016x", a.incarnation)
 	m.Holder, m.Clean, m.TookOver = a.store.options.Holder, false, !old.Clean
+	m.Version = a.store.options.Version
 	m.Segments = slices.Clone(old.Segments)
 	a.man, a.epoch = &m, m.Epoch
 	a.writer = newLogWriter(&a.disk, a.id, a.newName(kindLog))

@@ -142,7 +142,7 @@ func (t *tableData) decodeOwnSpans(d *decoder) {
 				decodeSpanFlags(d, t.spans[d.string()])
 			}
 		default:
-			d.fail()
+			d.failAs(errNewer)
 		}
 	})
 }

@@ -32,7 +32,6 @@ const (
 	typePolicy   recordType = 40
 	typeMode     recordType = 41
 	typeLost     recordType = 42
-	typeLast                = typeLost
 
 	// In table files.
 	typeState recordType = 32
@@ -110,7 +109,7 @@ func newRecord(kind recordType) (record, error) {
 	case typeLost:
 		return &recLost{}, nil
 	}
-	return nil, fmt.Errorf("%w: record of unknown type %d", errFormat, kind)
+	return nil, fmt.Errorf("record of type %d: %w", kind, errNewer)
 }
 
 // decodeRecord reads the head of a record.

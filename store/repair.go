@@ -32,9 +32,9 @@ const foundName = "Lost and found"
 //
 // Each file in which something was damaged stays in lost+found, under its own name.
 // What is done is written to w, a line each, and at last what Check says. The
-// account must be closed, and not left open by another backend. Of o, Holder, FS, Log and Now are used.
+// account must be closed, and not left open by another backend. Of o, Holder, Version, FS, Log and Now are used.
 func Repair(ctx context.Context, o Options, user, dir string, w io.Writer) (err error) {
-	s := New(Options{Holder: o.Holder, FS: o.FS, Log: o.Log, Now: o.Now, Linger: -1})
+	s := New(Options{Holder: o.Holder, Version: o.Version, FS: o.FS, Log: o.Log, Now: o.Now, Linger: -1})
 	defer func() { err = errors.Join(err, s.Close()) }()
 	r := &repair{disk: disk{fs: s.options.FS, dir: dir, pins: &pins{}, codec: s.codec}, user: user, holder: o.Holder, w: w}
 	if err := r.files(); err != nil {
@@ -208,7 +208,7 @@ func (r *repair) state(m *manifest, all []*manifest) (changed bool, err error) {
 			m.Segments = mergeSegments(old.Segments, m.Segments)
 			return true, nil
 		}
-		if !errors.Is(err, errDamaged) && !errors.Is(err, errFormat) && !errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, errNewer) || !errors.Is(err, errDamaged) && !errors.Is(err, errFormat) && !errors.Is(err, fs.ErrNotExist) {
 			return false, err
 		}
 		if old == m {
@@ -319,6 +319,9 @@ func (r *repair) mend(a *account) error {
 		b := a.st.boxes[id]
 		if !b.loaded {
 			t, err := a.readTable(b)
+			if errors.Is(err, errNewer) {
+				return err
+			}
 			if err != nil {
 				r.say("mailbox %q: %v", b.name, err)
 				if err := r.keep(a.names[b.table.Seq].String()); err != nil {
@@ -518,6 +521,8 @@ func (c *mender) verify() error {
 		err := c.files.verify(blob.place(), c.sizes[id])
 		switch {
 		case err == nil:
+		case errors.Is(err, errNewer):
+			return err
 		case errors.Is(err, errDamaged), errors.Is(err, errFormat), errors.Is(err, fs.ErrNotExist), imap.CodeOf(err) == imap.CodeCorruption:
 			c.bad[id] = true
 			if name, known := a.segs[blob.seg]; known {

@@ -89,7 +89,7 @@ func (r *segmentReader) record(off int64) (frame, []byte, error) {
 	if frameSum(r.salt, off, b, head) != f.headSum {
 		return f, nil, errDamaged
 	}
-	return f, head, nil
+	return f, head, f.known()
 }
 
 // checkBody reads a record's body and compares its checksum.
@@ -110,8 +110,8 @@ func (r *segmentReader) checkBody(off int64, f frame) error {
 	return nil
 }
 
-// scan reads all transactions from off on. It fails only if the file can't be
-// read; what is damaged is left out and told.
+// scan reads all transactions from off on. It fails only if the file can't be read, or is
+// a newer program's, with errNewer; what is damaged is left out and told.
 func (r *segmentReader) scan(off int64) (*scanned, error) {
 	out := &scanned{end: off}
 	var records []scannedRecord // since the last commit mark
@@ -132,6 +132,9 @@ func (r *segmentReader) scan(off int64) (*scanned, error) {
 		start := off
 		off += f.size()
 		rec, err := decodeRecord(f.kind, head)
+		if errors.Is(err, errNewer) { // it is whole, so it is no tear
+			return nil, fmt.Errorf("at %d: %w", start, err)
+		}
 		if err != nil {
 			out.damage = append(out.damage, damage{start, off})
 			continue
@@ -224,7 +227,7 @@ func (r *segmentReader) resync(off int64) (int64, error) {
 
 // plausible sorts out most places that hold no record without summing.
 func plausible(fixed []byte) bool {
-	if fixed[8] == 0 || fixed[8] > byte(typeLast) || fixed[9]|fixed[10]|fixed[11] != 0 {
+	if fixed[8] == 0 || fixed[10]|fixed[11] != 0 {
 		return false
 	}
 	for _, c := range fixed[24:frameLen] {

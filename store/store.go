@@ -18,6 +18,9 @@ type Options struct {
 	// without closing it is not opened.
 	Holder string
 
+	// Version is this program's, as manifests note it for the error of an older one.
+	Version string
+
 	// Ownership says whose mail may be opened, if a coordinator decides that. Without
 	// one, whoever comes first opens it, and holds it until it is closed.
 	Ownership Ownership

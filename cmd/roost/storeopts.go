@@ -11,7 +11,7 @@ import (
 // storeOptions is what the settings say of mail on this machine's disks.
 func storeOptions(set *config.Settings, log *slog.Logger) store.Options {
 	o := store.Options{
-		Holder: holderName(set), Log: log, Volumes: set.Mail.Volumes,
+		Holder: holderName(set), Version: version(), Log: log, Volumes: set.Mail.Volumes,
 		MinFree: int64(set.Mail.MinFree), Ballast: int64(set.Mail.Ballast), RewriteRate: int64(set.Mail.RewriteRate),
 		CacheSize: int64(set.Mail.CacheSize), MaxFiles: set.Mail.MaxOpenFiles,
 		ExpungeKeep: set.Mail.ExpungeKeep, FollowACL: set.ACL.Inherit == "live",

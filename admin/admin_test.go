@@ -3,6 +3,7 @@ package admin_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -391,6 +392,63 @@ func TestDrainCountsSessions(t *testing.T) {
 		_, err := call(t, w.admin, operator, func(p admin.Progress) { told = append(told, p.String()) }, "director drain", "be1", "timeout=5s")
 		if err == nil || asked != 3 || !strings.Contains(told[0], "4000 sessions left") || !strings.Contains(told[len(told)-1], "2000 sessions left") {
 			t.Errorf("%v, asked %d times: %q", err, asked, told)
+		}
+	})
+}
+
+// TestDrainOfDead: a backend that has lost its lease gets it back, and its users with it, as long
+// as nobody else has taken them.
+func TestDrainOfDead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.Start("be1", cluster.Registration{Volumes: []string{"v"}})
+		w.Start("be2", cluster.Registration{Volumes: []string{"v"}})
+		w.Settle(1 << 20)
+		w.Kill("be1")
+		told := 0
+		res, err := call(t, w.admin, operator, func(admin.Progress) {
+			told++
+			w.Settle(4000)
+		}, "director drain", "be1")
+		if err != nil || text(res) != "be1: drained\n" || told < 2 {
+			t.Errorf("%v, %v, told %d times", res, err, told)
+		}
+		if n := w.Settle(1); n != 0 {
+			t.Error("it was said to be drained, and had users")
+		}
+	})
+}
+
+// TestDrainByOldMap: a node that does not know yet what the backend has taken does not say
+// that it has nothing.
+func TestDrainByOldMap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.Start("be1", cluster.Registration{Volumes: []string{"v"}})
+		w.Start("be2", cluster.Registration{Volumes: []string{"v"}})
+		other := w.Memory.Client()
+		w.admin.Cluster = admin.NewShared(w.View, other, cluster.Template{}, admintest.Clock{})
+		kvs, _, err := other.Range(t.Context(), "alive/be1")
+		if err != nil || len(kvs) != 1 {
+			t.Fatal(kvs, err)
+		}
+		synctest.Wait()
+		w.Coordinator.Hang(true)
+		value, err := json.Marshal(cluster.Held{Backend: "be1", Incarnation: "be1-1", Lease: kvs[0].Lease})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := other.Commit(t.Context(), cluster.Txn{Then: []cluster.Op{{Key: "held//00001", Value: value}}}); err != nil {
+			t.Fatal(err)
+		}
+		_, err = call(t, w.admin, operator, nil, "director drain", "be1", "timeout=2s")
+		w.Coordinator.Hang(false)
+		if admin.ExitCode(err) != admin.ExitTemporary {
+			t.Errorf("by an old map: %v", err)
+		}
+		res, err := call(t, w.admin, operator, func(admin.Progress) { w.Settle(1 << 20) }, "director drain", "be1")
+		if err != nil || text(res) != "be1: drained\n" {
+			t.Errorf("%v, %v", res, err)
 		}
 	})
 }

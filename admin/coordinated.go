@@ -193,7 +193,13 @@ func (s *Shared) Remove(ctx context.Context, host string) error {
 
 // holds is how many units a backend has.
 func (s *Shared) holds(backend string) (n int) {
-	s.view.Read(func(m *cluster.Map) { n = heldBy(m, backend) })
+	s.view.Read(func(m *cluster.Map) {
+		for _, h := range m.Units() {
+			if h.Backend == backend && m.Holds(h) {
+				n++
+			}
+		}
+	})
 	return n
 }
 
@@ -282,36 +288,39 @@ func (s *Shared) wait(ctx context.Context, tell func(Progress), left func() Prog
 	}
 }
 
-// Await implements Cluster. A backend that should have nothing has nothing then; with
-// another one, no slot of its tag is on its way.
+// Await implements Cluster. A backend that should have nothing has nothing then, and will get
+// nothing: it takes none by an older wish, so all of it is known at the revision of this one.
+// With another one, no slot of its tag is on its way.
 func (s *Shared) Await(ctx context.Context, host string, tell func(Progress)) error {
 	n, err := s.node(ctx, host)
 	if err != nil {
 		return err
 	}
+	known := false
 	return s.wait(ctx, tell, func() (p Progress) {
 		s.view.Read(func(m *cluster.Map) {
 			n, _ = m.Node(n.Name)
+			known = m.Revision >= n.WishAt
 			if n.Wish.State == cluster.Up {
 				p.Units = moving(m, n.Registration.Tag)
 				p.Doing = count(p.Units, "slot") + " not yet where they belong"
 				return
 			}
-			p.Units = heldBy(m, n.Name)
+			p.Units = named(m, n.Name)
 			p.Doing = fmt.Sprintf("%s still at %s", count(p.Units, "slot"), n.Name)
 			if place := m.Placement(n.Registration.Tag); place.Rank(0) == nil {
 				p.Trouble = "no other backend may take them: " + refusals(place)
 			}
 		})
 		return p
-	}, func(p Progress) bool { return p.Units == 0 || n.Wish.State == cluster.Up && n.AliveAt == 0 })
+	}, func(p Progress) bool { return known && p.Units == 0 || n.Wish.State == cluster.Up && n.AliveAt == 0 })
 }
 
-// heldBy is how many units a backend holds, but for the user of its health checks, who
-// stays.
-func heldBy(m *cluster.Map, backend string) (n int) {
+// named is how many units a backend holds, or may hold again: with its lease lost, it gets them back
+// as long as nobody else has taken them. The user of its health checks stays.
+func named(m *cluster.Map, backend string) (n int) {
 	for u, h := range m.Units() {
-		if h.Backend == backend && m.Holds(h) && (u.User == "" || m.Probe(u.User) != backend) {
+		if h.Backend == backend && h.Lease != 0 && (u.User == "" || m.Probe(u.User) != backend) {
 			n++
 		}
 	}

@@ -29,10 +29,11 @@ type plan struct {
 	home     []homecoming
 	answers  []answering
 
-	down    bool // the administrator wants us to have nothing, at once
-	drain   bool // or soon
-	unarmed bool // something is held that is not yet under the present lease
-	givers  int  // backends that have something to give up
+	down    bool      // the administrator wants us to have nothing, at once
+	drain   bool      // or soon
+	wished  Condition // that the administrator has not wished something else since
+	unarmed bool      // something is held that is not yet under the present lease
+	givers  int       // backends that have something to give up
 	wanted  int
 }
 
@@ -66,6 +67,7 @@ func (h *Holder) plan() *plan {
 		x := planner{h: h, plan: p, m: m, now: h.cfg.Clock.Now(), term: h.term.Load(), give: map[string]bool{}}
 		self, _ := m.Node(h.cfg.Name)
 		p.down, p.drain = self.Wish.State == Down, self.Wish.State == Drain
+		p.wished = Condition{keyWishes + h.cfg.Name, self.WishAt}
 		for s := range Slot(Slots) {
 			x.unit(Unit{Tag: h.cfg.Registration.Tag, Slot: s})
 		}
@@ -189,7 +191,8 @@ func (p *planner) keepsUntil(u *unit) time.Duration {
 // take does transactions until all is ours that can be, several at once. When something
 // was not as planned, and the Map knows by now that it has changed, the rest is for another plan:
 // of an old one nearly nothing might come about, and others would stand in meanwhile.
-func (h *Holder) take(ctx context.Context, all []taking, changed <-chan struct{}) {
+func (h *Holder) take(ctx context.Context, p *plan) {
+	all := p.take
 	slices.SortStableFunc(all, func(a, b taking) int {
 		return cmp.Or(cmp.Compare(a.why, b.why), cmp.Compare(a.from.Backend, b.from.Backend))
 	})
@@ -197,13 +200,13 @@ func (h *Holder) take(ctx context.Context, all []taking, changed <-chan struct{}
 	var wg sync.WaitGroup
 	slot := make(chan struct{}, takers)
 	for len(all) > 0 && !failed.Load() {
-		t, n := h.takeTxn(all)
+		t, n := h.takeTxn(all, p.wished)
 		batch := all[:n]
 		all = all[n:]
 		slot <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slot }()
-			if done, err := h.takeBatch(ctx, t, batch); err != nil || !done && isClosed(changed) {
+			if done, err := h.takeBatch(ctx, t, batch); err != nil || !done && isClosed(p.changed) {
 				failed.Store(true)
 			}
 		})
@@ -220,10 +223,11 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// takeTxn is a transaction for as many units as it has room for.
-func (h *Holder) takeTxn(all []taking) (t Txn, n int) {
+// takeTxn is a transaction for as many units as it has room for. Nothing is taken by a wish that
+// has changed: who has committed one can say of a drained backend that nothing comes to it any more.
+func (h *Holder) takeTxn(all []taking, wished Condition) (t Txn, n int) {
 	lease := h.term.Load().id
-	t.If = []Condition{{keyAlive + h.cfg.Name, h.aliveAt}}
+	t.If = []Condition{{keyAlive + h.cfg.Name, h.aliveAt}, wished}
 	conditions := map[Condition]bool{}
 	for _, one := range all {
 		need := []Condition{{one.unit.key(), one.at}}

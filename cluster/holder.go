@@ -270,7 +270,7 @@ func (h *Holder) step(ctx context.Context) (again time.Duration, changed <-chan 
 		p = h.plan()
 	}
 	h.drop(p.lost, "another backend holds it by the coordinator's record")
-	h.take(ctx, p.take, p.changed)
+	h.take(ctx, p)
 	h.goHome(ctx, p.home)
 	h.giveUp(p)
 	h.handOver(p.handOver)

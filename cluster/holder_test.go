@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -599,5 +600,44 @@ func TestHolderClaimAlive(t *testing.T) {
 		if !c.Alive(other, uint64(since)) || c.Alive(other, uint64(since)-1) {
 			t.Errorf("%s has the user's slot of another tag since %d", other, since)
 		}
+	})
+}
+
+// TestHolderDrainWhileTaking: what a backend is about to take does not come to it after the
+// wish that it has nothing.
+func TestHolderDrainWhileTaking(t *testing.T) {
+	inWorld(t, []string{"b1", "b2", "b3"}, func(w *world) {
+		b2, b3 := w.nodes["b2"], w.nodes["b3"]
+		b2.gate.close()
+		b3.gate.close()
+		w.nodes["b1"].kill()
+		time.Sleep(10 * time.Second)
+		drained := w.wish("b2", cluster.Drain)
+		if b2.gate.open() == 0 {
+			t.Error("b2 takes nothing")
+		}
+		synctest.Wait()
+		ctx, stop := context.WithCancel(context.Background())
+		watched := make(chan error, 1)
+		go func() {
+			watched <- w.admin.Watch(ctx, "held/", drained, func(events []cluster.Event, _ cluster.Revision) {
+				for _, e := range events {
+					var held cluster.Held
+					if err := json.Unmarshal(e.Value, &held); err == nil && held.Backend == "b2" && held.Lease != 0 {
+						t.Errorf("%s came to b2 at %d; the wish is of %d", e.Key, e.Changed, drained)
+					}
+				}
+			})
+		}()
+		synctest.Wait()
+		b3.gate.open()
+		time.Sleep(10 * time.Second)
+		stop()
+		<-watched
+		w.settle()
+		if held := w.held(); held["b3"] != cluster.Slots {
+			t.Errorf("%v", held)
+		}
+		w.everywhere()
 	})
 }

@@ -20,6 +20,46 @@ import (
 	"github.com/roost-mail/roost/imap"
 )
 
+// gated is a Coordinator on the way to which commits wait while the gate is shut; they arrive late,
+// whoever has given up waiting.
+type gated struct {
+	cluster.Coordinator
+
+	mu    sync.Mutex
+	shut  chan struct{} // closed when it opens; nil: it is open
+	stuck int           // commits that wait
+}
+
+func (g *gated) Commit(ctx context.Context, t cluster.Txn) (cluster.Revision, bool, error) {
+	g.mu.Lock()
+	shut := g.shut
+	if shut != nil {
+		g.stuck++
+	}
+	g.mu.Unlock()
+	if shut != nil {
+		<-shut
+	}
+	return g.Coordinator.Commit(context.WithoutCancel(ctx), t)
+}
+
+func (g *gated) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shut = make(chan struct{})
+}
+
+// open lets all that wait go on, and says how many that were.
+func (g *gated) open() (stuck int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.shut != nil {
+		close(g.shut)
+	}
+	stuck, g.stuck, g.shut = g.stuck, 0, nil
+	return stuck
+}
+
 // world is a cluster of backends in a synctest bubble, with one coordinator and one
 // storage that all of them see.
 type world struct {
@@ -51,6 +91,7 @@ type node struct {
 	name    string
 	life    int
 	client  *coordmem.Client
+	gate    *gated // the holder's way to it
 	machine *machine
 	view    *cluster.View
 	holder  *cluster.Holder
@@ -202,10 +243,11 @@ func (w *world) start(name string) *node {
 	if old := w.nodes[name]; old != nil {
 		n.life = old.life + 1
 	}
+	n.gate = &gated{Coordinator: n.client}
 	log := slog.New(slog.NewTextHandler(w.logs, nil)).With("at", name)
 	n.view = cluster.NewView(cluster.ViewConfig{Coordinator: n.client, Clock: n.machine, Log: log})
 	holder, err := cluster.NewHolder(cluster.HolderConfig{
-		Coordinator: n.client, View: n.view, Clock: n.machine, Log: log,
+		Coordinator: n.gate, View: n.view, Clock: n.machine, Log: log,
 		Name: name, Incarnation: fmt.Sprint(name, "-", n.life),
 		Registration: w.registration(name),
 		Template:     userHash(w.t), CommitCheck: w.check,
@@ -503,7 +545,7 @@ func (w *world) everywhere() map[string]string {
 	return at
 }
 
-func (w *world) put(key string, value any) {
+func (w *world) put(key string, value any) cluster.Revision {
 	w.t.Helper()
 	op := cluster.Op{Key: key}
 	if value == nil {
@@ -511,13 +553,15 @@ func (w *world) put(key string, value any) {
 	} else {
 		op.Value, _ = json.Marshal(value)
 	}
-	if _, ok, err := w.admin.Commit(context.Background(), cluster.Txn{Then: []cluster.Op{op}}); err != nil || !ok {
+	at, ok, err := w.admin.Commit(context.Background(), cluster.Txn{Then: []cluster.Op{op}})
+	if err != nil || !ok {
 		w.t.Fatal(ok, err)
 	}
+	return at
 }
 
-func (w *world) wish(name string, state cluster.State) {
-	w.put("wishes/"+name, cluster.Wish{State: state, Weight: cluster.DefaultWeight})
+func (w *world) wish(name string, state cluster.State) cluster.Revision {
+	return w.put("wishes/"+name, cluster.Wish{State: state, Weight: cluster.DefaultWeight})
 }
 
 func (w *world) pin(user, name string) {

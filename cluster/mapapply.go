@@ -130,6 +130,7 @@ func (n *Node) apply(prefix string, e Event) (err error) {
 		if e.Deleted {
 			return nil
 		}
+		n.WishAt = e.Changed // also of one that can't be read: conditions are on the record
 		if err = read(e.KV, &n.Wish); err == nil && (n.Wish.Weight < 0 || n.Wish.Weight > MaxWeight) {
 			err = fmt.Errorf("%w: weight %d", errUnreadable, n.Wish.Weight)
 		}
@@ -137,7 +138,6 @@ func (n *Node) apply(prefix string, e Event) (err error) {
 			n.Wish = defaultWish
 			return err
 		}
-		n.WishAt = e.Changed
 	case keyAlive:
 		n.Alive, n.AliveAt, n.Lease = Alive{}, 0, 0
 		if e.Deleted {

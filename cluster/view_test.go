@@ -236,7 +236,7 @@ func TestViewUnreadable(t *testing.T) {
 	}
 	runScript(t, func(t *testing.T, v *View, s *script, log *bytes.Buffer) {
 		s.lists <- listing{kvs: kvs, at: 2}
-		wantMap(t, v, 2, `b4 ""@0 up/100@0 alive=7@1; slot 1 by ""@1; user ann by ""@1; ann pinned to ""`)
+		wantMap(t, v, 2, `b3 ""@0 up/100@1 alive=0@0; b4 ""@0 up/100@0 alive=7@1; slot 1 by ""@1; user ann by ""@1; ann pinned to ""`)
 		lines := strings.Count(log.String(), "level=ERROR")
 		s.watches <- ErrCompacted
 		s.lists <- listing{kvs: kvs, at: 3}

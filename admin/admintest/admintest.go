@@ -30,7 +30,8 @@ func (Clock) After(d time.Duration) <-chan time.Time { return time.After(d) }
 
 // Cluster is a coordinator, one node's View of it, and backends without mail.
 type Cluster struct {
-	Coordinator *coordmem.Client
+	Memory      *coordmem.Memory
+	Coordinator *coordmem.Client // the View's
 	View        *cluster.View
 	Shared      *admin.Shared
 
@@ -48,7 +49,7 @@ func New(t testing.TB) *Cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Cluster{client, view, admin.NewShared(view, client, template, Clock{}), t, map[string]cluster.LeaseID{}}
+	c := &Cluster{memory, client, view, admin.NewShared(view, client, template, Clock{}), t, map[string]cluster.LeaseID{}}
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { view.Run(ctx) })

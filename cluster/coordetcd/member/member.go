@@ -22,6 +22,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
 )
 
 // Config says what a member is.
@@ -56,12 +57,13 @@ const (
 
 // Member is a member that runs.
 type Member struct {
-	cfg    Config
-	server *embed.Etcd
-	log    *slog.Logger
-	syncs  syncs
-	stop   context.CancelFunc
-	ending sync.WaitGroup // what stop ends
+	cfg     Config
+	server  *embed.Etcd
+	log     *slog.Logger
+	syncs   syncs
+	watches *watches
+	stop    context.CancelFunc
+	ending  sync.WaitGroup // what stop ends
 }
 
 // Start starts the member, with its data if there are any. With none it begins a new
@@ -89,11 +91,13 @@ func Start(ctx context.Context, cfg Config) (*Member, error) {
 	if v := sharesDisk(cfg.Dir, cfg.Volumes); v != "" {
 		cfg.Log.Warn("coordinator: its data are on the disk of mail, whose writes hold it up: elections may follow", "dir", cfg.Dir, "volume", v)
 	}
+	w := newWatches()
+	c.GRPCAdditionalServerOptions = append(c.GRPCAdditionalServerOptions, grpc.ChainStreamInterceptor(w.serve))
 	server, err := embed.StartEtcd(c)
 	if err != nil {
 		return nil, fmt.Errorf("coordinator's member %s: %w", cfg.Host, err)
 	}
-	m := &Member{cfg: cfg, server: server, log: cfg.Log}
+	m := &Member{cfg: cfg, server: server, log: cfg.Log, watches: w}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	m.stop = stop
 	m.ending.Go(func() { m.promote(running) })
@@ -105,6 +109,9 @@ func Start(ctx context.Context, cfg Config) (*Member, error) {
 func (m *Member) Stop() {
 	m.stop()
 	m.ending.Wait()
+	if left := m.watches.end(); left > 0 {
+		m.log.Warn("coordinator: watches do not end, so this member takes seconds to stop", "watches", left)
+	}
 	m.server.Close()
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/roost-mail/roost/cluster"
 	"github.com/roost-mail/roost/cluster/coordetcd"
@@ -223,6 +224,38 @@ func TestTLS(t *testing.T) {
 		}
 		_ = c.Close()
 	}
+}
+
+// TestStop: other nodes watch a member that stops. All of these watches are ended before etcd
+// waits for calls to end, and the nodes go on at other members.
+func TestStop(t *testing.T) {
+	if testing.Short() {
+		t.Skip("members take seconds to elect")
+	}
+	r := newRig(t, 3)
+	r.put(t, "a")
+	stopping := r.members["127.0.7.2"]
+	client, err := newClient([]string{fmt.Sprintf("127.0.7.2:%d", r.client)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	for range 3 {
+		told := clientv3.NewWatcher(client).Watch(t.Context(), "", clientv3.WithPrefix(), clientv3.WithCreatedNotify())
+		if created := <-told; created.Err() != nil {
+			t.Fatal(created.Err())
+		}
+	}
+	if open := stopping.watches.number(); open != 3 {
+		t.Errorf("%d watches are open", open)
+	}
+	if left := stopping.watches.end(); left != 0 {
+		t.Errorf("%d watches are left", left)
+	}
+	began := time.Now()
+	r.stop("127.0.7.2")
+	t.Logf("it took %v", time.Since(began))
+	r.put(t, "b")
 }
 
 // Of three members one may be away; with two away nothing is agreed on.

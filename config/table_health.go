@@ -8,7 +8,7 @@ func healthRows() []group {
 			to(func(s *Settings) any { return &s.Health.Timeout }),
 		imp("health_check_rise", Uint, "2", "How many checks in a row succeed until a backend counts as up again.").
 			to(func(s *Settings) any { return &s.Health.Rise }),
-		imp("health_check_fall", Uint, "3", "How many checks in a row fail until a backend counts as down. Without a coordinator logins to one that does not even greet are then refused at once.").
+		imp("health_check_fall", Uint, "3", "How many checks in a row fail until a backend counts as down. Without a coordinator, and of those that are no Roost, logins to one that does not even greet are then refused at once.").
 			to(func(s *Settings) any { return &s.Health.Fall }),
 		imp("health_check_ssl", String, "no", "TLS to the backends of director_mail_servers: from the first byte, or by STARTTLS. With imaps the usual port is 993.").enum("no", "imaps", "starttls").
 			to(func(s *Settings) any { return &s.Health.SSL }),

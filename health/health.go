@@ -3,8 +3,8 @@
 // mailbox.
 //
 // What it finds is an observation. It never changes what an administrator wishes
-// of a backend, moves nobody, and with a coordinator decides nothing: a lease says
-// who serves a user. Without one, a backend that does not even greet lets logins
+// of a backend, moves nobody, and decides nothing where a lease says
+// who serves a user. Elsewhere, a backend that does not even greet lets logins
 // be refused at once (Refuses), which would else wait for their time-out. A
 // backend that greets but fails later, as with a wrong password of the probe, is
 // only shown as down.

@@ -136,14 +136,6 @@ func nodeName(set *config.Settings) string {
 	return host
 }
 
-// refuses is the Refuses of a director: with a coordinator a lease says who lives.
-func (n *node) refuses(addr string) (reason string, yes bool) {
-	if n.set.Cluster.Kind != config.NoCoordinator {
-		return "", false
-	}
-	return n.monitor.Refuses(addr)
-}
-
 // isProbe says whether a login is a health check of a director of ours, or of this
 // node itself. What a proxy hands on for a client is none.
 func (n *node) isProbe(c *imapserver.Client, req *auth.Request) bool {

@@ -266,7 +266,8 @@ func (n *node) newDirector(ctx context.Context) (*director.Director, error) {
 		cfg.Timeout = 10 * time.Second // within which another backend takes over
 	}
 	cfg.Reconnects, cfg.DisconnectDelay = set.Login.ProxyMaxReconnects, set.Login.ProxyMaxDisconnectDelay
-	cfg.Sources, cfg.Poller, cfg.Refuses = set.Login.SourceIPs, n.poller, n.refuses
+	cfg.Sources, cfg.Poller = set.Login.SourceIPs, n.poller
+	cfg.Refuses = func(addr string) (string, time.Duration, bool) { return n.monitor.Refuses(addr) }
 	return director.New(cfg), nil
 }
 

@@ -25,13 +25,14 @@ const (
 	Append
 	Copy
 	Move
-	GlobalACL // no Guard tells of it
+	Expire // no Guard tells of it, nor of the next
+	GlobalACL
 	numWhats
 )
 
 var whats = [numWhats]string{
 	"setacl", "deleteacl", "create", "delete", "rename", "setmetadata",
-	"select", "examine", "append", "copy", "move", "global acl",
+	"select", "examine", "append", "copy", "move", "expire", "global acl",
 }
 
 func (w What) String() string { return whats[w] }

@@ -15,6 +15,7 @@ type Edit struct {
 	Change     imap.ACLChange
 	Grant      imap.Rights // of the positive entry
 	Deny       imap.Rights // of the negative one
+	Expires    *int64      // when the positive one ends, in seconds of Unix time, 0: never; nil: as before
 }
 
 // ParseEdit reads an identifier as in files, and rights by their long names: "all" is
@@ -51,9 +52,16 @@ func ParseEdit(identifier string, change imap.ACLChange, words []string) (Edit, 
 
 // Apply is entries as e changes them. Replacing leaves of the identifier's two
 // entries those that rights were named for. A positive entry from which the last right is
-// taken stays, as it outweighs weaker ones.
+// taken stays, as it outweighs weaker ones. An entry keeps its date unless another is named.
 func (e Edit) Apply(entries []mailbox.Entry) []mailbox.Entry {
 	out := slices.Clone(entries)
+	expires := int64(0)
+	if i := e.positive(entries); i >= 0 {
+		expires = entries[i].Expires
+	}
+	if e.Expires != nil {
+		expires = *e.Expires
+	}
 	if e.Change == imap.ACLReplace {
 		out = Without(Without(out, e.Identifier, false), e.Identifier, true)
 	}
@@ -63,7 +71,15 @@ func (e Edit) Apply(entries []mailbox.Entry) []mailbox.Entry {
 	if e.Deny != 0 {
 		out = e.one(out, true, e.Deny)
 	}
+	if i := e.positive(out); i >= 0 {
+		out[i].Expires = expires
+	}
 	return out
+}
+
+// positive is the place of the identifier's positive entry, or -1.
+func (e Edit) positive(entries []mailbox.Entry) int {
+	return slices.IndexFunc(entries, func(o mailbox.Entry) bool { return o.Identifier == e.Identifier && !o.Negative })
 }
 
 // one changes one of the two entries; taking from one that is not there makes none.

@@ -32,14 +32,15 @@ func ParseFile(r io.Reader) (entries []mailbox.Entry, problems []error) {
 		return []mailbox.Entry{}, []error{err}
 	}
 	closed := false
-	for n, line := range fileLines(text) {
-		e, err := parseLine(line)
+	for n, line := range fileLines(text, isDated) {
+		e, err := parseDated(line)
+		if err == nil {
+			entries, err = unite(entries, e)
+		}
 		if err != nil {
 			problems = append(problems, fmt.Errorf("line %d: %w", n, err))
 			closed = closed || errors.Is(err, ErrUnreadableNegative)
-			continue
 		}
-		entries = unite(entries, e)
 	}
 	if closed {
 		return closedToOthers(entries), problems
@@ -55,14 +56,15 @@ func readFile(r io.Reader) (string, error) {
 	return string(text), err
 }
 
-// fileLines are the lines that are neither blank nor comments, by number.
-func fileLines(text string) iter.Seq2[int, string] {
+// fileLines are the lines that are neither blank nor comments, by number. Comments that
+// count are among them.
+func fileLines(text string, counts func(comment string) bool) iter.Seq2[int, string] {
 	return func(yield func(int, string) bool) {
 		n := 0
 		for line := range strings.Lines(text) {
 			n++
 			line = strings.TrimRight(line, "\r\n")
-			if strings.Trim(line, " ") != "" && line[0] != '#' && !yield(n, line) {
+			if strings.Trim(line, " ") != "" && (line[0] != '#' || counts(line)) && !yield(n, line) {
 				return
 			}
 		}
@@ -74,14 +76,19 @@ func closedToOthers(entries []mailbox.Entry) []mailbox.Entry {
 	return slices.DeleteFunc(entries, func(e mailbox.Entry) bool { return e.Identifier != idOwner })
 }
 
-func unite(entries []mailbox.Entry, e mailbox.Entry) []mailbox.Entry {
+func unite(entries []mailbox.Entry, e mailbox.Entry) ([]mailbox.Entry, error) {
 	for i := range entries {
-		if entries[i].Identifier == e.Identifier && entries[i].Negative == e.Negative && entries[i].Global == e.Global {
-			entries[i].Rights |= e.Rights
-			return entries
+		had := &entries[i]
+		switch {
+		case had.Identifier != e.Identifier || had.Negative != e.Negative || had.Global != e.Global:
+		case had.Expires != e.Expires:
+			return entries, fmt.Errorf("%s is there with another date", e.Identifier)
+		default:
+			had.Rights |= e.Rights
+			return entries, nil
 		}
 	}
-	return append(entries, e)
+	return append(entries, e), nil
 }
 
 func parseLine(line string) (mailbox.Entry, error) {
@@ -190,12 +197,16 @@ func FormatShared(entries []mailbox.Entry) string {
 	return b.String()
 }
 
-// FormatFile writes entries as a dovecot-acl file, which has no global ones.
+// FormatFile writes entries as a dovecot-acl file, which has no global ones. Those with a
+// date are comments to Dovecot, which could not end them.
 func FormatFile(entries []mailbox.Entry) string {
 	var b strings.Builder
 	for _, e := range entries {
 		if e.Global {
 			continue
+		}
+		if e.Expires != 0 {
+			b.WriteString(datedMark + FormatDate(e.Expires) + " ")
 		}
 		id := e.Identifier
 		if e.Negative {

@@ -33,7 +33,7 @@ func ParseGlobals(r io.Reader) (*Globals, error) {
 		return nil, err
 	}
 	g := &Globals{}
-	for n, line := range fileLines(text) {
+	for n, line := range fileLines(text, func(string) bool { return false }) {
 		pattern, rest, err := cutWord(line)
 		if err == nil && (pattern == "" || !strings.HasPrefix(rest, " ")) {
 			err = fmt.Errorf("%.100q is not PATTERN IDENTIFIER RIGHTS", line)

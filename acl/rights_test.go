@@ -147,6 +147,7 @@ func FuzzParseFile(f *testing.F) {
 	f.Add("user=bob lr\n-group=x lr :name\n\"user=a b\" l\n# c\n")
 	f.Add("\"-user=x")
 	f.Add("owner akxeilprwts\n\"\\\"\" l")
+	f.Add("#expires 2026-12-24T18:00:00Z user=bob lr\n#expires 2026-12-24 \"user=a b\" l\n#expires 0 -x l")
 	f.Fuzz(func(t *testing.T, text string) {
 		entries, _ := ParseFile(strings.NewReader(text))
 		again, problems := ParseFile(strings.NewReader(FormatFile(entries)))

@@ -2,6 +2,7 @@ package acl
 
 import (
 	"slices"
+	"time"
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
@@ -25,8 +26,13 @@ type Rules struct {
 	Globals func() *Globals
 }
 
-// Entries are those that hold for a mailbox, the global ones last.
+// Entries are those that hold for a mailbox now, the global ones last.
 func (r *Rules) Entries(s mailbox.Standing) []mailbox.Entry {
+	return Holding(r.Dated(s), time.Now())
+}
+
+// Dated are Entries with those among them that have expired and are not removed yet.
+func (r *Rules) Dated(s mailbox.Standing) []mailbox.Entry {
 	local := r.local(s)
 	if r.Globals == nil {
 		return local
@@ -85,19 +91,21 @@ func (r *Rules) follows(s mailbox.Standing) []mailbox.Entry {
 // that hold for it. A mailbox that follows others gets a copy of theirs to be
 // changed. One whose last entry goes does not begin to follow: then the owner has
 // an entry with all rights, which says what no entry says. Removing the owner's
-// entry as the last one lets it follow again.
+// entry as the last one lets it follow again. What has expired is not there to be
+// changed, and goes.
 func (r *Rules) Changed(s mailbox.Standing, change func([]mailbox.Entry) ([]mailbox.Entry, error)) ([]mailbox.Entry, error) {
 	if r.GlobalsOnly {
 		return nil, imap.Errorf(imap.CodeCannot, "Rights of single mailboxes are not used on this server")
 	}
 	had := r.local(s)
-	entries, err := change(had)
+	holding := Holding(had, time.Now())
+	entries, err := change(holding)
 	switch {
 	case err != nil:
 		return nil, err
 	case len(entries) > MaxEntries:
 		return nil, imap.Errorf(imap.CodeLimit, "Too many ACL entries")
-	case slices.Equal(entries, had):
+	case slices.Equal(entries, holding) && (len(holding) == len(had) || r.Source(s) != FromMailbox):
 		return s.Own, nil
 	case len(entries) == 0 && len(r.follows(s)) > 0 && !slices.ContainsFunc(had, isOwners):
 		return []mailbox.Entry{{Identifier: idOwner, Rights: imap.AllRights}}, nil

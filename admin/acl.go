@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/roost-mail/roost/acl"
 	"github.com/roost-mail/roost/imap"
@@ -73,10 +74,11 @@ type Indexed struct {
 }
 
 var (
-	aclUserArg = Arg{Name: "user", Type: User, Flag: true, Short: "u", Required: true, Help: "whose name for the mailbox it is, and whose rights are meant"}
-	aclBoxArg  = Arg{Name: "mailbox", Type: Mailbox, Required: true, Help: "the mailbox, as the user calls it: others' by shared/OWNER/NAME"}
-	aclIDArg   = Arg{Name: "id", Type: Identifier, Required: true, Help: "anyone, authenticated, owner, user=NAME, group=NAME or group-override=NAME"}
-	aclHereArg = Arg{Name: "here", Type: Bool, Flag: true, Help: "only at this node, whoever else has the mail"}
+	aclUserArg    = Arg{Name: "user", Type: User, Flag: true, Short: "u", Required: true, Help: "whose name for the mailbox it is, and whose rights are meant"}
+	aclBoxArg     = Arg{Name: "mailbox", Type: Mailbox, Required: true, Help: "the mailbox, as the user calls it: others' by shared/OWNER/NAME"}
+	aclIDArg      = Arg{Name: "id", Type: Identifier, Required: true, Help: "anyone, authenticated, owner, user=NAME, group=NAME or group-override=NAME"}
+	aclExpiresArg = Arg{Name: "expires", Type: Date, Flag: true, Help: "when the rights that are granted end: a day as 2026-12-24, with whose beginning in UTC, an instant as 2026-12-24T18:00:00Z, or in how long, as 30d or 12h; never: they don't. Without it an entry keeps its date"}
+	aclHereArg    = Arg{Name: "here", Type: Bool, Flag: true, Help: "only at this node, whoever else has the mail"}
 )
 
 const aclLong = "It is done by the backend that has the owner's mail open or may open it; with a coordinator any node asks that one. " +
@@ -84,9 +86,9 @@ const aclLong = "It is done by the backend that has the owner's mail open or may
 
 func aclOperations() []Operation {
 	rights := Arg{Name: "rights", Rest: true, Required: true, Help: "by their long names: lookup read write write-seen write-deleted insert post expunge create delete admin, all; with - before it a right is denied. Flags stand before the mailbox"}
-	change := func(name, help string, how imap.ACLChange) Operation {
+	change := func(name, help string, how imap.ACLChange, more ...Arg) Operation {
 		return Operation{
-			Name: "acl " + name, Args: []Arg{aclBoxArg, aclIDArg, rights, aclUserArg, tagFlag, aclHereArg}, Help: help, Long: aclLong,
+			Name: "acl " + name, Args: append([]Arg{aclBoxArg, aclIDArg, rights, aclUserArg, tagFlag, aclHereArg}, more...), Help: help, Long: aclLong,
 			Changes: ChangesRights, New: newResult[ACL], run: aclChange(how),
 		}
 	}
@@ -99,7 +101,7 @@ func aclOperations() []Operation {
 			Name: "acl rights", Args: []Arg{aclBoxArg, aclUserArg, tagFlag, aclHereArg},
 			Help: "Show what a user may do with a mailbox", Long: aclLong, New: newResult[ACLRights], run: aclRights,
 		},
-		change("set", "Give an identifier these rights on a mailbox, and no others", imap.ACLReplace),
+		change("set", "Give an identifier these rights on a mailbox, and no others", imap.ACLReplace, aclExpiresArg),
 		change("add", "Give an identifier more rights on a mailbox", imap.ACLAdd),
 		change("remove", "Take rights on a mailbox from an identifier", imap.ACLRemove),
 		{
@@ -235,11 +237,17 @@ type ACLEntry struct {
 	Rights []string `json:"rights"`           // what is granted
 	Denied []string `json:"denied,omitempty"` // what is taken away
 	Grants bool     `json:"grants,omitempty"` // there is an entry that grants, if only nothing
+
+	Expires string `json:"expires,omitempty"` // when what is granted ends; absent: never
 }
 
-// Table has doveadm's columns.
+// Table has doveadm's columns, and one for dates if there are any.
 func (r *ACL) Table() Table {
 	t := Table{Head: []string{"ID", "Global", "Rights"}}
+	dated := slices.ContainsFunc(r.Entries, func(e ACLEntry) bool { return e.Expires != "" })
+	if dated {
+		t.Head = append(t.Head, "Expires")
+	}
 	for _, e := range r.Entries {
 		global := ""
 		if e.Global {
@@ -250,7 +258,11 @@ func (r *ACL) Table() Table {
 		for _, denied := range slices.Sorted(slices.Values(e.Denied)) {
 			words = append(words, "-"+denied)
 		}
-		t.Rows = append(t.Rows, []string{e.ID, global, strings.Join(words, " ")})
+		row := []string{e.ID, global, strings.Join(words, " ")}
+		if dated {
+			row = append(row, cmp.Or(e.Expires, never))
+		}
+		t.Rows = append(t.Rows, row)
 	}
 	if r.Off {
 		t.Foot = []string{"Rights are not checked: the plugin acl is off, and whoever gets in may do everything"}
@@ -272,6 +284,7 @@ func newACL(b *Box, e *Entries, list []mailbox.Entry) *ACL {
 			continue
 		}
 		shown.Rights, shown.Grants = append(shown.Rights, rightWords(e.Rights)...), true
+		shown.Expires = dateOf(e)
 	}
 	return r
 }
@@ -280,13 +293,23 @@ func newACL(b *Box, e *Entries, list []mailbox.Entry) *ACL {
 func (r *ACL) entries() (list []mailbox.Entry) {
 	for _, e := range r.Entries {
 		if e.Grants {
-			list = append(list, mailbox.Entry{Identifier: e.ID, Global: e.Global, Rights: rightsOf(e.Rights)})
+			granted := mailbox.Entry{Identifier: e.ID, Global: e.Global, Rights: rightsOf(e.Rights)}
+			granted.Expires, _ = acl.ParseDate(e.Expires)
+			list = append(list, granted)
 		}
 		if len(e.Denied) > 0 {
 			list = append(list, mailbox.Entry{Identifier: e.ID, Global: e.Global, Rights: rightsOf(e.Denied), Negative: true})
 		}
 	}
 	return list
+}
+
+// dateOf is when an entry ends, empty if it does not.
+func dateOf(e mailbox.Entry) string {
+	if e.Expires == 0 {
+		return ""
+	}
+	return acl.FormatDate(e.Expires)
 }
 
 func rightWords(r imap.Rights) []string { return strings.Fields(acl.NamesOf(r)) }
@@ -364,8 +387,27 @@ func aclChange(how imap.ACLChange) func(context.Context, *call) (Result, error) 
 			return nil, err
 		}
 		edit.Identifier = c.normalID(edit.Identifier)
+		if edit.Expires, err = expires(c.args.word("expires"), &edit); err != nil {
+			return nil, err
+		}
 		return c.changeACL(ctx, func(entries []mailbox.Entry) ([]mailbox.Entry, error) { return edit.Apply(entries), nil })
 	}
+}
+
+// expires is the date of an edit, nil if none is given.
+func expires(date string, edit *acl.Edit) (*int64, error) {
+	switch {
+	case date == "":
+		return nil, nil
+	case date == never:
+		return new(int64), nil
+	case edit.Identifier == "owner":
+		return nil, imap.BadCommand("acl set: the owner's entry can't have a date")
+	case edit.Grant == 0:
+		return nil, imap.BadCommand("acl set: a date is for rights that are granted, and none is")
+	}
+	at, err := acl.ParseDate(date)
+	return &at, err
 }
 
 // normalID has a user's name in its one form.
@@ -423,6 +465,7 @@ func aclImport(ctx context.Context, c *call) (Result, error) {
 	for i := range entries {
 		entries[i].Identifier = c.normalID(entries[i].Identifier)
 	}
+	entries = acl.Holding(entries, time.Now())
 	return c.changeACL(ctx, func([]mailbox.Entry) ([]mailbox.Entry, error) { return entries, nil })
 }
 

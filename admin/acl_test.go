@@ -155,7 +155,7 @@ func TestACLsAreAskedOfTheHolder(t *testing.T) {
 			if got := callACL(t, node, "acl set: user="+owner+", mailbox=Work, id="+id+", rights=lookup read"); !strings.Contains(got, id) {
 				t.Errorf("%s, set: %s", node.Node, got)
 			}
-			callACL(t, node, "acl set: user="+owner+", mailbox=Work, id=user="+reader+", rights=lookup read")
+			callACL(t, node, "acl set: user="+owner+", mailbox=Work, id=user="+reader+", expires=9990-12-24, rights=lookup read")
 			if got := callACL(t, node, "acl rights: user="+reader+", mailbox=shared/"+owner+"/Work"); got != "Rights\nlookup read\n" {
 				t.Errorf("%s, rights: %s", node.Node, got)
 			}
@@ -164,7 +164,7 @@ func TestACLsAreAskedOfTheHolder(t *testing.T) {
 			}
 			got := callACL(t, node, "acl explain: user="+reader+", mailbox=shared/"+owner+"/Work")
 			for _, want := range []string{
-				"it is " + owner + "'s mailbox Work", "LIST shows it", "which b", "  user=" + reader + ": lookup read. Adds lookup read.",
+				"it is " + owner + "'s mailbox Work", "LIST shows it", "which b", "  user=" + reader + ": lookup read, until 9990-12-24T00:00:00Z. Adds lookup read.",
 				"So " + reader + " may: lookup read.", "is answered: lr.",
 			} {
 				if !strings.Contains(got, want) {

@@ -44,9 +44,10 @@ type ACLLine struct {
 	Negative bool     `json:"negative,omitempty"`
 	Global   bool     `json:"global,omitempty"`
 	Rights   []string `json:"rights"`
-	Not      string   `json:"not,omitempty"`   // why it does not matter
-	Adds     []string `json:"adds,omitempty"`  // what is allowed behind it, and was not before
-	Takes    []string `json:"takes,omitempty"` // the reverse
+	Expires  string   `json:"expires,omitempty"` // when it ends; absent: never
+	Not      string   `json:"not,omitempty"`     // why it does not matter
+	Adds     []string `json:"adds,omitempty"`    // what is allowed behind it, and was not before
+	Takes    []string `json:"takes,omitempty"`   // the reverse
 }
 
 // ACLAnswer is what a session is answered.
@@ -185,7 +186,7 @@ func (r *ACLExplanation) entries(ctx context.Context, c *call, b *Box) {
 	}
 	for _, l := range acl.Explain(e.List, b.Who) {
 		line := ACLLine{
-			ID: l.Identifier, Negative: l.Negative, Global: l.Global, Rights: append([]string{}, rightWords(l.Rights)...), Not: l.Not,
+			ID: l.Identifier, Negative: l.Negative, Global: l.Global, Rights: append([]string{}, rightWords(l.Rights)...), Expires: dateOf(l.Entry), Not: l.Not,
 			Adds: rightWords(l.Adds), Takes: rightWords(l.Takes),
 		}
 		r.Entries = append(r.Entries, line)
@@ -203,6 +204,9 @@ func (l *ACLLine) words() string {
 	}
 	if l.Global {
 		text = "global " + text
+	}
+	if l.Expires != "" {
+		text += ", until " + l.Expires
 	}
 	switch {
 	case l.Not != "":

@@ -12,6 +12,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/roost-mail/roost/acl"
 	"github.com/roost-mail/roost/cluster"
 	"github.com/roost-mail/roost/imap"
 )
@@ -46,10 +47,11 @@ const (
 	Mailbox                // a mailbox's name, at most MaxMailbox bytes
 	Identifier             // of an ACL, as in dovecot-acl files
 	File                   // the text of the file that the command line names, at most MaxFile bytes
+	Date                   // not past: a day or an instant, or how long until then: 30d; or never
 )
 
 func (t Type) String() string {
-	return [...]string{"text", "user", "users", "host", "tag", "weight", "address", "time", "number", "bool", "mailbox", "identifier", "file"}[t]
+	return [...]string{"text", "user", "users", "host", "tag", "weight", "address", "time", "number", "bool", "mailbox", "identifier", "file", "date"}[t]
 }
 
 // Limits of arguments.
@@ -241,6 +243,8 @@ func (a *Arg) parse(text string) (string, error) {
 	case Time:
 		d, err := parseTime(text)
 		return d.String(), err
+	case Date:
+		return parseDate(text, time.Now())
 	case Bool:
 		switch text {
 		case "true", "yes", "1":
@@ -296,6 +300,43 @@ func parseNumber(text string, most int) (string, error) {
 		return "", fmt.Errorf("%.40q is not a number from 0 to %d", text, most)
 	}
 	return strconv.FormatUint(n, 10), nil
+}
+
+// never is the Date of what does not end.
+const never = "never"
+
+// maxDays bounds how far off a Date is that is given by how long until then.
+const maxDays = 36_500
+
+// dateSlack is how far past a Date may be: it is read at several nodes, one after another.
+const dateSlack = 5 * time.Minute
+
+// parseDate is a date as an instant in UTC, or never.
+func parseDate(text string, now time.Time) (string, error) {
+	if text == never {
+		return text, nil
+	}
+	at, err := acl.ParseDate(text)
+	if d, ok := parseDays(text); ok {
+		at, err = now.Add(d).Unix(), nil
+	}
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("%.40q is no date, as 2026-12-24, 2026-12-24T18:00:00Z, 30d, 12h or never", text)
+	case at <= now.Add(-dateSlack).Unix():
+		return "", fmt.Errorf("%s is past", acl.FormatDate(at))
+	}
+	return acl.FormatDate(at), nil
+}
+
+// parseDays reads 30d and 12h.
+func parseDays(text string) (d time.Duration, ok bool) {
+	if days, is := strings.CutSuffix(text, "d"); is {
+		n, err := strconv.ParseUint(days, 10, 32)
+		return time.Duration(n) * 24 * time.Hour, err == nil && n <= maxDays
+	}
+	d, err := time.ParseDuration(text)
+	return d, err == nil && d <= maxDays*24*time.Hour
 }
 
 func parseTime(text string) (time.Duration, error) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/roost-mail/roost/imap"
 )
@@ -42,6 +43,37 @@ func TestTable(t *testing.T) {
 	}
 	if _, ok := Find("director"); ok {
 		t.Error("a group is an operation")
+	}
+}
+
+func TestDates(t *testing.T) {
+	now := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
+	for _, row := range []struct{ text, want string }{
+		{"never", "never"},
+		{"2026-12-24", "2026-12-24T00:00:00Z"},
+		{"2026-12-24T18:00:00Z", "2026-12-24T18:00:00Z"},
+		{"2026-12-24T18:00:00+01:00", "2026-12-24T17:00:00Z"},
+		{"30d", "2026-12-31T12:00:00Z"},
+		{"90m", "2026-12-01T13:30:00Z"},
+		{"2026-12-01T11:58:00Z", "2026-12-01T11:58:00Z"}, // just now, when another node read it
+		{"2026-12-01", ""},
+		{"-2h", ""},
+		{"30", ""},
+		{"d", ""},
+		{"-1d", ""},
+		{"36501d", ""},
+		{"999999h", ""},
+		{"2026-12-24T18:00:00", ""},
+		{"2026-02-30", ""},
+		{"tomorrow", ""},
+	} {
+		got, err := parseDate(row.text, now)
+		if got != row.want || (err == nil) != (row.want != "") {
+			t.Errorf("%s is %q, %v; want %q", row.text, got, err, row.want)
+		}
+		if again, err := parseDate(got, now); err == nil && again != got {
+			t.Errorf("%s read again is %q", got, again)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -85,18 +86,27 @@ type Share struct {
 	Global  bool     `json:"global,omitempty"`
 	Rights  []string `json:"rights,omitempty"`
 	Denied  []string `json:"denied,omitempty"`
-	May     []string `json:"may,omitempty"` // what the user may do who was asked for, by all entries
+	Expires string   `json:"expires,omitempty"` // when the entry ends; absent: never
+	May     []string `json:"may,omitempty"`     // what the user may do who was asked for, by all entries
 }
 
-// Table has a row for each entry.
+// Table has a row for each entry, with its date if any has one.
 func (r *ShareList) Table() Table {
 	t := Table{Head: []string{"Owner", "Mailbox", "ID", "Rights", "May"}}
+	dated := slices.ContainsFunc(r.Shares, func(s Share) bool { return s.Expires != "" })
+	if dated {
+		t.Head = append(t.Head, "Expires")
+	}
 	for _, s := range r.Shares {
 		rights := slices.Clone(s.Rights)
 		for _, denied := range s.Denied {
 			rights = append(rights, "-"+denied)
 		}
-		t.Rows = append(t.Rows, []string{s.Owner, dash(s.Mailbox), dash(s.ID), dash(strings.Join(rights, " ")), strings.Join(s.May, " ")})
+		row := []string{s.Owner, dash(s.Mailbox), dash(s.ID), dash(strings.Join(rights, " ")), strings.Join(s.May, " ")}
+		if dated {
+			row = append(row, cmp.Or(s.Expires, never))
+		}
+		t.Rows = append(t.Rows, row)
 	}
 	return t
 }
@@ -108,7 +118,7 @@ func newShareList(boxes []SharedBox) *ShareList {
 			r.Shares = append(r.Shares, Share{Owner: b.Owner, Mailbox: b.Mailbox})
 		}
 		for _, e := range b.Entries {
-			s := Share{Owner: b.Owner, Mailbox: b.Mailbox, ID: e.Identifier, Global: e.Global, May: rightWords(b.Rights)}
+			s := Share{Owner: b.Owner, Mailbox: b.Mailbox, ID: e.Identifier, Global: e.Global, Expires: dateOf(e), May: rightWords(b.Rights)}
 			if e.Negative {
 				s.Denied = rightWords(e.Rights)
 			} else {

@@ -151,6 +151,21 @@ type Entry struct {
 	// Global says that it is the administrator's, for many mailboxes. A home
 	// keeps none of those.
 	Global bool
+
+	// Expires is when it ends, in seconds of Unix time: from then on it is to be taken
+	// as if it were not there. 0 is never.
+	Expires int64
+}
+
+// FirstExpiry is when the first of entries ends, or first if that is earlier. Of both 0
+// is never.
+func FirstExpiry(first int64, entries []Entry) int64 {
+	for _, e := range entries {
+		if e.Expires != 0 && (first == 0 || e.Expires < first) {
+			first = e.Expires
+		}
+	}
+	return first
 }
 
 // Standing is all that a mailbox's ACL is worked out from, as of one moment. The
@@ -173,6 +188,10 @@ type EntryKeeper interface {
 	// session hear of it (Watch), those below that have no entries of their own
 	// among them, and for INBOX all that have none.
 	UpdateEntries(ctx context.Context, name string, change func(Standing) ([]Entry, error)) error
+
+	// Expiry is when the first entry of any mailbox ends or has ended, in seconds of
+	// Unix time; 0 if none does. It is cheap.
+	Expiry(ctx context.Context) (int64, error)
 
 	// Mailboxes returns the names of all mailboxes that exist.
 	Mailboxes(ctx context.Context) ([]string, error)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/roost-mail/roost/acl"
 	"github.com/roost-mail/roost/dict"
@@ -75,9 +76,9 @@ func (x *Index) Visible(ctx context.Context, user string, groups []string) (mail
 
 // boxes are an owner's mailboxes that who may list.
 func (x *Index) boxes(ctx context.Context, who acl.Identity) (list []mailbox.ListEntry, err error) {
-	prefix := boxesOf(who.Owner)
+	prefix, now := boxesOf(who.Owner), time.Now()
 	err = x.source.Iterate(ctx, prefix, func(key, value string) error {
-		if have := acl.Rights(x.parse(key, value), who); have.Has(imap.RightLookup) {
+		if have := acl.Rights(acl.Holding(x.parse(key, value), now), who); have.Has(imap.RightLookup) {
 			list = append(list, mailbox.ListEntry{Name: dict.Unescape(key[len(prefix):]), Rights: have})
 		}
 		return nil

@@ -7,7 +7,7 @@
 //	shared/shared-boxes/group/<group>/<owner> = 1    of owner has an entry with l
 //	shared/shared-boxes/anyone/<owner> = 1
 //	shared/roost/owner/<owner> = <epoch> <version>   the next keys say it all
-//	shared/roost/box/<owner>/<mailbox>               its ACL, as a dovecot-acl file
+//	shared/roost/box/<owner>/<mailbox>               its ACL, as a dovecot-acl file, with dates
 //
 // An owner without the third kind of key is kept by another server (or left
 // stale keys behind) and has to be asked. Its value says which state of the home

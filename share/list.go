@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/roost-mail/roost/acl"
 	"github.com/roost-mail/roost/dict"
@@ -100,10 +101,10 @@ func (x *Index) by(ctx context.Context, owners []string, matter func(owner strin
 
 // of are an owner's mailboxes that have entries that matter.
 func (x *Index) of(ctx context.Context, owner string, matters func(mailbox.Entry) bool) (list []Shared, err error) {
-	prefix := boxesOf(owner)
+	prefix, now := boxesOf(owner), time.Now()
 	err = x.source.Iterate(ctx, prefix, func(key, value string) error {
 		s := Shared{Owner: owner, Mailbox: dict.Unescape(key[len(prefix):])}
-		for _, e := range acl.Sorted(x.parse(key, value)) {
+		for _, e := range acl.Sorted(acl.Holding(x.parse(key, value), now)) {
 			if matters(e) {
 				s.Entries = append(s.Entries, e)
 			}

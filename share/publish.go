@@ -125,7 +125,8 @@ func (p *Publisher) wantedBy(ctx context.Context, owner string, home Home) (map[
 	return wanted(owner, boxes), nil
 }
 
-// boxes are the entries that hold for each mailbox.
+// boxes are the entries that hold for each mailbox. What has expired is among them until
+// it is removed, so that they depend on nothing but the home.
 func (p *Publisher) boxes(ctx context.Context, home Home) (map[string][]mailbox.Entry, error) {
 	names, err := home.Mailboxes(ctx)
 	if err != nil {
@@ -140,7 +141,7 @@ func (p *Publisher) boxes(ctx context.Context, home Home) (map[string][]mailbox.
 		if err != nil {
 			return nil, err
 		}
-		if entries := p.cfg.Rules.Entries(standing); len(entries) > 0 {
+		if entries := p.cfg.Rules.Dated(standing); len(entries) > 0 {
 			boxes[name] = entries
 		}
 	}

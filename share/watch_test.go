@@ -1,11 +1,14 @@
 package share
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/roost-mail/roost/dict"
+	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
 )
 
 // TestWatchAnything has bob hear of a change in a dict that tells of none.
@@ -29,6 +32,48 @@ func TestWatchAnything(t *testing.T) {
 
 // reader is a Source and nothing else.
 type reader struct{ Source }
+
+// TestIndexHeedsDates: what has expired is not listed, though nobody has taken it out.
+func TestIndexHeedsDates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := dict.NewMemory()
+		home := openHome(t, "alice")
+		p := NewPublisher(PublisherConfig{Dict: d, Log: quiet, Open: func(context.Context, string) (Home, error) { return home, nil }})
+		defer p.Close()
+		a := NewPublishing(p, "alice", home)
+		until := time.Now().Add(time.Hour)
+		err := a.UpdateEntries(t.Context(), imap.Inbox, func(mailbox.Standing) ([]mailbox.Entry, error) {
+			return []mailbox.Entry{
+				{Identifier: "user=bob", Rights: imap.RightLookup | imap.RightRead, Expires: until.Unix()},
+				{Identifier: "user=eve", Rights: imap.RightLookup},
+			}, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := NewIndex(d, quiet)
+		want := func(when string, boxes int) {
+			t.Helper()
+			visible, vague, err := x.Visible(t.Context(), "bob", nil)
+			if err != nil || len(visible["alice"]) != boxes || len(vague) > 0 {
+				t.Errorf("%s: bob sees %v, %v, %v", when, visible, vague, err)
+			}
+			from, err := x.From(t.Context(), "alice")
+			if err != nil || len(from) != 1 || len(from[0].Entries) != 1+boxes {
+				t.Errorf("%s: alice shares %v, %v", when, from, err)
+			}
+			if to, err := x.To(t.Context(), "bob", nil); err != nil || len(to) != boxes {
+				t.Errorf("%s: shared with bob is %v, %v", when, to, err)
+			}
+			if wrong, err := p.Verify(t.Context(), []string{"alice"}, false, func(Drift) {}); wrong > 0 || err != nil {
+				t.Errorf("%s: drift %d, %v", when, wrong, err)
+			}
+		}
+		want("before", 1)
+		time.Sleep(time.Until(until))
+		want("after", 0)
+	})
+}
 
 // TestWatch has bob hear of what concerns him, and of nothing else.
 func TestWatch(t *testing.T) {

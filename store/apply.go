@@ -217,6 +217,7 @@ func (r *recCreate) apply(s *state, _ place) error {
 	s.modseq = max(s.modseq, r.modseq)
 	s.shareVersion++
 	s.sorted.Store(nil)
+	s.expiry.Store(nil)
 	return nil
 }
 
@@ -241,6 +242,7 @@ func (r *recDelete) apply(s *state, _ place) error {
 	s.noteFollowers(b.name)
 	s.shareVersion++
 	s.sorted.Store(nil)
+	s.expiry.Store(nil)
 	return nil
 }
 
@@ -272,6 +274,7 @@ func (r *recEntries) apply(s *state, _ place) error {
 		return errGone
 	}
 	b.entries = slices.Clip(r.entries)
+	s.expiry.Store(nil)
 	s.shareVersion++
 	s.note(b, event{kind: eventRights})
 	s.noteFollowers(b.name)

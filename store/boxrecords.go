@@ -35,12 +35,29 @@ func (r *recCreate) decode(d *decoder) {
 	r.entries = decodeEntries(d)
 }
 
+// Bits of an entry.
+const (
+	entryNegative = 1 << iota
+	entryExpires  // when follows
+	entryBits     = entryNegative | entryExpires
+)
+
 func encodeEntries(e *encoder, entries []mailbox.Entry) {
 	e.uint(uint64(len(entries)))
 	for _, entry := range entries {
 		e.string(entry.Identifier)
-		e.bool(entry.Negative)
+		bits := uint64(0)
+		if entry.Negative {
+			bits |= entryNegative
+		}
+		if entry.Expires != 0 {
+			bits |= entryExpires
+		}
+		e.uint(bits)
 		e.string(entry.Rights.Letters())
+		if entry.Expires != 0 {
+			e.int(entry.Expires)
+		}
 	}
 }
 
@@ -52,12 +69,16 @@ func decodeEntries(d *decoder) []mailbox.Entry {
 	entries := make([]mailbox.Entry, n)
 	for i := range entries {
 		entries[i].Identifier = d.string()
-		entries[i].Negative = d.bool()
+		bits := d.uint()
+		entries[i].Negative = bits&entryNegative != 0
 		rights, err := imap.ParseRights(d.string())
-		if err != nil {
+		entries[i].Rights = rights
+		if bits&entryExpires != 0 {
+			entries[i].Expires = d.int()
+		}
+		if err != nil || bits > entryBits {
 			d.fail()
 		}
-		entries[i].Rights = rights
 	}
 	return entries
 }

@@ -334,6 +334,13 @@ func (s *Session) UpdateEntries(ctx context.Context, name string, change func(ma
 	}})
 }
 
+// Expiry implements mailbox.EntryKeeper.
+func (s *Session) Expiry(context.Context) (int64, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.st.firstExpiry(), s.usable()
+}
+
 // ShareState implements mailbox.ShareLog.
 func (s *Session) ShareState() mailbox.ShareState {
 	s.mu.RLock()

@@ -52,6 +52,8 @@ type state struct {
 	noted []*box
 	// sorted is the names of all mailboxes, made anew after a change of names.
 	sorted atomic.Pointer[[]string]
+	// expiry is when the first ACL entry ends, made anew after a change of entries.
+	expiry atomic.Pointer[int64]
 }
 
 func newState() *state {
@@ -243,6 +245,19 @@ func (s *state) namesSorted() []string {
 	slices.Sort(names)
 	s.sorted.Store(&names)
 	return names
+}
+
+// firstExpiry is when the first ACL entry ends, 0 if none does.
+func (s *state) firstExpiry() int64 {
+	if p := s.expiry.Load(); p != nil {
+		return *p
+	}
+	first := int64(0)
+	for _, b := range s.boxes {
+		first = mailbox.FirstExpiry(first, b.entries)
+	}
+	s.expiry.Store(&first)
+	return first
 }
 
 // standing is what the ACL of b is worked out from.

@@ -165,6 +165,7 @@ func (a adminACLs) Change(ctx context.Context, by admin.Author, b *admin.Box, ch
 	rules := a.aclRules(set)
 	e := acl.Event{Mailbox: b.Mailbox}
 	err = home.UpdateEntries(ctx, b.Mailbox, rules.AuditedChange(&e, change))
+	a.noteExpiry(ctx, b.Owner, home)
 	if err == nil && e.Changed && a.audit != nil {
 		a.audit.Add(auditRecord(e, audit.Record{What: by.Operation, Operator: by.Name, Owner: b.Owner, Node: nodeName(a.latest().set), Client: by.From}))
 	}

@@ -109,6 +109,7 @@ type parts struct {
 	conns   connCounts
 	moves   *namespace.Moves // of all sessions
 	lost    *lostReaders
+	expirer *acl.Expirer
 	rawLogs rawLogs
 }
 
@@ -138,7 +139,7 @@ func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (n *no
 		log: log, dial: &net.Dialer{}, conns: connCounts{open: map[connKey]int{}}, moves: namespace.NewMoves(), veil: evenTime,
 		failed: make(chan error, 1), holding: func() {},
 	}
-	p.lost = newLostReaders(p)
+	p.lost, p.expirer = newLostReaders(p), newExpirer(p)
 	if n, err = p.read(set); err != nil {
 		return nil, err
 	}
@@ -437,7 +438,7 @@ func (n *node) start(ctx context.Context) {
 	n.takePart(ctx)
 	beside, stop := context.WithCancel(ctx)
 	n.stop = stop
-	for _, run := range []func(context.Context){n.monitor.Run, n.pulse.run, n.serveMetrics, n.lost.run, n.followGlobals} {
+	for _, run := range []func(context.Context){n.monitor.Run, n.pulse.run, n.serveMetrics, n.lost.run, n.followGlobals, n.expirer.Run} {
 		n.running.Go(func() { run(beside) })
 	}
 	n.serveAdmin()

@@ -336,7 +336,9 @@ func (n *node) openSession(ctx context.Context, owner, dir string, view store.Vi
 		return nil, err
 	}
 	defer account.Close()
-	return account.As(view), nil
+	session := account.As(view)
+	n.noteExpiry(ctx, owner, session)
+	return session, nil
 }
 
 // mailDir is where a user's mail is, outside any session.

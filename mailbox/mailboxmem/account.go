@@ -346,6 +346,14 @@ func (a *account) UpdateEntries(_ context.Context, name string, change func(mail
 	return nil
 }
 
+func (a *account) Expiry(context.Context) (first int64, _ error) {
+	defer a.lock()()
+	for _, b := range a.mail.boxes {
+		first = mailbox.FirstExpiry(first, b.entries)
+	}
+	return first, nil
+}
+
 func (a *account) Mailboxes(context.Context) ([]string, error) {
 	defer a.lock()()
 	return slices.Sorted(maps.Keys(a.mail.boxes)), nil

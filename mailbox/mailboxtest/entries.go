@@ -71,5 +71,40 @@ func entryTests() []test {
 				h.Errorf("inherited %v", got.Own)
 			}
 		}},
+		{"HaveDates", func(h *home) {
+			o := h.owner()
+			keeper, ok := o.Account.(mailbox.EntryKeeper)
+			if !ok {
+				h.T.Skip("keeps no entries")
+			}
+			const early, late = 1_800_000_000, 1_900_000_000
+			step := func(what string, first int64, err error) {
+				h.Helper()
+				h.must(err, what)
+				if at, err := keeper.Expiry(h.Context()); at != first || err != nil {
+					h.Errorf("after %s: the first date is %d, %v; want %d", what, at, err, first)
+				}
+			}
+			set := func(name string, entries ...mailbox.Entry) error {
+				return keeper.UpdateEntries(h.Context(), name, func(mailbox.Standing) ([]mailbox.Entry, error) { return entries, nil })
+			}
+			dated := func(at int64) mailbox.Entry {
+				return mailbox.Entry{Identifier: "user=bob", Rights: imap.RightRead, Expires: at}
+			}
+			o.create("a")
+			step("making a mailbox", 0, nil)
+			entries := []mailbox.Entry{{Identifier: "anyone", Negative: true, Rights: imap.RightRead}, dated(late)}
+			step("giving rights", late, set("a", entries...))
+			if got, err := keeper.Standing(h.Context(), "a"); err != nil || !slices.Equal(got.Own, entries) {
+				h.Errorf("entries %v, %v; want %v", got.Own, err, entries)
+			}
+			o.create("b")
+			step("giving other rights", early, set("b", dated(early)))
+			step("a rename", early, o.Rename(h.Context(), "b", "c"))
+			step("a deletion", late, o.Delete(h.Context(), "c"))
+			o.create("a/b")
+			step("changing the level above", late, set("a"))
+			step("changing what was inherited", 0, set("a/b", dated(0)))
+		}},
 	}
 }

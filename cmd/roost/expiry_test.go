@@ -1,0 +1,97 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestGrantExpires: when the date of a grant comes, the reader at the other backend who
+// waits in the mailbox hears of it, may no more there, and has it in no list; the index
+// and the owner's mail have the entry no more, and the audit log has a line.
+func TestGrantExpires(t *testing.T) {
+	r := startAudited(t)
+	lines := func(user string, commands ...string) *lineClient {
+		c, err := dialLines(t.Context(), "", r.address())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.close)
+		for _, command := range append([]string{"LOGIN " + user + " pass"}, commands...) {
+			if _, err := c.ok("%s", command); err != nil {
+				t.Fatalf("%s: %s: %v", user, command, err)
+			}
+		}
+		return c
+	}
+	lines("someone1", "CREATE Work")
+	if got := r.roost("be1 acl set -u someone1 --expires 30d Work user=someone2 lookup read"); !strings.Contains(got, "Expires") {
+		t.Fatal(got)
+	}
+	reader := lines("someone2", "SUBSCRIBE shared/someone1/Work", "SELECT shared/someone1/Work")
+	if list, err := reader.ok(`LIST "" shared/someone1/*`); err != nil || len(list) != 1 {
+		t.Fatalf("LIST before: %q, %v", list, err)
+	}
+	if _, err := fmt.Fprintf(reader.conn, "i IDLE\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	hears := func(what string) {
+		t.Helper()
+		_ = reader.conn.SetDeadline(time.Now().Add(patience))
+		for {
+			line, err := reader.line()
+			if err != nil {
+				t.Fatalf("waiting for %q: %v", what, err)
+			}
+			if strings.Contains(line, what) {
+				return
+			}
+		}
+	}
+	hears("+ ")
+	r.roost("be1 acl set -u someone1 --expires 1s Work user=someone2 lookup read")
+	hears("* NO [NOPERM]")
+	if _, err := fmt.Fprintf(reader.conn, "DONE\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	hears("i OK")
+	if _, tagged, err := reader.command("SEARCH ALL"); err != nil || !strings.HasPrefix(tagged, "NO [NOPERM]") {
+		t.Errorf("SEARCH: %s, %v", tagged, err)
+	}
+	if list, err := reader.ok(`LIST "" shared/someone1/*`); err != nil || len(list) != 0 {
+		t.Errorf("LIST: %q, %v", list, err)
+	}
+	if list, err := reader.ok(`LSUB "" *`); err != nil || len(list) != 1 {
+		t.Errorf("LSUB: %q, %v", list, err)
+	}
+	awaitInFile(t, filepath.Join(r.root, "be1.audit"), `"what":"expire"`) // the index was written before
+	for command, want := range map[string]string{
+		"be1 acl get -u someone1 Work":   "ID  Global  Rights\n",
+		"be1 share list --from someone1": "Owner  Mailbox  ID  Rights  May\n",
+		"be1 share verify -u someone1":   "1 owner looked at, no key is wrong\n",
+	} {
+		if got := r.roost(command); got != want {
+			t.Errorf("%s: %s", command, got)
+		}
+	}
+	if got := r.audited(t, "be1"); strings.Count(got, `"what":"expire","owner":"someone1","mailbox":"Work","before":["#expires `) != 1 {
+		t.Errorf("the audit log has\n%s", got)
+	}
+}
+
+// awaitInFile waits until a file has a text.
+func awaitInFile(t *testing.T, path, text string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		have, err := os.ReadFile(path)
+		if strings.Contains(string(have), text) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s never has %s: %v\n%s", path, text, err, have)
+		}
+	}
+}

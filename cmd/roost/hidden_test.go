@@ -101,6 +101,12 @@ func TestHiddenLooksMissing(t *testing.T) {
 		t.Parallel()
 		testHidden(t, startTogether(t, nil, func(string) bool { return true }))
 	})
+	t.Run("by the nodes' word", func(t *testing.T) {
+		if *hiddenTries == 0 {
+			t.Skip("the same with a coordinator: -hidden.tries 1")
+		}
+		testHidden(t, startTrustRig(t, func(_, text string) string { return text }).rig)
+	})
 }
 
 func testHidden(t *testing.T, r *rig) {

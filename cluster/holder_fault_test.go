@@ -22,8 +22,9 @@ var (
 // Random faults while users write: at no moment do two backends have the right to one
 // user, nothing acknowledged is lost, and in the end all are served.
 func TestHolderFaults(t *testing.T) {
+	length := 40 * time.Second
 	if testing.Short() {
-		*holderPrograms = 1
+		*holderPrograms, length = 1, 15*time.Second
 	}
 	seed := *holderSeed
 	if seed == 0 {
@@ -34,7 +35,7 @@ func TestHolderFaults(t *testing.T) {
 			inWorld(t, []string{"b1", "b2", "b3"}, func(w *world) {
 				f := faults{world: w, rand: rand.New(rand.NewPCG(seed+i, 0))}
 				w.users = w.users[:12]
-				f.run(40 * time.Second)
+				f.run(length)
 			})
 		})
 	}

@@ -137,10 +137,20 @@ func (v *veil) QuotaOf(ctx context.Context, name string) (root imap.Quota, ok bo
 	return root, ok, err
 }
 
-// Observe passes on. That it begins is not told either.
+// Observe passes on. Of an owner who shows something it is known that there is one; that
+// there is another is not told by how long it takes.
 func (v *veil) Observe(ctx context.Context, below []string, notify func()) (stop func(), err error) {
 	begun := time.Now()
 	stop, err = v.Home.Observe(ctx, below, notify)
+	if err == nil && v.shows(ctx) {
+		return stop, nil
+	}
 	v.wait(ctx, begun)
 	return stop, err
+}
+
+// shows says whether anything is seen of what is observed.
+func (v *veil) shows(ctx context.Context) bool {
+	glances, err := v.Home.Overview(ctx)
+	return err == nil && len(glances) > 0
 }

@@ -97,13 +97,19 @@ func TestVeil(t *testing.T) {
 	}
 }
 
-// Observing never tells whether there is anybody to observe; and who gives up waits no longer.
+// Observing does not tell whether there is anybody who shows nothing, and of who shows something
+// it is known at once; and who gives up waits no longer.
 func TestVeilOfObserving(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := moving.Veil(guard(mailboxmem.New(owner), "bob"), time.Minute)
 		begun := time.Now()
 		stop, err := h.Observe(t.Context(), nil, func() {})
 		if err != nil || time.Since(begun) != time.Minute {
+			t.Fatalf("%v after %v", err, time.Since(begun))
+		}
+		stop()
+		own := moving.Veil(guard(mailboxmem.New(owner), owner), time.Minute)
+		if stop, err = own.Observe(t.Context(), nil, func() {}); err != nil || time.Since(begun) != time.Minute {
 			t.Fatalf("%v after %v", err, time.Since(begun))
 		}
 		stop()

@@ -87,7 +87,7 @@ type rig struct {
 	nodes map[string]*node
 	log   *slog.Logger
 
-	veil   time.Duration              // of its nodes: what is refused need not wait, but where that is tested
+	veil   time.Duration              // of its nodes: in tests what is refused need not wait, but where that is tested
 	adjust func(name string, n *node) // before it serves; nil: nothing
 
 	tls   map[string]net.Listener // on tlsPort, for the first start
@@ -107,6 +107,9 @@ func startRigWith(t testing.TB, kind string, prepare func(*rig)) *rig {
 	r := &rig{root: t.TempDir(), nodes: map[string]*node{}, log: slog.New(slog.DiscardHandler)}
 	if os.Getenv("ROOST_TEST_LOG") != "" {
 		r.log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	if _, measured := t.(*testing.B); measured {
+		r.veil = evenTime
 	}
 	listeners, port := openPorts(t)
 	r.port = port

@@ -15,13 +15,15 @@ import (
 
 // offline is mail that this process opens beside a server that has it closed.
 type offline struct {
-	set   *config.Settings
-	auth  *auth.Authenticator
-	store *store.Store
-	log   *slog.Logger // warnings, to stderr
+	set     *config.Settings
+	auth    *auth.Authenticator
+	holders *holders
+	store   *store.Store
+	opts    store.Options // of the store
+	log     *slog.Logger  // warnings, to stderr
 }
 
-// newOffline reads a configuration file. The caller closes the store.
+// newOffline reads a configuration file. The caller closes it.
 func newOffline(file string) (*offline, error) {
 	if file == "" {
 		return nil, usageError{errors.New("-c FILE is missing")}
@@ -36,11 +38,19 @@ func newOffline(file string) (*offline, error) {
 		return nil, err
 	}
 	o.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	options := storeOptions(set, o.log)
-	options.Linger = -1
-	o.store = store.New(options)
+	if o.holders, err = newHolders(set); err != nil {
+		return nil, err
+	}
+	o.opts = storeOptions(set, o.log)
+	if o.holders.coordinator != nil {
+		o.opts.Holder = o.holders.node
+	}
+	o.opts.Linger = -1
+	o.store = store.New(o.opts)
 	return o, nil
 }
+
+func (o *offline) close() error { return errors.Join(o.store.Close(), o.holders.close()) }
 
 // find looks a user up: the name as it is kept, and where the mail is.
 func (o *offline) find(ctx context.Context, name string) (user, dir string, err error) {

@@ -26,12 +26,14 @@ see roost restore. Prints what it does, and what check says afterwards.`,
 			if err != nil {
 				return err
 			}
-			defer func() { err = errors.Join(err, o.store.Close()) }()
+			defer func() { err = errors.Join(err, o.close()) }()
 			user, dir, err := o.find(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			err = store.Repair(cmd.Context(), storeOptions(o.set, o.log), user, dir, cmd.OutOrStdout())
+			err = o.holders.alone(cmd.Context(), user, func() error {
+				return store.Repair(cmd.Context(), o.opts, user, dir, cmd.OutOrStdout())
+			})
 			if errors.Is(err, store.ErrInUse) {
 				return inUse(user)
 			}

@@ -82,7 +82,16 @@ old backend is not running: two backends that write one user's mail lose mail.`,
 			if user == "" {
 				return usageError{fmt.Errorf("takeover needs -c FILE and a user")}
 			}
-			from, err := store.Takeover(user, dir)
+			o, err := newOffline(*file)
+			if err != nil {
+				return err
+			}
+			defer o.close() //nolint:errcheck // nothing was opened
+			var from string
+			err = o.holders.alone(cmd.Context(), user, func() (err error) {
+				from, err = store.Takeover(user, dir)
+				return err
+			})
 			if err != nil {
 				return err
 			}

@@ -45,21 +45,27 @@ user's, or of others on mailboxes the user shares, for half a minute.`,
 			if err != nil {
 				return err
 			}
-			defer func() { err = errors.Join(err, o.store.Close()) }()
-			mail, err := o.open(cmd.Context(), args[0])
+			defer func() { err = errors.Join(err, o.close()) }()
+			user, _, err := o.find(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			defer mail.Close()
-			if list {
-				return listKept(mail, filter, cmd.OutOrStdout())
-			}
-			n, err := mail.Undelete(cmd.Context(), filter, into)
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: %d messages are back\n", args[0], n)
-			return nil
+			return o.holders.alone(cmd.Context(), user, func() error {
+				mail, err := o.open(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				defer mail.Close()
+				if list {
+					return listKept(mail, filter, cmd.OutOrStdout())
+				}
+				n, err := mail.Undelete(cmd.Context(), filter, into)
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: %d messages are back\n", args[0], n)
+				return nil
+			})
 		},
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "", "configuration file")

@@ -16,7 +16,8 @@ import (
 )
 
 // After a connection could not be made, the next attempt waits. Commands that
-// come earlier wait for it: the first that comes after the peer's return works.
+// come earlier wait for it, but while it is known to be in vain (Away): the first that
+// comes after the peer's return works.
 const (
 	firstPause = 200 * time.Millisecond
 	maxPause   = 2 * time.Second
@@ -105,13 +106,19 @@ func (l *link) get(ctx context.Context, check bool) (conn *imapclient.Conn, fres
 		return l.conn, false, nil
 	}
 	l.drop()
+	owner := ownerAt{l.cfg.Server, l.cfg.Owner}
+	if err := l.cfg.Away.failure(owner); err != nil {
+		return nil, false, err
+	}
 	if err := l.waitToRetry(ctx); err != nil {
 		return nil, false, err
 	}
+	holder := l.cfg.Away.holderOf(owner)
 	conn, err = l.connect(ctx)
 	if err != nil && ctx.Err() != nil {
 		return nil, false, err // nobody waits any more: that says nothing of the peer
 	}
+	l.cfg.Away.note(owner, holder, err)
 	if err != nil {
 		l.pause = min(max(2*l.pause, firstPause), maxPause)
 		if isAnswer(err) {

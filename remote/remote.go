@@ -35,6 +35,11 @@ type Config struct {
 	// are those of the Conn it returns.
 	Dial func(ctx context.Context) (*imapclient.Conn, error)
 
+	// Away, if set, is shared with other Accounts, of which none waits for an owner whom
+	// another has just found to be away. Server is what Dial connects to, as a name for it.
+	Away   *Away
+	Server string
+
 	// Owner is whose mail it is. Acting is the user whose password Password is
 	// and whose rights apply; if it is empty, the owner's own.
 	Owner, Acting, Password string

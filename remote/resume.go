@@ -65,6 +65,10 @@ func (s *resumed) rest(lost error) (io.Reader, error) {
 		case b.usable() != nil, s.fetch.ctx.Err() != nil, time.Since(begun) > resumeTime:
 			return nil, err
 		}
+		select {
+		case <-time.After(firstPause):
+		case <-s.fetch.ctx.Done():
+		}
 	}
 }
 

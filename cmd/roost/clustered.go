@@ -245,3 +245,16 @@ func (c *clustered) left(s imapserver.SessionInfo) (left bool) {
 	})
 	return left
 }
+
+// holderOf says in some words who holds an owner, for remote.Away. An owner of another tag, or
+// of another installation, seems to change hands with whoever is in that place here, which only
+// has failures be forgotten sooner.
+func (c *clustered) holderOf(tag string) func(server, owner string) string {
+	return func(_, owner string) (holder string) {
+		c.view.Read(func(m *cluster.Map) {
+			held, at := m.Held(m.UnitOf(owner, tag, cluster.SlotOf(c.template, owner)))
+			holder = fmt.Sprint(held.Backend, " ", at, " ", m.Holds(held))
+		})
+		return holder
+	}
+}

@@ -35,6 +35,7 @@ import (
 	"github.com/roost-mail/roost/imapclient"
 	"github.com/roost-mail/roost/imapserver"
 	"github.com/roost-mail/roost/namespace"
+	"github.com/roost-mail/roost/remote"
 	"github.com/roost-mail/roost/sasl"
 	"github.com/roost-mail/roost/share"
 	"github.com/roost-mail/roost/store"
@@ -102,6 +103,7 @@ type parts struct {
 	metricsAt  net.Listener
 	aclRefused atomic.Int64
 	hops       imapclient.Counters // of connections for shared mail
+	away       *remote.Away        // owners whom sessions here could not reach just now; nil without a coordinator
 
 	administration administration
 	reloading      sync.Mutex // one reload at a time
@@ -156,6 +158,7 @@ func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (n *no
 		if p.clustered, err = joinCluster(ctx, set, log); err != nil {
 			return nil, err
 		}
+		p.away = remote.NewAway(p.clustered.holderOf(set.Cluster.Tag))
 		defer func() {
 			if err != nil {
 				_ = p.clustered.close()

@@ -298,6 +298,7 @@ func (u *user) backSession(set *config.Imapc, owner, master string, vouched bool
 		timeout = backSessionTimeout
 	}
 	cfg := remote.Config{
+		Away: u.node.away, Server: net.JoinHostPort(set.Host, strconv.Itoa(set.Port)),
 		Owner: owner, Acting: master, Password: set.Password,
 		ID:       map[string]string{"name": "Roost", "x-session-ext-id": u.client.SessionID},
 		Log:      u.node.log.With("session", u.client.SessionID, "user", u.name),

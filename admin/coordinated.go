@@ -156,7 +156,9 @@ func (s *Shared) Add(ctx context.Context, host string, wish cluster.Wish, foreig
 		if r := n.Registration; n.RegisteredAt != 0 && (!r.Foreign || r.Tag != foreign.Tag) {
 			return nil, imap.Errorf(imap.CodeAlreadyExists, "backend %s is there already, with another tag or as a Roost; remove it first", n.Name)
 		}
-		if roost, _ := kinds(s.view.Status().Backends, foreign.Tag); len(roost) > 0 {
+		var roost []string
+		s.view.Read(func(m *cluster.Map) { roost = m.Kinds()[foreign.Tag].Roost })
+		if len(roost) > 0 {
 			return nil, imap.Errorf(imap.CodeCannot, "backends%s are Roost, as %s: one that is none needs another tag (-t), which the passdb's director_tag gives its users", ofTag(foreign.Tag), roost[0])
 		}
 		t, err := cluster.Register(n, *foreign, wish)

@@ -49,8 +49,8 @@ func problems(m *cluster.Map, st *ClusterStatus) (all []string) {
 		}
 	}
 	for _, t := range st.Tags {
-		if roost, foreign := kinds(st.Backends, t.Tag); len(roost) > 0 && len(foreign) > 0 {
-			say("backends%s are of two kinds, which do not keep the same mail: %s, and %s, no Roost: give these a tag of their own", ofTag(t.Tag), strings.Join(roost, " "), strings.Join(foreign, " "))
+		if k := m.Kinds()[t.Tag]; k.Mixed() {
+			say("backends%s are of two kinds, which do not keep the same mail: %s, and %s, no Roost: give these a tag of their own", ofTag(t.Tag), strings.Join(k.Roost, " "), strings.Join(k.Foreign, " "))
 		}
 		place := m.Placement(t.Tag)
 		switch {
@@ -72,20 +72,6 @@ func problems(m *cluster.Map, st *ClusterStatus) (all []string) {
 		}
 	}
 	return all
-}
-
-// kinds are the backends of a tag that are Roost, and those that are not.
-func kinds(list []cluster.BackendStatus, tag string) (roost, foreign []string) {
-	for _, b := range list {
-		switch {
-		case b.Tag != tag:
-		case b.Foreign:
-			foreign = append(foreign, b.Name)
-		default:
-			roost = append(roost, b.Name)
-		}
-	}
-	return roost, foreign
 }
 
 func are(n int, thing string) string {

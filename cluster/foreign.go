@@ -332,6 +332,27 @@ func (m *Map) lastLeaving() (last Revision) {
 	return last
 }
 
+// Kinds are the backends of one tag: Roost, and others, by name. A tag should not have both.
+type Kinds struct{ Roost, Foreign []string }
+
+// Mixed says whether there are both.
+func (k Kinds) Mixed() bool { return len(k.Roost) > 0 && len(k.Foreign) > 0 }
+
+// Kinds tells of what kind the registered backends of each tag are.
+func (m *Map) Kinds() map[string]Kinds {
+	all := map[string]Kinds{}
+	for _, n := range m.Nodes() {
+		k := all[n.Registration.Tag]
+		if n.Registration.Foreign {
+			k.Foreign = append(k.Foreign, n.Name)
+		} else {
+			k.Roost = append(k.Roost, n.Name)
+		}
+		all[n.Registration.Tag] = k
+	}
+	return all
+}
+
 // foreignTags are those whose backends are all foreign.
 func (m *Map) foreignTags() []string {
 	foreign := map[string]bool{}

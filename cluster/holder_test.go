@@ -641,3 +641,34 @@ func TestHolderDrainWhileTaking(t *testing.T) {
 		w.everywhere()
 	})
 }
+
+// TestHolderOtherKind: a backend that would come into a tag of others that are no Roost does
+// not even register, and says why.
+func TestHolderOtherKind(t *testing.T) {
+	inWorld(t, []string{"b1"}, func(w *world) {
+		w.put("backends/dove", cluster.Registration{Host: "192.0.2.9", Port: 143, Tag: "old", Foreign: true})
+		w.tags = map[string]string{"b2": "old"}
+		synctest.Wait()
+		n := w.start("b2")
+		err := <-n.ended
+		n.ended <- nil
+		if err == nil || !strings.Contains(err.Error(), "dove, no Roost") || !strings.Contains(err.Error(), "cluster_tag") {
+			t.Errorf("%v", err)
+		}
+		kvs, _, err := w.admin.Range(context.Background(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, kv := range kvs {
+			if strings.HasSuffix(kv.Key, "/b2") || strings.HasPrefix(kv.Key, "held/old/") {
+				t.Errorf("it left %s", kv.Key)
+			}
+		}
+		w.put("backends/dove", nil)
+		n = w.start("b2")
+		time.Sleep(10 * time.Second)
+		if s := n.holder.Status(); s.Held != cluster.Slots {
+			t.Errorf("alone with the tag: %+v", s)
+		}
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -55,7 +56,7 @@ func (t *term) holds(now time.Duration) bool { return t != nil && int64(now) < t
 func (h *Holder) join(ctx context.Context) error {
 	for {
 		err := h.tryJoin(ctx)
-		if err == nil || errors.Is(err, errUsurped) {
+		if err == nil || errors.Is(err, errUsurped) || errors.Is(err, errOtherKind) {
 			return err
 		}
 		h.cfg.Log.Warn("this backend can't register with the coordinator yet", "err", err)
@@ -67,7 +68,18 @@ func (h *Holder) join(ctx context.Context) error {
 	}
 }
 
+// errOtherKind is a backend that would come into a tag of others, of which no two keep the same mail.
+// Already its registration would end what directors do to keep these (Keeper).
+var errOtherKind = errors.New("backends of one tag are all Roost, or none is")
+
 func (h *Holder) tryJoin(ctx context.Context) error {
+	tag := h.cfg.Registration.Tag
+	var others []string
+	h.cfg.View.Read(func(m *Map) { others = m.Kinds()[tag].Foreign })
+	if len(others) > 0 {
+		return fmt.Errorf("%w: with the tag %q there are %s, no Roost, whose users stay as they are: give this backend a tag of its own (cluster_tag), and its users the same director_tag; or say roost director remove of those",
+			errOtherKind, tag, strings.Join(others, " "))
+	}
 	seen, err := h.awaitName(ctx)
 	if err != nil {
 		return err

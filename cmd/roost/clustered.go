@@ -202,10 +202,11 @@ const leftAgain = 5 * time.Second
 
 // endLeft ends, on a director, the sessions that lead to a backend which no longer
 // holds their user: it may be cut off, and would never say so; and everywhere those of
-// which strays is true. It returns when ctx ends.
+// which strays is true. It tells of mixed tags too. It returns when ctx ends.
 func (p *parts) endLeft(ctx context.Context) {
 	c := p.clustered
-	seen := cluster.Revision(0)
+	seen, mixed := cluster.Revision(0), mixedTags{}
+	var kinds map[string]cluster.Kinds
 	for {
 		looking, done := context.WithTimeout(ctx, leftAgain)
 		_ = c.view.Await(looking, func(m *cluster.Map) bool {
@@ -219,6 +220,8 @@ func (p *parts) endLeft(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		c.view.Read(func(m *cluster.Map) { kinds = m.Kinds() })
+		mixed.tell(kinds, p.log)
 		if n := p.imap.End(func(s imapserver.SessionInfo) bool { return c.left(s) || p.strays(s) }, errUserLeft); n > 0 {
 			p.log.Info("sessions ended: other backends hold their users now", "sessions", n)
 		}
@@ -226,6 +229,26 @@ func (p *parts) endLeft(ctx context.Context) {
 		case <-time.After(leftPause):
 		case <-ctx.Done():
 			return
+		}
+	}
+}
+
+// mixedTags are the tags that the log was told of: their backends do not keep the same mail.
+type mixedTags map[string]bool
+
+// tell tells the log what has changed.
+func (told mixedTags) tell(kinds map[string]cluster.Kinds, log *slog.Logger) {
+	for tag, k := range kinds {
+		if k.Mixed() && !told[tag] {
+			told[tag] = true
+			log.Error("backends of one tag are of two kinds, which do not keep the same mail: give those that are no Roost a tag of their own (roost director remove, add --foreign -t TAG), and their users that director_tag",
+				"tag", tag, "roost", k.Roost, "no_roost", k.Foreign)
+		}
+	}
+	for tag := range told {
+		if !kinds[tag].Mixed() {
+			delete(told, tag)
+			log.Info("backends of one tag are of one kind again", "tag", tag)
 		}
 	}
 }

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"bytes"
+	"log/slog"
 	"net"
+	"strings"
 	"testing"
 
+	"github.com/roost-mail/roost/cluster"
 	"github.com/roost-mail/roost/config"
 )
 
@@ -26,5 +30,25 @@ func TestMemberHost(t *testing.T) {
 		if err != nil || got != row.want {
 			t.Errorf("%q: %q, %v, want %q", row.hosts, got, err, row.want)
 		}
+	}
+}
+
+// TestMixedTagsAreTold: once when a tag has backends of two kinds, and when it has no more.
+func TestMixedTagsAreTold(t *testing.T) {
+	var log bytes.Buffer
+	told, to := mixedTags{}, slog.New(slog.NewTextHandler(&log, nil))
+	mixed := map[string]cluster.Kinds{"": {Roost: []string{"be1"}}, "old": {Roost: []string{"be2"}, Foreign: []string{"dove"}}}
+	for range 2 {
+		told.tell(mixed, to)
+	}
+	if got := log.String(); strings.Count(got, "level=ERROR") != 1 || !strings.Contains(got, "tag=old roost=[be2] no_roost=[dove]") {
+		t.Errorf("log: %s", got)
+	}
+	log.Reset()
+	for range 2 {
+		told.tell(map[string]cluster.Kinds{"": {Roost: []string{"be1"}}}, to)
+	}
+	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "of one kind again") {
+		t.Errorf("log: %s", got)
 	}
 }

@@ -9,9 +9,21 @@ import (
 )
 
 // BenchmarkFirstAccess is what the first client pays after both backends were
-// started again: each command once, on 10,000 messages, own and shared in turns.
-// Run it with -benchtime 7x; it tells medians, and shared/own.
+// started again: each command once, on 10,000 messages, own and shared in turns, without
+// and with a coordinator. Run it with -benchtime 7x; it tells medians, and shared/own.
 func BenchmarkFirstAccess(b *testing.B) {
+	b.Run("alone", func(b *testing.B) {
+		firstAccess(b, startRig(b, "rig"), "someone1", "someone2", func() {})
+	})
+	b.Run("coordinator", func(b *testing.B) {
+		r := startTrustRig(b, func(_, text string) string { return text })
+		firstAccess(b, r.rig, r.usersAt("be1")[0], r.usersAt("be2")[0], func() { r.awaitPlaces(b) })
+	})
+}
+
+// firstAccess measures it for an owner and a reader at two backends; settled returns when both
+// serve their users.
+func firstAccess(b *testing.B, r *rig, ownerName, reader string, settled func()) {
 	commands := []struct{ name, command string }{
 		{"SELECT", "SELECT BOX"}, // with the LOGIN, which opens the account of one's own
 		{"FLAGS", "FETCH 1:* (FLAGS)"},
@@ -21,15 +33,16 @@ func BenchmarkFirstAccess(b *testing.B) {
 		{"SORT", "SORT (SUBJECT REVERSE DATE) UTF-8 ALL"},
 		{"THREAD", "THREAD REFERENCES UTF-8 ALL"},
 	}
-	r := startRig(b, "rig")
-	owner := newBenchClient(b, r, "someone1")
+	owner := newBenchClient(b, r, ownerName)
 	owner.fill(b, "Big", benchMessages)
+	owner.do(b, "SETACL Big "+reader+" lrs")
 	owner.conn.Close()
 	took, used := map[string][]time.Duration{}, map[string][]time.Duration{}
 	measure := func(user, box, who string) {
 		for _, name := range []string{"be1", "be2"} {
 			r.stop(b, name)
 			r.start(b, name, nil)
+			settled()
 		}
 		start, before := time.Now(), cpuTime()
 		c := newBenchClient(b, r, user)
@@ -43,10 +56,10 @@ func BenchmarkFirstAccess(b *testing.B) {
 			used[cmd.name+who] = append(used[cmd.name+who], cpuTime()-before)
 		}
 	}
-	measure("someone1", "Big", "/warm-up") // folds what was appended
+	measure(ownerName, "Big", "/warm-up") // folds what was appended
 	for b.Loop() {
-		measure("someone1", "Big", "/own")
-		measure("someone2", "shared/someone1/Big", "/shared")
+		measure(ownerName, "Big", "/own")
+		measure(reader, "shared/"+ownerName+"/Big", "/shared")
 	}
 	for _, cmd := range commands {
 		own, shared := medianOf(took[cmd.name+"/own"]), medianOf(took[cmd.name+"/shared"])

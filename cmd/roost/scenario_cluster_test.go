@@ -10,7 +10,7 @@ import (
 )
 
 // watchCluster is the way to the coordinator and the view that a scenario itself has.
-func watchCluster(t *testing.T, addr string) (cluster.Coordinator, *cluster.View) {
+func watchCluster(t testing.TB, addr string) (cluster.Coordinator, *cluster.View) {
 	t.Helper()
 	c, err := coordetcd.New(coordetcd.Config{Endpoints: []string{addr}, Prefix: "/roost/"})
 	if err != nil {

@@ -423,7 +423,7 @@ func (w *processWorld) logs() string {
 }
 
 // runRoost runs a command of roost.
-func runRoost(t *testing.T, args ...string) string {
+func runRoost(t testing.TB, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], args...)
 	cmd.Env = append(os.Environ(), "ROOST_RUN_MAIN=1")

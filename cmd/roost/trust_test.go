@@ -35,7 +35,7 @@ type trustRig struct {
 	view        *cluster.View
 }
 
-func startTrustRig(t *testing.T, prepare func(name, text string) string) *trustRig {
+func startTrustRig(t testing.TB, prepare func(name, text string) string) *trustRig {
 	t.Helper()
 	etcd := etcdtest.Start(t, "127.0.0.1")
 	r := &trustRig{log: &syncBuffer{}}
@@ -74,9 +74,9 @@ func inCluster(text, name, etcd, volume string) string {
 }
 
 // awaitPlaces waits until all slots are held by the backend that should hold them.
-func (r *trustRig) awaitPlaces(t *testing.T) {
+func (r *trustRig) awaitPlaces(t testing.TB) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // a backend that stood in keeps slots for half of one
 	defer cancel()
 	err := r.view.Await(ctx, func(m *cluster.Map) bool {
 		for slot := range cluster.Slot(cluster.Slots) {

@@ -54,6 +54,7 @@ type account struct {
 	mu        sync.RWMutex
 	st        *state
 	observers []*observer // replaced, never changed in place
+	markers   []*observer // of WatchMarks, likewise
 	broken    error       // a second failure of the disk, or fenced
 	forgotten bool        // closed: it holds nothing of Store.memory any more
 

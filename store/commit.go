@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -276,7 +277,11 @@ func (a *account) applyLocked(group []*txn) ([]*handle, []*observer) {
 		a.noteMetadata(t)
 	}
 	a.st.origin = nil
-	return a.st.watchers(), a.observers
+	observers := a.observers
+	if slices.ContainsFunc(group, (*txn).changesMarks) {
+		observers = append(slices.Clip(observers), a.markers...)
+	}
+	return a.st.watchers(), observers
 }
 
 func (t *tail) add(e *entry) {

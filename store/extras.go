@@ -21,6 +21,7 @@ const (
 	extraKeptSeen   = 5 // what readers had seen of them: uint index of the group, list of (string reader, uids)
 	extraKeptOwn    = 6 // their other own flags: uint index of the group, string reader, uint flags, uids
 	extraPolicy     = 7 // list of keywords that ever were readers' own, bool there is a policy, uint flags, bool on
+	extraMarks      = 8 // records of marks (typeMarks)
 )
 
 // extra is one of a list that is being written. What is empty is left out.
@@ -106,13 +107,14 @@ func (s *sums) decode(d *decoder) {
 
 // extras are those of the account, tags ascending.
 func (s *state) extras() []extra {
-	list := []extra{{tag: accountMetadata}, {tag: extraKept}, {tag: extraPacks}, {tag: extraKeptSeen}, {tag: extraKeptOwn}, {tag: extraPolicy}}
+	list := []extra{{tag: accountMetadata}, {tag: extraKept}, {tag: extraPacks}, {tag: extraKeptSeen}, {tag: extraKeptOwn}, {tag: extraPolicy}, {tag: extraMarks}}
 	s.metadata.encode(&list[0].content)
 	encodeKept(&list[1].content, s.kept)
 	s.encodePacks(&list[2].content)
 	encodeKeptSeen(&list[3].content, s.kept)
 	encodeKeptOwn(&list[4].content, s.kept)
 	s.encodePolicy(&list[5].content)
+	s.encodeMarks(&list[6].content)
 	return list
 }
 
@@ -130,6 +132,8 @@ func (s *state) takeExtra(tag uint64, d *decoder) {
 		s.decodePolicy(d)
 	case extraPacks:
 		s.decodePacks(d)
+	case extraMarks:
+		s.decodeMarks(d)
 	default:
 		d.failAs(errNewer)
 	}

@@ -28,6 +28,7 @@ func fuzzAccount(t testing.TB) *memFS {
 	if err != nil {
 		t.Fatal(err)
 	}
+	mustMark(t, session, partnerWork, mailbox.MarkChange{UIDValidity: 1, Set: marked(imap.FlagSeen, 1, 3, 4)})
 	for uid := imap.UID(1); uid < 4; uid++ {
 		if err := m.Expunge(context.Background(), imap.UIDSetOf(uid), false); err != nil {
 			t.Fatal(err)
@@ -51,6 +52,10 @@ func fuzzAccount(t testing.TB) *memFS {
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+	mustMark(t, session, partnerWork, mailbox.MarkChange{UIDValidity: 1, Clear: marked(imap.FlagSeen, 4)})
+	if err := session.MoveMarks(context.Background(), partnerWork, "Play"); err != nil {
+		t.Fatal(err)
 	}
 	session.Close() //nolint:errcheck // never fails
 	a.Close()       //nolint:errcheck // never fails

@@ -53,7 +53,7 @@ func (a *account) opened() {
 			a.use(b)
 		}
 	}
-	s.memory.use(&a.share, accountCost+int64(len(a.st.boxes))*boxCost+int64(cap(a.st.blobs.list))*int64(unsafe.Sizeof(blob{})))
+	s.memory.use(&a.share, accountCost+int64(len(a.st.boxes))*boxCost+int64(cap(a.st.blobs.list))*int64(unsafe.Sizeof(blob{}))+a.st.marksCost())
 	s.files.use(&a.files, 1)
 }
 

@@ -26,12 +26,14 @@ const (
 	typeShared    recordType = 14
 	typeBlob      recordType = 15
 
-	typeUnkeep   recordType = 37
-	typeRestored recordType = 38
-	typeOwn      recordType = 39
-	typePolicy   recordType = 40
-	typeMode     recordType = 41
-	typeLost     recordType = 42
+	typeUnkeep     recordType = 37
+	typeRestored   recordType = 38
+	typeOwn        recordType = 39
+	typePolicy     recordType = 40
+	typeMode       recordType = 41
+	typeLost       recordType = 42
+	typeMarks      recordType = 43
+	typeMarksMoved recordType = 44
 
 	// In table files.
 	typeState recordType = 32
@@ -108,6 +110,10 @@ func newRecord(kind recordType) (record, error) {
 		return &recMode{}, nil
 	case typeLost:
 		return &recLost{}, nil
+	case typeMarks:
+		return &recMarks{}, nil
+	case typeMarksMoved:
+		return &recMarksMoved{}, nil
 	}
 	return nil, fmt.Errorf("record of type %d: %w", kind, errNewer)
 }

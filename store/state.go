@@ -34,6 +34,8 @@ type state struct {
 	shareVersion uint64
 	published    uint64
 
+	marks map[mailbox.MarkedBox]*markedBox // the owner's, in mailboxes of other servers
+
 	kept []keptGroup // in the order of their times, mostly
 
 	freedBytes int64 // of messages that went since the last maintenance began
@@ -59,7 +61,7 @@ type state struct {
 func newState() *state {
 	return &state{
 		boxes: map[uint32]*box{}, names: map[string]*box{}, subs: map[string]map[string]struct{}{},
-		live: map[uint32]uint64{}, packs: map[uint32]packed{}, nextBox: 1, nextBlob: 1,
+		live: map[uint32]uint64{}, packs: map[uint32]packed{}, marks: map[mailbox.MarkedBox]*markedBox{}, nextBox: 1, nextBlob: 1,
 	}
 }
 

@@ -137,6 +137,7 @@ func (c *checker) boxes() {
 		c.bad("there is no INBOX")
 	}
 	c.metadata("account", st.metadata)
+	c.marks()
 }
 
 func (c *checker) box(b *box) {
@@ -323,6 +324,11 @@ func Dump(dir string, w io.Writer) error {
 		_, err := fmt.Fprintf(w, "mailbox %d %q uidvalidity=%d uidnext=%d messages=%d unseen=%d %+v modseq=%d seen-modseq=%d id=%s entries=%v table=%v%v\n",
 			b.id, b.name, b.uidValidity, b.uidNext, b.messages, b.unseen, b.sums, b.shared, b.sharedSeen, b.objectID, b.entries, b.table, b.metadata)
 		if err != nil {
+			return err
+		}
+	}
+	for _, box := range a.st.marksSorted() {
+		if _, err := fmt.Fprintf(w, "marks in %+v: %+v\n", box, *a.st.marks[box]); err != nil {
 			return err
 		}
 	}

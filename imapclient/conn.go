@@ -93,6 +93,7 @@ type Conn struct {
 	pending []*Command // sent and not answered, oldest first
 	caps    []string   // as they were sent; nil while they are not known
 	enabled []string   // of ENABLED
+	veil    Veil
 
 	// Used again for each FETCH response.
 	fetched FetchData
@@ -195,8 +196,21 @@ func (c *Conn) Detach() (nc net.Conn, buffered []byte) {
 // nil if it has not, or has told of them before something that may change them.
 func (c *Conn) Capabilities() []string { return c.caps }
 
-// Has reports whether the server has told of a capability.
+// Veil is what is not seen of a server: capabilities that it has, and flags in its FETCH
+// responses. FLAGS and PERMANENTFLAGS show them.
+type Veil struct {
+	Capabilities []string
+	Flags        []imap.Flag
+}
+
+// Hide draws a veil over the server.
+func (c *Conn) Hide(v Veil) { c.veil = v }
+
+// Has reports whether the server has told of a capability, unless that is hidden.
 func (c *Conn) Has(capability string) bool {
+	if slices.Contains(c.veil.Capabilities, capability) {
+		return false
+	}
 	return slices.ContainsFunc(c.caps, func(has string) bool { return strings.EqualFold(has, capability) })
 }
 

@@ -3,6 +3,7 @@ package imapclient
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -84,6 +85,7 @@ func (c *Conn) fetchValue(name []byte, m *FetchData) (item Items, ok bool) {
 		for i, f := range m.Flags {
 			m.Flags[i] = imap.CanonicalFlag(f)
 		}
+		m.Flags = slices.DeleteFunc(m.Flags, func(f imap.Flag) bool { return imap.HasFlag(c.veil.Flags, f) })
 		return ItemFlags, ok
 	case "MODSEQ":
 		ok = d.ExpectSpecial('(') && d.ExpectNumber64(&n) && d.ExpectSpecial(')')

@@ -80,6 +80,9 @@ func (b *box) selectOn(ctx context.Context, c *imapclient.Conn) error {
 		})
 		return b.notSelected(err)
 	}
+	if !c.Has("OBJECTID") { // STATUS would not tell it
+		s.mailboxID = ""
+	}
 	if err := b.adopt(&s); err != nil {
 		return err
 	}
@@ -275,6 +278,9 @@ func (b *box) adopt(s *selection) error {
 	defer b.mu.Unlock()
 	st := &b.state
 	st.keep()
+	if len(b.account.cfg.Apart) > 0 { // whatever the peer tells unasked
+		s.highestModSeq, s.noModSeq = 0, true
+	}
 	if s.uidValidity == 0 {
 		return unavailable(errNoUIDs)
 	}

@@ -40,7 +40,9 @@ func (b *box) onStatus(status *imapclient.Status) {
 			s.setFlags(s.flags, s.permanent, status.Code == "READ-ONLY")
 		case "HIGHESTMODSEQ":
 			s.heldBack = imap.ModSeq(number(status.Args))
-			s.highestModSeq = max(s.highestModSeq, s.heldBack)
+			if !s.noModSeq {
+				s.highestModSeq = max(s.highestModSeq, s.heldBack)
+			}
 		case "UIDNEXT":
 			s.uidNext = max(s.uidNext, imap.UID(number(status.Args)))
 		}

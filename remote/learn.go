@@ -77,12 +77,9 @@ func (b *box) searchFlags(ctx context.Context, c *imapclient.Conn) (done bool, e
 	return done, nil
 }
 
-// know has the flags of uids known.
-func (b *box) know(ctx context.Context, uids imap.UIDSet) error {
-	if b.unknown(uids, false).Empty() {
-		return nil
-	}
-	return b.do(ctx, true, func(c *imapclient.Conn) error { return b.learn(ctx, c, uids) })
+// askFlags asks for the flags of uids, also of those that are known: others may have changed them.
+func (b *box) askFlags(ctx context.Context, uids imap.UIDSet) error {
+	return b.do(ctx, true, func(c *imapclient.Conn) error { return b.fetchUnknown(ctx, c, uids, nil) })
 }
 
 // learnAhead has known, when the next command on the connection is answered, the

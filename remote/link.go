@@ -192,6 +192,9 @@ func (l *link) tryConnect(ctx context.Context) (*imapclient.Conn, error) {
 		}
 		return nil, unavailable(err)
 	}
+	if len(l.cfg.Apart) > 0 {
+		conn.Hide(imapclient.Veil{Capabilities: []string{"CONDSTORE", "QRESYNC"}, Flags: l.cfg.Apart})
+	}
 	err = l.login(brief, conn)
 	if err == nil && l.prepare != nil {
 		err = l.prepared(ctx, conn)

@@ -5,7 +5,7 @@
 // concerns no open mailbox, and one for each mailbox that is open. A command is
 // passed on whole, and so is its answer; bodies stream through. Rights and a
 // private \Seen are not judged here: the other side does both, as that user,
-// whether it is Roost or not. What it does not offer is done with what it does,
+// whether it is Roost or not; or package overlay keeps the flags apart. What it does not offer is done with what it does,
 // or answered CANNOT.
 //
 // Sequence numbers stay between the other side and this package, which keeps
@@ -23,6 +23,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/imapclient"
 	"github.com/roost-mail/roost/mailbox"
 	"github.com/roost-mail/roost/sasl"
@@ -48,6 +49,11 @@ type Config struct {
 	// sasl.DelegationName: meant for a peer that has named itself, or "". The password
 	// is for others; without one they are not logged in to.
 	Delegate func(audience string) (*sasl.Delegation, error)
+
+	// Apart are flags that are somebody else's at the peer: none of its messages has them, and
+	// no change changes them. Searches are not kept from asking for them. As their changes count
+	// in the peer's modification sequences, mailboxes have none.
+	Apart []imap.Flag
 
 	ID  map[string]string // told before the login (RFC 2971); nothing
 	Log *slog.Logger      // none

@@ -39,7 +39,7 @@ func (b *box) Store(ctx context.Context, uids imap.UIDSet, change mailbox.FlagCh
 
 func (s *storing) run(ctx context.Context, emit func(*mailbox.Message) error) error {
 	if s.needsOthers() {
-		if err := s.box.know(ctx, s.uids); err != nil {
+		if err := s.box.askFlags(ctx, s.uids); err != nil {
 			return err
 		}
 	}
@@ -187,7 +187,8 @@ func (s *storing) learning() *imapclient.Handler {
 
 // needsOthers reports whether a change names flags by what messages have.
 func (s *storing) needsOthers() bool {
-	return s.change.Op == mailbox.FlagsReplace && s.change.Within != 0 && s.change.Within != imap.AllClasses
+	return s.change.Op == mailbox.FlagsReplace &&
+		(s.change.Within != 0 && s.change.Within != imap.AllClasses || len(s.box.account.cfg.Apart) > 0)
 }
 
 // steps are the commands that make the change. The first has the condition.
@@ -211,12 +212,19 @@ func (s *storing) steps() []func(*imapwire.Encoder) {
 		return []func(*imapwire.Encoder){step("+FLAGS", flags, since)}
 	case s.change.Op == mailbox.FlagsRemove:
 		return []func(*imapwire.Encoder){step("-FLAGS", flags, since)}
-	case within == imap.AllClasses:
+	case !s.needsOthers():
 		return []func(*imapwire.Encoder){step("FLAGS", flags, since)}
 	}
-	// IMAP can't replace the flags of some classes only.
+	// IMAP can't replace some flags only.
 	others := slices.DeleteFunc(within.Only(s.box.flagsOf(s.uids)), func(f imap.Flag) bool { return imap.HasFlag(flags, f) })
-	return []func(*imapwire.Encoder){step("-FLAGS", others, since), step("+FLAGS", flags, nil)}
+	var steps []func(*imapwire.Encoder)
+	if len(others) > 0 || since != nil {
+		steps = append(steps, step("-FLAGS", others, since))
+	}
+	if len(flags) > 0 {
+		steps = append(steps, step("+FLAGS", flags, nil))
+	}
+	return steps
 }
 
 func (s *storing) handler() *imapclient.Handler {

@@ -56,6 +56,7 @@ var layers = map[string][]string{
 	"share":           {"imap", "mailbox", "acl", "dict"},
 	"imapclient":      {"imap", "imapwire", "metric", "tlsconn"},
 	"remote":          {"imap", "mailbox", "message", "imapclient", "imapwire", "sasl"},
+	"overlay":         {"imap", "mailbox"},
 	"namespace":       {"imap", "mailbox"},
 	"moving":          {"imap", "mailbox"},
 	"audit":           {},

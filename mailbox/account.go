@@ -67,6 +67,15 @@ type Account interface {
 	Close() error
 }
 
+// Complete is an Account of which everything can be asked that a client can ask for.
+type Complete interface {
+	Account
+	ACL
+	Metadata
+	Quota
+	Observer
+}
+
 // ListEntry is a line of LIST.
 type ListEntry struct {
 	Name  string

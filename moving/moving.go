@@ -20,13 +20,7 @@ import (
 )
 
 // Home is an owner's mail with the acting user's rights, in one of the places.
-type Home interface {
-	mailbox.Account
-	mailbox.ACL
-	mailbox.Metadata
-	mailbox.Quota
-	mailbox.Observer
-}
+type Home = mailbox.Complete
 
 // Config says where the mail can be.
 type Config struct {

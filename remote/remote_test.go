@@ -26,6 +26,7 @@ type backend struct {
 	mail     *mailboxmem.Mail
 	counters imapclient.Counters
 	guarded  bool     // by rights
+	plain    bool     // it knows no private flags
 	hides    []string // capabilities that clients do not get to see
 	sent     atomic.Int64
 
@@ -44,7 +45,7 @@ func (b *backend) Login(_ context.Context, _ *imapserver.Client, cred imapserver
 	case cred.AuthzID != owner:
 		return nil, imap.Errorf(imap.CodeAuthorizationFailed, "No")
 	}
-	account := b.mail.As(cred.AuthID, true)
+	account := b.mail.As(cred.AuthID, !b.plain)
 	if b.guarded {
 		account = guard(b.mail, cred.AuthID)
 	}

@@ -17,35 +17,63 @@ type partnerWorld struct {
 	partner string // its address
 }
 
-// do is also `partner USER COMMAND`, said to the other installation, which has to agree.
+// do is also `partner USER COMMAND`, said to the other installation, which has to agree,
+// and `unseen USER MAILBOX N`, which is what its user has not seen.
 func (w *partnerWorld) do(t *testing.T, words []string) {
 	t.Helper()
-	if words[0] != "partner" {
+	if words[0] != "partner" && words[0] != "unseen" {
 		w.rig.do(t, words)
 		return
 	}
 	c := dialIMAP(t, w.partner)
 	defer c.close()
+	c.where = func() string { return strings.Join(words, " ") }
 	c.command("LOGIN " + words[1] + " pass")
 	c.expect("OK")
+	if words[0] == "unseen" {
+		c.command("STATUS " + words[2] + " (UNSEEN)")
+		c.expect("* STATUS " + words[2] + " (UNSEEN " + words[3] + ")")
+		return
+	}
 	c.command(strings.Join(words[2:], " "))
 	c.expect("OK")
 }
 
 // partnerConfig is a namespace for users at host and port, whose index is in dict.
 func partnerConfig(host string, port int, dict string) string {
+	return partnerAt("imapc:", host, port, dict)
+}
+
+func partnerAt(location, host string, port int, dict string) string {
 	return fmt.Sprintf(`namespace partner {
   type = shared
   separator = /
   prefix = partner/%%%%u/
   list = children
-  location = imapc:
+  location = %s
   imapc_host = %s
   imapc_port = %d
   imapc_password = master-secret
   acl_shared_dict = file:%s
 }
-`, host, port, dict)
+`, location, host, port, dict)
+}
+
+// TestForeignOwnFlags: with INDEXPVT readers of another installation's mail have flags of their
+// own, also where that keeps none.
+func TestForeignOwnFlags(t *testing.T) {
+	needTool(t, "dovecot")
+	if os.Getuid() != 0 {
+		t.Skip("needs root to start dovecot")
+	}
+	other := newDovecotRig(t, freePort(t))
+	r := startRigWith(t, "rig", func(r *rig) {
+		for _, be := range []string{"be1", "be2"} {
+			appendTo(t, r.files[be], partnerAt("imapc:~/partner:INDEXPVT=~/partner-pvt", rigAddrs["be1"], other.port, other.sharedDict()))
+		}
+	})
+	address := net.JoinHostPort(rigAddrs["be1"], strconv.Itoa(other.port))
+	runTranscript(t, &partnerWorld{r, address}, "testdata/foreign/own-flags.txt")
 }
 
 // TestForeignNamespace has a second shared namespace lead to another installation, with

@@ -125,14 +125,20 @@ func privateFlags(set *config.Mail) []imap.Flag {
 }
 
 // privateSeen says whether readers of others' mail have flags of their own where a
-// mailbox says nothing: INDEXPVT on any namespace that is not private switches it on.
+// mailbox says nothing: INDEXPVT on any namespace of this installation that is not private
+// switches it on.
 func privateSeen(set *config.Settings) bool {
-	for _, ns := range set.Namespaces {
-		if l, err := config.ParseLocation(ns.Location); ns.Type != "private" && err == nil && l.IndexPvt != "" {
+	for i := range set.Namespaces {
+		if ns := &set.Namespaces[i]; ns.Type != "private" && !set.Foreign(ns) && hasIndexPvt(ns) {
 			return true
 		}
 	}
 	return false
+}
+
+func hasIndexPvt(ns *config.Namespace) bool {
+	l, err := config.ParseLocation(ns.Location)
+	return err == nil && l.IndexPvt != ""
 }
 
 // newNode builds everything and opens nothing but the sharing dictionary.

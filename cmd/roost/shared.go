@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,9 @@ import (
 	"github.com/roost-mail/roost/mailbox"
 	"github.com/roost-mail/roost/moving"
 	"github.com/roost-mail/roost/namespace"
+	"github.com/roost-mail/roost/overlay"
 	"github.com/roost-mail/roost/remote"
+	"github.com/roost-mail/roost/store"
 	"github.com/roost-mail/roost/tlsconn"
 )
 
@@ -100,7 +103,7 @@ func (u *user) sharedNamespace(ns *config.Namespace, template config.OwnerTempla
 	if foreign {
 		s.Foreign = true
 		s.Open = func(owner string) mailbox.Account {
-			return moving.Veil(u.backSession(&ns.Imapc, owner, master, false), u.node.veil)
+			return moving.Veil(u.foreignMail(ns, owner, master), u.node.veil)
 		}
 		s.Index = u.foreignShares(ns)
 		s.Match, s.Prefix = except(s.Match, s.Prefix, u.isNamesake(master))
@@ -290,9 +293,38 @@ func (u *user) openOwner(ctx context.Context, set *config.Imapc, owner, master s
 // errElsewhere is a login that only a connection can make.
 var errElsewhere = errors.New("the login leads elsewhere")
 
+// foreignMail is an owner's mail at another installation. With INDEXPVT the user's own flags
+// lie over it, and are kept with the user's own mail.
+func (u *user) foreignMail(ns *config.Namespace, owner, master string) mailbox.Complete {
+	cfg := u.backConfig(&ns.Imapc, owner, master)
+	flags := u.node.privateFlags
+	if !hasIndexPvt(ns) || len(flags) == 0 {
+		return remote.New(cfg)
+	}
+	cfg.Apart = flags
+	return overlay.New(overlay.Config{
+		Home: remote.New(cfg), Account: cmp.Or(ns.Name, ns.Prefix) + "/" + owner, Flags: flags, Log: cfg.Log,
+		Keep: func(ctx context.Context) (overlay.Keeper, error) {
+			return u.node.openSession(ctx, u.name, u.dir, store.View{Acting: u.name})
+		},
+	})
+}
+
 // backSession is an owner's mail at the backend where it lives, with the acting
 // user's rights, by this node's word if vouched. Nothing is connected until it is needed.
 func (u *user) backSession(set *config.Imapc, owner, master string, vouched bool) *remote.Account {
+	cfg := u.backConfig(set, owner, master)
+	if vouched {
+		cfg.Delegate = u.delegate(owner)
+		if u.set.Cluster.Delegation == "required" {
+			cfg.Password = ""
+		}
+	}
+	return remote.New(cfg)
+}
+
+// backConfig is a back session by the password.
+func (u *user) backConfig(set *config.Imapc, owner, master string) remote.Config {
 	timeout := set.CmdTimeout
 	if u.set.Where("imapc_cmd_timeout").IsZero() {
 		timeout = backSessionTimeout
@@ -313,12 +345,6 @@ func (u *user) backSession(set *config.Imapc, owner, master string, vouched bool
 			return imapclient.Dial(ctx, "tcp", addr, cfg)
 		},
 	}
-	if vouched {
-		cfg.Delegate = u.delegate(owner)
-		if u.set.Cluster.Delegation == "required" {
-			cfg.Password = ""
-		}
-	}
 	if set.User != "" {
 		vars := *u.vars
 		vars.User = owner
@@ -326,7 +352,7 @@ func (u *user) backSession(set *config.Imapc, owner, master string, vouched bool
 			cfg.Owner = name
 		}
 	}
-	return remote.New(cfg)
+	return cfg
 }
 
 // imapcSecurity is the value of imapc_ssl.

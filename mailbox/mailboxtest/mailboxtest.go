@@ -27,6 +27,11 @@ type Fixture struct {
 	// PrivateFlags says that a Reader has all flags of PrivateFlags for themselves.
 	PrivateFlags bool
 
+	// KeptByReader says that what readers have for themselves is kept on their side: others take it
+	// along with nothing that they copy or move, and no mailbox says whose it is. Random
+	// leaves that out.
+	KeptByReader bool
+
 	// Grant lets a reader do everything with a mailbox that exists; nil if
 	// readers may do so anyway.
 	Grant func(t *testing.T, mailbox, reader string)
@@ -55,7 +60,12 @@ type test struct {
 
 // Test runs the suite. open is called once for each test, with that test's T,
 // whose Cleanup it may use.
-func Test(t *testing.T, open func(t *testing.T) Fixture) {
+func Test(t *testing.T, open func(t *testing.T) Fixture) { run(t, open, false) }
+
+// TestReaders runs the part that is about readers and what they have for themselves.
+func TestReaders(t *testing.T, open func(t *testing.T) Fixture) { run(t, open, true) }
+
+func run(t *testing.T, open func(t *testing.T) Fixture, readersOnly bool) {
 	groups := []struct {
 		name    string
 		readers bool // needs Fixture.Reader
@@ -91,6 +101,9 @@ func Test(t *testing.T, open func(t *testing.T) Fixture) {
 		{name: "PrivateModes", readers: true, tests: privateModeTests()},
 	}
 	for _, g := range groups {
+		if readersOnly && !g.readers {
+			continue
+		}
 		t.Run(g.name, func(t *testing.T) {
 			for _, c := range g.tests {
 				t.Run(c.name, func(t *testing.T) {

@@ -92,12 +92,12 @@ func (g *game) accountMove(who string) (string, func(*player) string) {
 		}
 	case n < 16:
 		return "deletes " + a, func(p *player) string { return codeText(p.Delete(p.Context(), a)) }
-	case n < 17:
+	case n < 17 && !(a == imap.Inbox && g.tested.KeptByReader):
 		return "renames " + a + " to " + b, func(p *player) string { return codeText(p.Rename(p.Context(), a, b)) }
 	case n < 18 && who == ownerPlayer && g.rights:
 		return g.rightsMove(a)
 	}
-	if g.rng.IntN(3) == 0 {
+	if g.rng.IntN(3) == 0 && !g.tested.KeptByReader {
 		return g.modeMove(a)
 	}
 	subscribed := g.rng.IntN(2) == 0
@@ -160,7 +160,7 @@ func (g *game) boxMove(p *player) (string, func(*player) string) {
 		return nil
 	})
 	switch n := g.rng.IntN(25); {
-	case n < 6 || nothing:
+	case n < 6 || nothing || g.tested.KeptByReader && n >= 15 && n < 18:
 		return "syncs", (*player).catchUp
 	case n < 11:
 		return g.storeMove(uids)

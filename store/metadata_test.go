@@ -132,7 +132,7 @@ func TestQuotaOfAGroup(t *testing.T) {
 		session := mustOpen(t, s, dir, v)
 		go func() {
 			var err error
-			for i := 0; i < 5 && err == nil; i++ {
+			for err == nil {
 				_, err = session.Append(context.Background(), "INBOX", newMail(n))
 			}
 			outcomes <- err

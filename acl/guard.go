@@ -34,6 +34,13 @@ type Options struct {
 
 	// Normalize brings a user's name into its one form.
 	Normalize func(string) string
+
+	// Groups, if set, are those of the acting user, as they are at each command, in place
+	// of the Identity's.
+	Groups mailbox.Membership
+
+	// Closed, if set, is called when the Guard was closed.
+	Closed func()
 }
 
 // Guard is an Account that lets the acting user do what the ACL allows, and
@@ -62,7 +69,21 @@ func (g *Guard) rights(ctx context.Context, name string) (imap.Rights, error) {
 	return g.judge(standing), nil
 }
 
-func (g *Guard) judge(s mailbox.Standing) imap.Rights { return Rights(g.opts.Rules.Entries(s), g.who) }
+func (g *Guard) judge(s mailbox.Standing) imap.Rights {
+	who := g.who
+	if g.opts.Groups != nil {
+		who.Groups = g.opts.Groups.Groups()
+	}
+	return Rights(g.opts.Rules.Entries(s), who)
+}
+
+// watchGroups has notify called after changes of the acting user's groups.
+func (g *Guard) watchGroups(notify func()) (stop func()) {
+	if g.opts.Groups == nil {
+		return func() {}
+	}
+	return g.opts.Groups.Watch(notify)
+}
 
 // need is nil if the acting user has the right; otherwise it is NOPERM where
 // the mailbox may be known, and where it may not the same as if it were missing.
@@ -334,7 +355,12 @@ func (g *Guard) permitted(ctx context.Context, name string, next mailbox.NextMes
 }
 
 // Close closes the home.
-func (g *Guard) Close() error { return g.home.Close() }
+func (g *Guard) Close() error {
+	if g.opts.Closed != nil {
+		g.opts.Closed()
+	}
+	return g.home.Close()
+}
 
 var (
 	_ mailbox.Account = (*Guard)(nil)

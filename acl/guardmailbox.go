@@ -175,6 +175,18 @@ func (m *guarded) copyTo(ctx context.Context, uids imap.UIDSet, dest string, mov
 	return data, nil
 }
 
+// Watch also tells of changed groups, if by them the rights are others.
+func (m *guarded) Watch(notify func()) (stop func()) {
+	stopGroups, stopMail := m.guard.watchGroups(notify), m.Mailbox.Watch(notify)
+	if have, err := m.rights(context.Background()); err == nil && have != m.told {
+		notify()
+	}
+	return func() {
+		stopGroups()
+		stopMail()
+	}
+}
+
 // Sync reports nothing of a mailbox that the acting user can't read any more.
 func (m *guarded) Sync(ctx context.Context, fresh bool) (mailbox.Changes, error) {
 	have, err := m.rights(ctx)

@@ -10,13 +10,21 @@ import (
 
 var _ mailbox.Observer = (*Guard)(nil)
 
-// Observe passes on: that something changed somewhere tells nothing.
+// Observe passes on: that something changed somewhere tells nothing. Groups may change too.
 func (g *Guard) Observe(ctx context.Context, below []string, notify func()) (stop func(), err error) {
 	o, ok := g.home.(mailbox.Observer)
 	if !ok {
 		return nil, imap.Errorf(imap.CodeCannot, "This mail can't be observed")
 	}
-	return o.Observe(ctx, below, notify)
+	stopMail, err := o.Observe(ctx, below, notify)
+	if err != nil {
+		return nil, err
+	}
+	stopGroups := g.watchGroups(notify)
+	return func() {
+		stopGroups()
+		stopMail()
+	}, nil
 }
 
 // Overview shows the mailboxes on which the acting user has l, and the counters

@@ -41,6 +41,7 @@ type Authenticator struct {
 	expand       Expand
 	proxySelf    []netip.Addr
 	resolver     Resolver
+	files        *passwdFiles
 	log          *slog.Logger
 }
 
@@ -86,8 +87,10 @@ type Result struct {
 	// the groups from a Lookup of that user.
 	User, Acting string
 	// Groups are the acting user's own (acl_groups), never the owner's in a
-	// master login. A master passdb may give others by userdb_acl_groups.
-	Groups []string
+	// master login. A master passdb may give others by userdb_acl_groups: then no
+	// Lookup knows them.
+	Groups      []string
+	GroupsGiven bool
 	// Fields are the passdbs' extra fields: proxy, host, port, pass, destuser,
 	// master, reason … If pass is missing, a proxy sends what the client sent.
 	// They may hold a password and are not for the log.
@@ -126,7 +129,8 @@ func New(config Config) (*Authenticator, error) {
 	if a.names, err = NewNames(config.Names, a.expand); err != nil {
 		return nil, err
 	}
-	b := &builder{expand: a.expand, files: newPasswdFiles(a.log), schemes: a.hasher.schemes}
+	a.files = newPasswdFiles(a.log)
+	b := &builder{expand: a.expand, files: a.files, schemes: a.hasher.schemes}
 	for i, c := range config.Passdbs {
 		db, err := b.passdb(c)
 		if err != nil {
@@ -189,6 +193,10 @@ func (a *Authenticator) guarded(ctx context.Context, login Login, req Request) (
 	}
 	return result, err
 }
+
+// Changes counts the changes of passwd-files. It has those looked at that were used, and
+// does not wait for that: what is new shows when it is called again a second later.
+func (a *Authenticator) Changes() uint64 { return a.files.look() }
 
 // Lookup is what is known of a user, without a password: deny passdbs, nologin
 // and allow_nets, which concern logins, are not applied. An unknown user is

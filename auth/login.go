@@ -190,13 +190,16 @@ func (a *Authenticator) admit(ctx context.Context, s *attempt) (*Result, error) 
 	if err != nil {
 		return nil, err
 	}
-	switch _, given := s.masterUser["acl_groups"]; {
+	_, given := s.masterUser["acl_groups"]
+	switch {
 	case given:
 		acting = s.masterUser
 	case !s.Master():
 		acting = user
 	}
-	return a.result(s, user, groups(acting)), nil
+	r := a.result(s, user, groups(acting))
+	r.GroupsGiven = given
+	return r, nil
 }
 
 func nologin(s *attempt) error {

@@ -45,6 +45,15 @@ func (l *lru[K, V]) put(key K, value V) *V {
 	return &entry.value
 }
 
+// values are all values, the last used in front.
+func (l *lru[K, V]) values() []V {
+	all := make([]V, 0, l.order.Len())
+	for e := l.order.Front(); e != nil; e = e.Next() {
+		all = append(all, e.Value.(*lruEntry[K, V]).value)
+	}
+	return all
+}
+
 func (l *lru[K, V]) remove(key K) {
 	if element := l.entries[key]; element != nil {
 		l.order.Remove(element)

@@ -29,7 +29,8 @@ const (
 // passwdFiles is the passwd-files of all databases by their paths. It is shared
 // by all attempts and safe for concurrent use.
 type passwdFiles struct {
-	log *slog.Logger
+	log     *slog.Logger
+	changes atomic.Uint64 // how often one was read anew
 
 	mu    sync.Mutex
 	files *lru[string, *passwdFile]
@@ -47,16 +48,31 @@ func (p *passwdFiles) table(ctx context.Context, path string) (*passwdTable, err
 	if known := p.files.get(path); known != nil {
 		file = *known
 	} else {
-		file = *p.files.put(path, &passwdFile{path: path, log: p.log})
+		file = *p.files.put(path, &passwdFile{path: path, log: p.log, changes: &p.changes})
 	}
 	p.mu.Unlock()
 	return file.get(ctx)
 }
 
+// look begins to look at all files that were not for statInterval, and returns how
+// often they have changed.
+func (p *passwdFiles) look() uint64 {
+	p.mu.Lock()
+	files := p.files.values()
+	p.mu.Unlock()
+	for _, f := range files {
+		if r := f.last.Load(); r != nil && time.Since(r.checked) >= statInterval {
+			f.refresh()
+		}
+	}
+	return p.changes.Load()
+}
+
 // passwdFile is one file and its last reading.
 type passwdFile struct {
-	path string
-	log  *slog.Logger
+	path    string
+	log     *slog.Logger
+	changes *atomic.Uint64 // of all files
 
 	last atomic.Pointer[reading]
 
@@ -134,6 +150,7 @@ func (f *passwdFile) look(last *reading) *reading {
 	}
 	if last == nil || last.table == nil || last.complaint != "" || !same(last.info, info) {
 		f.report(table)
+		f.changes.Add(1)
 	}
 	return &reading{table: table, info: info, checked: now, racy: now.Sub(info.ModTime()).Abs() < settled}
 }

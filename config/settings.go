@@ -294,6 +294,10 @@ type ACL struct {
 
 	// SweepInterval is the time between two looks at the whole sharing index; 0: never.
 	SweepInterval time.Duration
+
+	// GroupsInterval is the time between two lookups of a user's groups; 0: only when a
+	// passwd-file has changed.
+	GroupsInterval time.Duration
 }
 
 // Quota says what a user's mail may take. Limits are 0 where there are none.

@@ -73,7 +73,7 @@ func TestRigBackend(t *testing.T) {
 		t.Errorf("shared = %+v", shared)
 	}
 	acl := ACL{
-		Enabled: true, Anyone: true, IgnoreNamespaces: []string{"shared/*"}, Inherit: "copy", SweepInterval: time.Hour,
+		Enabled: true, Anyone: true, IgnoreNamespaces: []string{"shared/*"}, Inherit: "copy", SweepInterval: time.Hour, GroupsInterval: time.Minute,
 		SharedDict: Dict{Driver: "file", Path: "/srv/rig/shared-fs/acl/shared-mailboxes", URI: "file:/srv/rig/shared-fs/acl/shared-mailboxes"},
 	}
 	if !reflect.DeepEqual(s.ACL, acl) {

@@ -34,6 +34,8 @@ func pluginRows() []group {
 				to(func(s *Settings) any { return &s.ACL.AuditLog }),
 			imp("acl_sweep_interval", Time, "1 hours", "How often a backend compares the sharing index with the rights of its users, and mends it; 0: never. Roost's own.").
 				to(func(s *Settings) any { return &s.ACL.SweepInterval }),
+			imp("acl_groups_interval", Time, "1 mins", "How often the groups of users who have sessions are looked up again, besides after each change of a passwd-file and each reload; 0: only then. Roost's own.").
+				to(func(s *Settings) any { return &s.ACL.GroupsInterval }),
 			acc("acl_dict_index", Bool, "no", "Use the reverse index of shares.", "the sharing index is of Roost's own"),
 		}},
 		{"plugin", "plugin { }: other plugins", []Row{

@@ -186,6 +186,16 @@ type Standing struct {
 	Inbox []Entry // of INBOX
 }
 
+// Membership is in which groups a user is.
+type Membership interface {
+	// Groups are those now. The slice is shared and never changed.
+	Groups() []string
+
+	// Watch has notify called after each change until stop was called. notify must not
+	// wait.
+	Watch(notify func()) (stop func())
+}
+
 // EntryKeeper is a home that keeps ACL entries without judging by them: store
 // and mailboxmem. acl.Guard judges.
 type EntryKeeper interface {

@@ -59,6 +59,14 @@ type visible struct {
 	vague     []string
 }
 
+// groups are the user's now.
+func (t *Tree) groups() []string {
+	if t.cfg.Groups == nil {
+		return nil
+	}
+	return t.cfg.Groups.Groups()
+}
+
 // visible asks an Index, which several namespaces may have, once.
 func (t *Tree) visible(ctx context.Context, x Index, known map[Index]*visible) *visible {
 	if v := known[x]; v != nil {
@@ -66,7 +74,7 @@ func (t *Tree) visible(ctx context.Context, x Index, known map[Index]*visible) *
 	}
 	v := &visible{}
 	var err error
-	if v.mailboxes, v.vague, err = x.Visible(ctx, t.cfg.User, t.cfg.Groups); err != nil {
+	if v.mailboxes, v.vague, err = x.Visible(ctx, t.cfg.User, t.groups()); err != nil {
 		t.log().Error("sharing index can't be read, others' mailboxes are not listed", "user", t.cfg.User, "error", err)
 		v = &visible{}
 	}

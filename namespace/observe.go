@@ -67,6 +67,10 @@ func (t *Tree) Observe(ctx context.Context, below []string, notify func()) (stop
 
 // watchIndex has changes of what the user may see below the observed names be noticed.
 func (t *Tree) watchIndex(o *observation) (stops []func()) {
+	changed := func() {
+		o.stale.Store(true)
+		o.notify()
+	}
 	for i := range t.cfg.Shared {
 		s := &t.cfg.Shared[i]
 		w, ok := s.Index.(Watcher)
@@ -76,10 +80,10 @@ func (t *Tree) watchIndex(o *observation) (stops []func()) {
 		if !ok || !slices.ContainsFunc(o.below, inside) {
 			continue
 		}
-		stops = append(stops, w.Watch(t.cfg.User, t.cfg.Groups, func() {
-			o.stale.Store(true)
-			o.notify()
-		}))
+		stops = append(stops, w.Watch(t.cfg.User, t.groups, changed))
+	}
+	if len(stops) > 0 && t.cfg.Groups != nil {
+		stops = append(stops, t.cfg.Groups.Watch(changed))
 	}
 	return stops
 }
@@ -200,7 +204,7 @@ func (t *Tree) ownersBelow(ctx context.Context, names []string) ([]observed, err
 }
 
 func (t *Tree) visibleOwners(ctx context.Context, s *Shared) ([]string, error) {
-	mailboxes, vague, err := s.Index.Visible(ctx, t.cfg.User, t.cfg.Groups)
+	mailboxes, vague, err := s.Index.Visible(ctx, t.cfg.User, t.groups())
 	if err != nil {
 		return nil, err
 	}

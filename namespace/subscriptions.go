@@ -53,7 +53,7 @@ func (t *Tree) offered(ctx context.Context) (names []string) {
 		if !s.AutoSubscribe || s.AliasFor != "" {
 			continue
 		}
-		mailboxes, _, err := s.Index.Visible(ctx, t.cfg.User, t.cfg.Groups)
+		mailboxes, _, err := s.Index.Visible(ctx, t.cfg.User, t.groups())
 		if err != nil {
 			t.log().Error("sharing index can't be read, others' mailboxes are not subscribed", "user", t.cfg.User, "error", err)
 			continue
@@ -126,7 +126,7 @@ func (t *Tree) indexed(ctx context.Context, at location) bool {
 	if at.owner == "" {
 		return false
 	}
-	mailboxes, _, err := at.namespace.Index.Visible(ctx, t.cfg.User, t.cfg.Groups)
+	mailboxes, _, err := at.namespace.Index.Visible(ctx, t.cfg.User, t.groups())
 	if err != nil {
 		return false
 	}

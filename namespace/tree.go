@@ -26,8 +26,8 @@ import (
 // Config says what a Tree is made of.
 type Config struct {
 	User   string
-	Groups []string
-	Own    mailbox.Account // closed with the Tree
+	Groups mailbox.Membership // nil: the user is in none
+	Own    mailbox.Account    // closed with the Tree
 	Shared []Shared
 
 	Log     *slog.Logger
@@ -112,7 +112,7 @@ type Index interface {
 type Watcher interface {
 	// Watch has notify be called after changes of what Visible returns, until stop is
 	// called; it may be called once more meanwhile. notify must not wait.
-	Watch(user string, groups []string, notify func()) (stop func())
+	Watch(user string, groups func() []string, notify func()) (stop func())
 }
 
 // Tree is the Account of a session.

@@ -16,14 +16,15 @@ const lookEvery = time.Second
 // watcher is somebody who wants to know when what a user sees changes.
 type watcher struct {
 	user   string
-	groups []string
+	groups func() []string // now
 	notify func()
 	seen   uint64 // sum of what Visible returned last, 0 at first; of the goroutine
 }
 
 // Watch has notify be called after each change of what Visible returns, until stop is called;
-// it may be called once more meanwhile. notify must not wait.
-func (x *Index) Watch(user string, groups []string, notify func()) (stop func()) {
+// it may be called once more meanwhile. notify must not wait. A change of groups is not
+// noticed.
+func (x *Index) Watch(user string, groups func() []string, notify func()) (stop func()) {
 	w := &watcher{user: user, groups: groups, notify: notify}
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -96,7 +97,7 @@ func (x *Index) tellWatchers(ctx context.Context) {
 
 // sum stands for what a watcher's user sees. What can't be read is like nothing.
 func (x *Index) sum(w *watcher) uint64 {
-	mailboxes, vague, err := x.Visible(context.Background(), w.user, w.groups)
+	mailboxes, vague, err := x.Visible(context.Background(), w.user, w.groups())
 	var h maphash.Hash
 	h.SetSeed(x.seed)
 	maphash.WriteComparable(&h, err == nil)

@@ -17,7 +17,7 @@ func TestWatchAnything(t *testing.T) {
 		d := dict.NewMemory()
 		x := NewIndex(reader{d}, quiet)
 		heard := make(chan struct{}, 9)
-		stop := x.Watch("bob", nil, func() { heard <- struct{}{} })
+		stop := x.Watch("bob", in(), func() { heard <- struct{}{} })
 		defer stop()
 		time.Sleep(10 * time.Second)
 		for len(heard) > 0 {
@@ -29,6 +29,8 @@ func TestWatchAnything(t *testing.T) {
 		<-heard
 	})
 }
+
+func in(groups ...string) func() []string { return func() []string { return groups } }
 
 // reader is a Source and nothing else.
 type reader struct{ Source }
@@ -82,7 +84,7 @@ func TestWatch(t *testing.T) {
 		defer m.Close()
 		x := NewIndex(m, quiet)
 		heard := 0
-		stop := x.Watch("bob", []string{"team"}, func() { heard++ })
+		stop := x.Watch("bob", in("team"), func() { heard++ })
 		for _, step := range []struct {
 			change dict.Change
 			hears  bool

@@ -24,6 +24,7 @@ func (r *recCreate) encode(e *encoder) {
 	e.id(r.id)
 	e.uint(r.modseq)
 	encodeEntries(e, r.entries)
+	encodeDates(e, r.entries)
 }
 
 func (r *recCreate) decode(d *decoder) {
@@ -33,31 +34,41 @@ func (r *recCreate) decode(d *decoder) {
 	r.id = d.id()
 	r.modseq = d.uint()
 	r.entries = decodeEntries(d)
+	decodeDates(d, r.entries)
 }
-
-// Bits of an entry.
-const (
-	entryNegative = 1 << iota
-	entryExpires  // when follows
-	entryBits     = entryNegative | entryExpires
-)
 
 func encodeEntries(e *encoder, entries []mailbox.Entry) {
 	e.uint(uint64(len(entries)))
 	for _, entry := range entries {
 		e.string(entry.Identifier)
-		bits := uint64(0)
-		if entry.Negative {
-			bits |= entryNegative
-		}
-		if entry.Expires != 0 {
-			bits |= entryExpires
-		}
-		e.uint(bits)
+		e.bool(entry.Negative)
 		e.string(entry.Rights.Letters())
-		if entry.Expires != 0 {
-			e.int(entry.Expires)
-		}
+	}
+}
+
+// encodeDates writes when entries end, 0 for never, behind all else and only if some do: a
+// program that knows of no dates sees that there is more than it understands.
+func encodeDates(e *encoder, entries []mailbox.Entry) {
+	if mailbox.FirstExpiry(0, entries) == 0 {
+		return
+	}
+	e.uint(uint64(len(entries)))
+	for _, entry := range entries {
+		e.int(entry.Expires)
+	}
+}
+
+// decodeDates reads what encodeDates has written.
+func decodeDates(d *decoder, entries []mailbox.Entry) {
+	if len(d.buf) == 0 {
+		return
+	}
+	if d.count(1) != len(entries) {
+		d.fail()
+		return
+	}
+	for i := range entries {
+		entries[i].Expires = d.int()
 	}
 }
 
@@ -69,16 +80,12 @@ func decodeEntries(d *decoder) []mailbox.Entry {
 	entries := make([]mailbox.Entry, n)
 	for i := range entries {
 		entries[i].Identifier = d.string()
-		bits := d.uint()
-		entries[i].Negative = bits&entryNegative != 0
+		entries[i].Negative = d.bool()
 		rights, err := imap.ParseRights(d.string())
-		entries[i].Rights = rights
-		if bits&entryExpires != 0 {
-			entries[i].Expires = d.int()
-		}
-		if err != nil || bits > entryBits {
+		if err != nil {
 			d.fail()
 		}
+		entries[i].Rights = rights
 	}
 	return entries
 }
@@ -124,9 +131,19 @@ type recEntries struct {
 	entries []mailbox.Entry
 }
 
-func (*recEntries) kind() recordType    { return typeEntries }
-func (r *recEntries) encode(e *encoder) { e.uint(uint64(r.box)); encodeEntries(e, r.entries) }
-func (r *recEntries) decode(d *decoder) { r.box = d.uint32(); r.entries = decodeEntries(d) }
+func (*recEntries) kind() recordType { return typeEntries }
+
+func (r *recEntries) encode(e *encoder) {
+	e.uint(uint64(r.box))
+	encodeEntries(e, r.entries)
+	encodeDates(e, r.entries)
+}
+
+func (r *recEntries) decode(d *decoder) {
+	r.box = d.uint32()
+	r.entries = decodeEntries(d)
+	decodeDates(d, r.entries)
+}
 
 // recSubscribe adds or removes a subscription of a user.
 type recSubscribe struct {

@@ -60,11 +60,20 @@ func TestDatesOfEntriesAreKept(t *testing.T) {
 	in(restored, kept)
 }
 
-// TestEntriesWithoutDates are written as they were before there were dates, and so are read.
+// TestEntriesWithoutDates are written as they were before there were dates, and those with
+// dates so that a program which knows of none finds more than it understands.
 func TestEntriesWithoutDates(t *testing.T) {
-	var e encoder
-	encodeEntries(&e, []mailbox.Entry{{Identifier: "a", Rights: imap.RightRead}, {Identifier: "b", Negative: true}})
-	if got, want := string(e.buf), "\x02\x01a\x00\x01r\x01b\x01\x00"; got != want {
-		t.Errorf("%q, want %q", got, want)
+	r := &recEntries{box: 1, entries: []mailbox.Entry{{Identifier: "a", Rights: imap.RightRead}, {Identifier: "b", Negative: true}}}
+	for _, dates := range []string{"", "\x02\x00\x0e"} {
+		var e encoder
+		r.encode(&e)
+		if got, want := string(e.buf), "\x01\x02\x01a\x00\x01r\x01b\x01\x00"+dates; got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+		r.entries[1].Expires = 7
+	}
+	list := (&box{entries: r.entries}).extras()
+	if list[len(list)-1].tag != extraDates || len(list[len(list)-1].content.buf) == 0 {
+		t.Error("the folded state has the dates in no extra")
 	}
 }

@@ -11,6 +11,7 @@ const (
 	extraSums     = 2 // uint size, uint deleted, uint size of these
 	extraMetadata = 3 // list of (string user, list of (string entry, bytes value))
 	extraOwn      = 4 // encodeOwn
+	extraDates    = 5 // encodeDates
 )
 
 // Tags of the account's extras.
@@ -68,13 +69,14 @@ func decodeExtras(d *decoder, take func(tag uint64, content *decoder)) {
 
 // extras are those of a mailbox, tags ascending.
 func (b *box) extras() []extra {
-	list := []extra{{tag: extraExpunged}, {tag: extraSums}, {tag: extraMetadata}, {tag: extraOwn}}
+	list := []extra{{tag: extraExpunged}, {tag: extraSums}, {tag: extraMetadata}, {tag: extraOwn}, {tag: extraDates}}
 	if !b.expunged.empty() {
 		b.expunged.encode(&list[0].content)
 	}
 	b.sums.encode(&list[1].content)
 	b.metadata.encode(&list[2].content)
 	b.encodeOwn(&list[3].content)
+	encodeDates(&list[4].content, b.entries)
 	return list
 }
 
@@ -88,6 +90,8 @@ func (b *box) takeExtra(tag uint64, d *decoder) {
 		b.metadata = decodeMetadata(d)
 	case extraOwn:
 		b.decodeOwn(d)
+	case extraDates:
+		decodeDates(d, b.entries)
 	default:
 		d.failAs(errNewer)
 	}

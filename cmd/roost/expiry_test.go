@@ -14,50 +14,24 @@ import (
 // and the owner's mail have the entry no more, and the audit log has a line.
 func TestGrantExpires(t *testing.T) {
 	r := startAudited(t)
-	lines := func(user string, commands ...string) *lineClient {
-		c, err := dialLines(t.Context(), "", r.address())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(c.close)
-		for _, command := range append([]string{"LOGIN " + user + " pass"}, commands...) {
-			if _, err := c.ok("%s", command); err != nil {
-				t.Fatalf("%s: %s: %v", user, command, err)
-			}
-		}
-		return c
-	}
-	lines("someone1", "CREATE Work")
+	r.lines(t, "someone1", "CREATE Work")
 	if got := r.roost("be1 acl set -u someone1 --expires 30d Work user=someone2 lookup read"); !strings.Contains(got, "Expires") {
 		t.Fatal(got)
 	}
-	reader := lines("someone2", "SUBSCRIBE shared/someone1/Work", "SELECT shared/someone1/Work")
+	reader := r.lines(t, "someone2", "SUBSCRIBE shared/someone1/Work", "SELECT shared/someone1/Work")
 	if list, err := reader.ok(`LIST "" shared/someone1/*`); err != nil || len(list) != 1 {
 		t.Fatalf("LIST before: %q, %v", list, err)
 	}
 	if _, err := fmt.Fprintf(reader.conn, "i IDLE\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	hears := func(what string) {
-		t.Helper()
-		_ = reader.conn.SetDeadline(time.Now().Add(patience))
-		for {
-			line, err := reader.line()
-			if err != nil {
-				t.Fatalf("waiting for %q: %v", what, err)
-			}
-			if strings.Contains(line, what) {
-				return
-			}
-		}
-	}
-	hears("+ ")
+	hears(t, reader, "+ ")
 	r.roost("be1 acl set -u someone1 --expires 1s Work user=someone2 lookup read")
-	hears("* NO [NOPERM]")
+	hears(t, reader, "* NO [NOPERM]")
 	if _, err := fmt.Fprintf(reader.conn, "DONE\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	hears("i OK")
+	hears(t, reader, "i OK")
 	if _, tagged, err := reader.command("SEARCH ALL"); err != nil || !strings.HasPrefix(tagged, "NO [NOPERM]") {
 		t.Errorf("SEARCH: %s, %v", tagged, err)
 	}
@@ -79,6 +53,37 @@ func TestGrantExpires(t *testing.T) {
 	}
 	if got := r.audited(t, "be1"); strings.Count(got, `"what":"expire","owner":"someone1","mailbox":"Work","before":["#expires `) != 1 {
 		t.Errorf("the audit log has\n%s", got)
+	}
+}
+
+// lines is a session of a user through the director, after some commands.
+func (r *rig) lines(t *testing.T, user string, commands ...string) *lineClient {
+	t.Helper()
+	c, err := dialLines(t.Context(), "", r.address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.close)
+	for _, command := range append([]string{"LOGIN " + user + " " + r.password(user)}, commands...) {
+		if _, err := c.ok("%s", command); err != nil {
+			t.Fatalf("%s: %s: %v", user, command, err)
+		}
+	}
+	return c
+}
+
+// hears waits for a line that has a text.
+func hears(t *testing.T, c *lineClient, text string) {
+	t.Helper()
+	_ = c.conn.SetDeadline(time.Now().Add(patience))
+	for {
+		line, err := c.line()
+		if err != nil {
+			t.Fatalf("waiting for %q: %v", text, err)
+		}
+		if strings.Contains(line, text) {
+			return
+		}
 	}
 }
 

@@ -129,7 +129,7 @@ func (a *access) identity(ctx context.Context, reader string) (*acl.Identity, er
 	if who, is := a.known[reader]; is {
 		return who, nil
 	}
-	res, err := a.node.auth.Lookup(ctx, reader)
+	groups, err := a.node.groupsOf(ctx, reader)
 	if imap.CodeOf(err) == imap.CodeNonExistent {
 		a.known[reader] = nil
 		return nil, nil
@@ -137,12 +137,7 @@ func (a *access) identity(ctx context.Context, reader string) (*acl.Identity, er
 	if err != nil {
 		return nil, err
 	}
-	who := &acl.Identity{Owner: a.owner, Acting: reader, Groups: res.Groups}
-	if len(who.Groups) == 0 {
-		if who.Groups, err = a.node.defaultGroups(ctx, reader); err != nil {
-			return nil, err
-		}
-	}
+	who := &acl.Identity{Owner: a.owner, Acting: reader, Groups: groups}
 	a.known[reader] = who
 	return who, nil
 }

@@ -112,6 +112,7 @@ type parts struct {
 	moves   *namespace.Moves // of all sessions
 	lost    *lostReaders
 	expirer *acl.Expirer
+	members *memberships
 	rawLogs rawLogs
 }
 
@@ -147,7 +148,7 @@ func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (n *no
 		log: log, dial: &net.Dialer{}, conns: connCounts{open: map[connKey]int{}}, moves: namespace.NewMoves(), veil: evenTime,
 		failed: make(chan error, 1), holding: func() {},
 	}
-	p.lost, p.expirer = newLostReaders(p), newExpirer(p)
+	p.lost, p.expirer, p.members = newLostReaders(p), newExpirer(p), newMemberships(p)
 	if n, err = p.read(set); err != nil {
 		return nil, err
 	}
@@ -447,7 +448,7 @@ func (n *node) start(ctx context.Context) {
 	n.takePart(ctx)
 	beside, stop := context.WithCancel(ctx)
 	n.stop = stop
-	for _, run := range []func(context.Context){n.monitor.Run, n.pulse.run, n.serveMetrics, n.lost.run, n.followGlobals, n.expirer.Run} {
+	for _, run := range []func(context.Context){n.monitor.Run, n.pulse.run, n.serveMetrics, n.lost.run, n.followGlobals, n.expirer.Run, n.members.run} {
 		n.running.Go(func() { run(beside) })
 	}
 	n.serveAdmin()

@@ -122,7 +122,7 @@ func (n *node) user(ctx context.Context, c *imapserver.Client, res *auth.Result)
 		})
 	}
 	n.warnSystemUser(res)
-	u := &user{node: n, set: set, client: c, vars: sessionVars(c, res), name: res.User, acting: res.Acting, groups: res.Groups}
+	u := &user{node: n, set: set, client: c, vars: sessionVars(c, res), name: res.User, acting: res.Acting, groups: res.Groups, given: res.GroupsGiven && len(res.Groups) > 0}
 	if err := u.applyACLSettings(ctx); err != nil {
 		return nil, err
 	}
@@ -189,9 +189,11 @@ type user struct {
 	vars   *config.Vars
 	name   string // the owner
 	acting string
-	groups []string // of acting
-	probe  bool     // it is a health check
-	dir    string   // of the mail
+	groups []string // of acting, at the login
+	given  bool     // by the master passdb, so that they stay
+	member *membership
+	probe  bool   // it is a health check
+	dir    string // of the mail
 }
 
 // applyACLSettings lets the settings name whose rights apply (acl_user, or else
@@ -220,7 +222,7 @@ func (u *user) applyACLSettings(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("acl_user %s: %w", name, err)
 		}
-		u.acting, u.groups = name, res.Groups
+		u.acting, u.groups, u.given = name, res.Groups, false
 	}
 	if len(u.groups) == 0 {
 		if u.groups, err = u.node.defaultGroups(ctx, u.acting); err != nil {
@@ -287,13 +289,19 @@ func (u *user) openGuarded(ctx context.Context) (*acl.Guard, error) {
 		return nil, err
 	}
 	u.node.lost.opened(u.name)
-	who := acl.Identity{Owner: u.name, Acting: u.acting, Groups: u.groups}
+	who := acl.Identity{Owner: u.name, Acting: u.acting}
 	if !u.set.ACL.Enabled {
 		who.Acting = who.Owner // without the acl plugin whoever gets in may do everything
 	}
+	leave := func() {}
+	if u.given {
+		u.member = newMembership(u.groups)
+	} else {
+		u.member, leave = u.node.members.join(u.acting, u.groups)
+	}
 	return acl.NewGuard(home, who, acl.Options{
 		Rules: u.node.aclRules(u.set), AllowAnyone: u.set.ACL.Anyone, Normalize: u.node.normalize,
-		Refused: &u.node.aclRefused, Audit: u.auditor(),
+		Refused: &u.node.aclRefused, Audit: u.auditor(), Groups: u.member, Closed: leave,
 	}), nil
 }
 
@@ -310,7 +318,7 @@ func (u *user) openTree(ctx context.Context, closed func()) (*namespace.Tree, er
 	}
 	u.makeMailboxes(ctx, own)
 	return namespace.New(namespace.Config{
-		User: u.name, Groups: u.groups, Own: own, Shared: shared, Closed: closed,
+		User: u.name, Groups: u.member, Own: own, Shared: shared, Closed: closed,
 		Moves: u.node.moves, Uses: u.specialUses(), ServerMetadata: serverMetadata(&u.set.Mail),
 		Log: u.node.log, Session: u.client.SessionID,
 	}), nil

@@ -37,7 +37,7 @@ The mail may be in use. What was written in the last moment may be missing.`,
 			if err != nil {
 				return err
 			}
-			defer func() { err = errors.Join(err, o.close()) }()
+			defer func() { err = errors.Join(err, o.store.Close()) }()
 			b := backupRun{cmd: cmd, to: args[len(args)-1], json: asJSON}
 			if all {
 				return b.all(o)
@@ -146,7 +146,7 @@ restored beside the original, say --new-uidvalidity: clients then load all anew.
 			if err != nil {
 				return err
 			}
-			defer func() { err = errors.Join(err, o.close()) }()
+			defer func() { err = errors.Join(err, o.store.Close()) }()
 			user, dir, err := o.find(cmd.Context(), args[1])
 			if err != nil {
 				return err
@@ -158,7 +158,7 @@ restored beside the original, say --new-uidvalidity: clients then load all anew.
 			if _, err := os.Stat(source); err != nil {
 				return fmt.Errorf("there is no backup of %s: %w", from, err)
 			}
-			err = o.holders.alone(cmd.Context(), user, func() error {
+			err = o.alone(cmd.Context(), user, func() error {
 				return store.Restore(cmd.Context(), o.opts, source, user, dir, newValidity)
 			})
 			if err != nil {

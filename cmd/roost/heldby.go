@@ -16,18 +16,14 @@ const askHolder = 10 * time.Second
 
 // holders is what a command that writes mail beside the servers asks who holds it.
 type holders struct {
-	coordinator cluster.Coordinator // nil without one: the lock, and the manifest's holder, decide
+	coordinator cluster.Coordinator
 	template    cluster.Template
 	tag, node   string
 }
 
-// newHolders connects to the coordinator of a configuration. The caller closes it.
-func newHolders(set *config.Settings) (*holders, error) {
-	p := &holders{tag: set.Cluster.Tag, node: nodeName(set)}
-	if set.Cluster.Kind == config.NoCoordinator {
-		return p, nil
-	}
-	var err error
+// newHolders connects to the coordinator of a configuration. The caller closes that.
+func newHolders(set *config.Settings) (p *holders, err error) {
+	p = &holders{tag: set.Cluster.Tag, node: nodeName(set)}
 	if p.template, err = cluster.ParseTemplate(set.Director.UsernameHash); err != nil {
 		return nil, fmt.Errorf("%s: director_username_hash: %w", set.Where("director_username_hash"), err)
 	}
@@ -35,21 +31,11 @@ func newHolders(set *config.Settings) (*holders, error) {
 	return p, err
 }
 
-func (p *holders) close() error {
-	if p.coordinator == nil {
-		return nil
-	}
-	return p.coordinator.Close()
-}
-
-// alone has do write a user's mail. With a coordinator the lock of the directory alone does not keep
-// other hosts' backends out: so it is done only where the backend runs that holds the user, which
+// alone has do write a user's mail. The lock of the directory alone does not keep other hosts'
+// backends out: so it is done only where the backend runs that holds the user, which
 // the lock does keep out, or while none does. If that changes meanwhile, it is an error: another
 // backend may have taken the mail over as it was before.
 func (p *holders) alone(ctx context.Context, user string, do func() error) error {
-	if p.coordinator == nil {
-		return do()
-	}
 	before, err := p.holder(ctx, user)
 	if err != nil {
 		return err

@@ -15,15 +15,14 @@ import (
 
 // offline is mail that this process opens beside a server that has it closed.
 type offline struct {
-	set     *config.Settings
-	auth    *auth.Authenticator
-	holders *holders
-	store   *store.Store
-	opts    store.Options // of the store
-	log     *slog.Logger  // warnings, to stderr
+	set   *config.Settings
+	auth  *auth.Authenticator
+	store *store.Store
+	opts  store.Options // of the store
+	log   *slog.Logger  // warnings, to stderr
 }
 
-// newOffline reads a configuration file. The caller closes it.
+// newOffline reads a configuration file. The caller closes the store.
 func newOffline(file string) (*offline, error) {
 	if file == "" {
 		return nil, usageError{errors.New("-c FILE is missing")}
@@ -38,19 +37,27 @@ func newOffline(file string) (*offline, error) {
 		return nil, err
 	}
 	o.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	if o.holders, err = newHolders(set); err != nil {
-		return nil, err
-	}
 	o.opts = storeOptions(set, o.log)
-	if o.holders.coordinator != nil {
-		o.opts.Holder = o.holders.node
+	if set.Cluster.Kind != config.NoCoordinator {
+		o.opts.Holder = nodeName(set)
 	}
 	o.opts.Linger = -1
 	o.store = store.New(o.opts)
 	return o, nil
 }
 
-func (o *offline) close() error { return errors.Join(o.store.Close(), o.holders.close()) }
+// alone has do write a user's mail, while no other backend of a cluster can have it open.
+func (o *offline) alone(ctx context.Context, user string, do func() error) (err error) {
+	if o.set.Cluster.Kind == config.NoCoordinator {
+		return do() // the lock, and the manifest's holder, decide
+	}
+	h, err := newHolders(o.set)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.coordinator.Close()) }()
+	return h.alone(ctx, user, do)
+}
 
 // find looks a user up: the name as it is kept, and where the mail is.
 func (o *offline) find(ctx context.Context, name string) (user, dir string, err error) {

@@ -26,12 +26,12 @@ see roost restore. Prints what it does, and what check says afterwards.`,
 			if err != nil {
 				return err
 			}
-			defer func() { err = errors.Join(err, o.close()) }()
+			defer func() { err = errors.Join(err, o.store.Close()) }()
 			user, dir, err := o.find(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			err = o.holders.alone(cmd.Context(), user, func() error {
+			err = o.alone(cmd.Context(), user, func() error {
 				return store.Repair(cmd.Context(), o.opts, user, dir, cmd.OutOrStdout())
 			})
 			if errors.Is(err, store.ErrInUse) {

@@ -86,9 +86,9 @@ old backend is not running: two backends that write one user's mail lose mail.`,
 			if err != nil {
 				return err
 			}
-			defer o.close() //nolint:errcheck // nothing was opened
+			defer o.store.Close() //nolint:errcheck // nothing was opened
 			var from string
-			err = o.holders.alone(cmd.Context(), user, func() (err error) {
+			err = o.alone(cmd.Context(), user, func() (err error) {
 				from, err = store.Takeover(user, dir)
 				return err
 			})

@@ -45,12 +45,12 @@ user's, or of others on mailboxes the user shares, for half a minute.`,
 			if err != nil {
 				return err
 			}
-			defer func() { err = errors.Join(err, o.close()) }()
+			defer func() { err = errors.Join(err, o.store.Close()) }()
 			user, _, err := o.find(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			return o.holders.alone(cmd.Context(), user, func() error {
+			return o.alone(cmd.Context(), user, func() error {
 				mail, err := o.open(cmd.Context(), args[0])
 				if err != nil {
 					return err

@@ -32,7 +32,7 @@ const evictAtOnce = 64
 // for Ownership to do.
 func (s *Store) Evict(ctx context.Context, match func(user string) bool) error {
 	leaving := s.takeOut(match)
-	work := make(chan *slot)
+	work := make(chan leaver)
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	var errs []error
@@ -55,9 +55,16 @@ func (s *Store) Evict(ctx context.Context, match func(user string) bool) error {
 	return errors.Join(errs...)
 }
 
+// leaver is an account that was taken out of the table. Its slot may be without it by now:
+// then somebody else closes it.
+type leaver struct {
+	*slot
+	account *account
+}
+
 // takeOut ends opens, and takes accounts out of the table, so that the next open
 // begins anew.
-func (s *Store) takeOut(match func(user string) bool) (leaving []*slot) {
+func (s *Store) takeOut(match func(user string) bool) (leaving []leaver) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for o := range s.openings {
@@ -70,26 +77,21 @@ func (s *Store) takeOut(match func(user string) bool) (leaving []*slot) {
 		if p.account != nil && match(p.account.user) {
 			s.detachLocked(p)
 			s.leaving[p.dir] = make(chan struct{})
-			leaving = append(leaving, p)
+			leaving = append(leaving, leaver{p, p.account})
 		}
 	}
 	return leaving
 }
 
-// evict closes one account, or abandons it when ctx ends.
-func (s *Store) evict(ctx context.Context, p *slot) error {
+// evict closes one account, or abandons it when ctx ends. It waits for who closes it already.
+func (s *Store) evict(ctx context.Context, p leaver) error {
 	defer s.hasLeft(p.dir)
-	s.mu.Lock()
 	a := p.account
-	s.mu.Unlock()
-	if a == nil {
-		return nil
-	}
 	if ctx.Err() != nil {
 		a.giveUp(context.Cause(ctx))
 	}
 	closed := make(chan error, 1)
-	go func() { closed <- s.closeSlot(context.Background(), p, false) }()
+	go func() { closed <- s.closeSlot(context.Background(), p.slot, false) }()
 	select {
 	case err := <-closed:
 		a.disable(errEvicted)

@@ -131,6 +131,33 @@ func TestEvictEndsOpens(t *testing.T) {
 	}
 }
 
+// An account that somebody else closes, as who had it open last does, has not left before
+// that is done.
+func TestEvictWaitsForOthers(t *testing.T) {
+	fs := newMemFS()
+	s := backend(t, fs, newReferee().acquire("b1"), "b1")
+	a := mustOpen(t, s, "/mail", owner)
+	leaving := s.takeOut(func(string) bool { return true })
+	if len(leaving) != 1 {
+		t.Fatalf("%d leave", len(leaving))
+	}
+	p := leaving[0]
+	if err := p.lock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.clear(p.slot)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.evict(ctx, p); !errors.Is(err, context.Canceled) {
+		t.Errorf("evict: %v", err)
+	}
+	p.unlock()
+	_ = p.account.close(false) // it was abandoned
+	if err := errors.Join(a.Close(), s.Close(), check(fs, "/mail", t.Output())); err != nil {
+		t.Error(err)
+	}
+}
+
 // An open waits until an account that is being evicted is closed, though the right is
 // ours: until then that may acknowledge more.
 func TestOpenDuringEvict(t *testing.T) {

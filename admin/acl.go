@@ -265,10 +265,12 @@ func (r *ACL) Table() Table {
 		t.Rows = append(t.Rows, row)
 	}
 	if r.Off {
-		t.Foot = []string{"Rights are not checked: the plugin acl is off, and whoever gets in may do everything"}
+		t.Foot = []string{aclOff}
 	}
 	return t
 }
+
+const aclOff = "Rights are not checked: the plugin acl is off, and whoever gets in may do everything"
 
 func newACL(b *Box, e *Entries, list []mailbox.Entry) *ACL {
 	r := &ACL{Owner: b.Owner, Mailbox: b.Mailbox, Source: cmp.Or(string(e.Source), "none"), Entries: []ACLEntry{}, Off: e.Off}
@@ -564,23 +566,14 @@ func (c *call) recalcElsewhere(ctx context.Context, res *ACLRecalc) error {
 // eachBackend has the other backends do the operation, one after another while hear wants
 // more. It returns those that did not.
 func (c *call) eachBackend(ctx context.Context, args Args, hear func(Result) (more bool)) (silent []Silent, err error) {
-	cl := c.Cluster.(Coordinated)
-	nodes, err := cl.Backends(ctx)
+	nodes, err := c.otherBackends(ctx)
 	if err != nil {
 		return nil, err
 	}
-	all, err := cl.Nodes(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, b := range nodes {
-		i := slices.IndexFunc(all, func(n Node) bool { return n.Name == b.Host })
-		if b.Host == c.Node || i < 0 {
-			continue
-		}
-		r, err := c.ask(ctx, all[i], c.op, args)
+	for _, n := range nodes {
+		r, err := c.ask(ctx, n, c.op, args)
 		if err != nil {
-			silent = append(silent, Silent{b.Host, fmt.Sprint(err)})
+			silent = append(silent, Silent{n.Name, fmt.Sprint(err)})
 			continue
 		}
 		if !hear(r) {
@@ -588,4 +581,25 @@ func (c *call) eachBackend(ctx context.Context, args Args, hear func(Result) (mo
 		}
 	}
 	return silent, nil
+}
+
+// otherBackends are those of a cluster with a coordinator that run.
+func (c *call) otherBackends(ctx context.Context) ([]Node, error) {
+	cl := c.Cluster.(Coordinated)
+	known, err := cl.Backends(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, err := cl.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var nodes []Node
+	for _, b := range known {
+		i := slices.IndexFunc(all, func(n Node) bool { return n.Name == b.Host })
+		if b.Host != c.Node && i >= 0 {
+			nodes = append(nodes, all[i])
+		}
+	}
+	return nodes, nil
 }

@@ -115,8 +115,9 @@ func callACL(t *testing.T, a *admin.Admin, line string) string {
 	}
 	given := map[string]string{}
 	for _, word := range strings.Split(rest, ", ") {
-		key, value, _ := strings.Cut(word, "=")
-		given[key] = value
+		if key, value, is := strings.Cut(word, "="); is {
+			given[key] = value
+		}
 	}
 	args, err := op.Parse(given)
 	if err != nil {

@@ -26,6 +26,7 @@ type Admin struct {
 	Users    UserNames
 	ACLs     ACLs   // nil where no mail is kept
 	Shares   Shares // likewise
+	Teams    Teams  // likewise
 
 	// Health is what health checks find of a backend, in words; "" if it has none. nil:
 	// there are none.

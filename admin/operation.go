@@ -56,7 +56,7 @@ type Progress struct {
 
 // Operations is the table.
 func Operations() []Operation {
-	return slices.Concat(backendOperations(), userOperations(), ringOperations(), sessionOperations(), clusterOperations(), aclOperations(), shareOperations(), nodeOperations())
+	return slices.Concat(backendOperations(), userOperations(), ringOperations(), sessionOperations(), clusterOperations(), aclOperations(), shareOperations(), teamOperations(), nodeOperations())
 }
 
 // Find is the operation of a name; words may be separated by spaces or slashes.

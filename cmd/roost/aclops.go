@@ -96,28 +96,41 @@ func (a adminACLs) Find(ctx context.Context, name, box string) (*admin.Box, erro
 // Here implements admin.ACLs.
 func (a adminACLs) Here(owner string) bool { return a.holds == nil || a.holds(owner) }
 
-// open opens an owner's mail, whose changes are published; done closes it. It makes no
-// mail that is not there.
-func (a adminACLs) open(ctx context.Context, owner string) (home acl.Home, set *config.Settings, done func(), err error) {
+// keptHome is an owner's mail as administrators work on it.
+type keptHome struct {
+	acls  adminACLs
+	owner string
+	home  acl.Home
+	set   *config.Settings // the owner's
+	rules acl.Rules
+}
+
+// open opens an owner's mail, whose changes are published. It makes mail that is not there
+// if create says so.
+func (a adminACLs) open(ctx context.Context, owner string, create bool) (*keptHome, error) {
 	n := a.latest()
 	res, err := n.auth.Lookup(ctx, owner)
 	if err != nil {
-		return nil, nil, nil, lookupFailure(owner, err)
+		return nil, lookupFailure(owner, err)
 	}
-	if set, _, err = n.set.ForUser(res.UserFields); err != nil {
-		return nil, nil, nil, unavailable(err)
+	set, _, err := n.set.ForUser(res.UserFields)
+	if err != nil {
+		return nil, unavailable(err)
 	}
-	if err := hasMail(n.set, res); err != nil {
-		return nil, nil, nil, err
+	if !create {
+		if err := hasMail(n.set, res); err != nil {
+			return nil, err
+		}
 	}
 	dir, err := mailDir(n.set, res)
 	if err != nil {
-		return nil, nil, nil, unavailable(err)
+		return nil, unavailable(err)
 	}
-	if home, err = n.openStore(ctx, res.User, dir, store.View{Acting: res.User}); err != nil {
-		return nil, nil, nil, imap.Wrap(imap.CodeUnavailable, fmt.Sprintf("the mail of %s can't be opened here: %v", owner, errors.Unwrap(err)), err)
+	home, err := n.openStore(ctx, res.User, dir, store.View{Acting: res.User})
+	if err != nil {
+		return nil, imap.Wrap(imap.CodeUnavailable, fmt.Sprintf("the mail of %s can't be opened here: %v", owner, errors.Unwrap(err)), err)
 	}
-	return home, set, func() { a.done(home, res.User) }, nil
+	return &keptHome{acls: a, owner: res.User, home: home, set: set, rules: a.aclRules(set)}, nil
 }
 
 // hasMail says that a user who was never here has no mail yet.
@@ -132,44 +145,59 @@ func hasMail(set *config.Settings, res *auth.Result) error {
 	return nil
 }
 
-// done closes an owner's mail.
-func (a adminACLs) done(home acl.Home, owner string) {
-	if err := home.Close(); err != nil {
-		a.log.Warn("close account", "owner", owner, "error", err)
+// close closes an owner's mail.
+func (k *keptHome) close() {
+	if err := k.home.Close(); err != nil {
+		k.acls.log.Warn("close account", "owner", k.owner, "error", err)
 	}
-	a.letGo(owner)
+	k.acls.letGo(k.owner)
+}
+
+// entries are those that hold for a mailbox.
+func (k *keptHome) entries(ctx context.Context, name string) (*admin.Entries, error) {
+	standing, err := k.home.Standing(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return &admin.Entries{List: k.rules.Entries(standing), Source: k.rules.Source(standing), Off: !k.set.ACL.Enabled}, nil
+}
+
+// change changes the entries of a mailbox, and tells the audit log.
+func (k *keptHome) change(ctx context.Context, by admin.Author, name string, change func([]mailbox.Entry) ([]mailbox.Entry, error)) error {
+	e := acl.Event{Mailbox: name}
+	err := k.home.UpdateEntries(ctx, name, k.rules.AuditedChange(&e, change))
+	k.acls.noteExpiry(ctx, k.owner, k.home)
+	if err == nil && e.Changed {
+		k.tell(by, e)
+	}
+	return err
+}
+
+// tell tells the audit log what an administrator did.
+func (k *keptHome) tell(by admin.Author, e acl.Event) {
+	if a := k.acls; a.audit != nil {
+		a.audit.Add(auditRecord(e, audit.Record{What: by.Operation, Operator: by.Name, Owner: k.owner, Node: nodeName(a.latest().set), Client: by.From}))
+	}
 }
 
 // Entries implements admin.ACLs.
 func (a adminACLs) Entries(ctx context.Context, b *admin.Box) (*admin.Entries, error) {
-	home, set, done, err := a.open(ctx, b.Owner)
+	k, err := a.open(ctx, b.Owner, false)
 	if err != nil {
 		return nil, err
 	}
-	defer done()
-	standing, err := home.Standing(ctx, b.Mailbox)
-	if err != nil {
-		return nil, err
-	}
-	rules := a.aclRules(set)
-	return &admin.Entries{List: rules.Entries(standing), Source: rules.Source(standing), Off: !set.ACL.Enabled}, nil
+	defer k.close()
+	return k.entries(ctx, b.Mailbox)
 }
 
 // Change implements admin.ACLs.
 func (a adminACLs) Change(ctx context.Context, by admin.Author, b *admin.Box, change func([]mailbox.Entry) ([]mailbox.Entry, error)) error {
-	home, set, done, err := a.open(ctx, b.Owner)
+	k, err := a.open(ctx, b.Owner, false)
 	if err != nil {
 		return err
 	}
-	defer done()
-	rules := a.aclRules(set)
-	e := acl.Event{Mailbox: b.Mailbox}
-	err = home.UpdateEntries(ctx, b.Mailbox, rules.AuditedChange(&e, change))
-	a.noteExpiry(ctx, b.Owner, home)
-	if err == nil && e.Changed && a.audit != nil {
-		a.audit.Add(auditRecord(e, audit.Record{What: by.Operation, Operator: by.Name, Owner: b.Owner, Node: nodeName(a.latest().set), Client: by.From}))
-	}
-	return err
+	defer k.close()
+	return k.change(ctx, by, b.Mailbox, change)
 }
 
 // Recalc implements admin.ACLs.
@@ -177,12 +205,12 @@ func (a adminACLs) Recalc(ctx context.Context, owner string) error {
 	if a.publisher == nil {
 		return imap.Errorf(imap.CodeCannot, "there is no sharing index: acl_shared_dict is not set")
 	}
-	home, _, done, err := a.open(ctx, owner)
+	k, err := a.open(ctx, owner, false)
 	if err != nil {
 		return err
 	}
-	defer done()
-	if shared, is := home.(share.Home); is {
+	defer k.close()
+	if shared, is := k.home.(share.Home); is {
 		err = a.publisher.Recalc(ctx, owner, shared)
 	}
 	if err != nil {

@@ -29,17 +29,20 @@ type administration struct {
 	server *adminhttp.Server
 	fixed  *admin.Fixed // nil with a coordinator, and without director_mail_servers
 	at     []net.Listener
+	teams  chan struct{} // has room for one: who changes a team
 }
 
 // newAdministration makes the operations' view of this node.
 func (n *node) newAdministration() {
 	a := &n.administration
+	a.teams = make(chan struct{}, 1)
 	a.admin = &admin.Admin{
 		Node: nodeName(n.set), Log: n.log, Sessions: adminSessions{n.imap, n.placed}, Users: adminUsers{n.parts}, Peers: adminPeers{n.parts},
 		Health: n.monitor.Words, Audit: n.parts.auditOperation,
 	}
 	if n.clustered == nil && n.placed == nil || n.set.Cluster.Backend && n.placed == nil {
-		a.admin.ACLs, a.admin.Shares = adminACLs{n.parts}, adminACLs{n.parts}
+		kept := adminACLs{n.parts}
+		a.admin.ACLs, a.admin.Shares, a.admin.Teams = kept, kept, kept
 	}
 	switch {
 	case n.clustered != nil:

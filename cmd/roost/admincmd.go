@@ -31,6 +31,7 @@ func adminGroups() map[string]string {
 		"cluster":       "How the cluster is, and why",
 		"acl":           "Rights on mailboxes",
 		"share":         "What is shared, by the sharing index",
+		"team":          "Mailboxes that are nobody's, and their members",
 	}
 }
 
@@ -46,7 +47,7 @@ func adminCommands() []*cobra.Command {
 		}
 		groups[path[:i]].AddCommand(cmd)
 	}
-	for _, path := range []string{"director", "director ring", "proxy", "cluster", "acl", "share"} {
+	for _, path := range []string{"director", "director ring", "proxy", "cluster", "acl", "share", "team"} {
 		words := strings.Fields(path)
 		groups[path] = &cobra.Command{Use: words[len(words)-1], Short: adminGroups()[path]}
 		add(path, groups[path])

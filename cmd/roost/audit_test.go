@@ -22,22 +22,25 @@ func TestAuditLog(t *testing.T) {
 // startAudited is a rig whose backends have audit logs.
 func startAudited(t *testing.T) *rig {
 	t.Helper()
-	return startRigWith(t, "rig", func(r *rig) {
-		for _, name := range []string{"be1", "be2"} {
-			text, err := os.ReadFile(r.files[name])
-			if err != nil {
-				t.Fatal(err)
-			}
-			set := "  acl_audit_log = " + filepath.Join(r.root, name+".audit") + "\n  acl_shared_dict ="
-			changed := strings.Replace(string(text), "  acl_shared_dict =", set, 1)
-			if changed == string(text) {
-				t.Fatal("no acl_shared_dict to put acl_audit_log before")
-			}
-			if err := os.WriteFile(r.files[name], []byte(changed), 0o600); err != nil {
-				t.Fatal(err)
-			}
+	return startRigWith(t, "rig", func(r *rig) { configureAudit(t, r) })
+}
+
+func configureAudit(t *testing.T, r *rig) {
+	t.Helper()
+	for _, name := range []string{"be1", "be2"} {
+		text, err := os.ReadFile(r.files[name])
+		if err != nil {
+			t.Fatal(err)
 		}
-	})
+		set := "  acl_audit_log = " + filepath.Join(r.root, name+".audit") + "\n  acl_shared_dict ="
+		changed := strings.Replace(string(text), "  acl_shared_dict =", set, 1)
+		if changed == string(text) {
+			t.Fatal("no acl_shared_dict to put acl_audit_log before")
+		}
+		if err := os.WriteFile(r.files[name], []byte(changed), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // TestAuditLogIsDocumented: docs/sharing.md has a row for each kind of line.

@@ -132,5 +132,5 @@ func TestSharingDocument(t *testing.T) {
 	if err := os.WriteFile(path, []byte(all.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	runTranscript(t, startRig(t, "rig"), path)
+	runTranscript(t, startTeams(t, ""), path)
 }

@@ -31,35 +31,29 @@ func TestWhereDovecotErrs(t *testing.T) {
 				r = startRigWith(t, "rig", func(r *rig) { configureRights(t, r, section) })
 			}
 			tr := &transcript{t: t, w: administered{r}, sessions: map[string]*imapConn{}, file: path, line: at}
-			tr.section(r, section)
+			tr.section(section)
 		})
 		at += strings.Count(part, "\n")
 	}
 }
 
-// section runs lines, those for the administrator too.
-func (tr *transcript) section(r *rig, text string) {
+// section runs lines.
+func (tr *transcript) section(text string) {
 	defer func() {
-		delete(tr.sessions, "roost")
 		for _, c := range tr.sessions {
 			c.close()
 		}
 	}()
 	for line := range strings.Lines(text) {
 		tr.line++
-		line = strings.TrimRight(line, "\n")
-		command, is := strings.CutPrefix(line, "roost: ")
-		if !is {
-			tr.run(line)
-			continue
-		}
-		where := func() string { return tr.file + ": " + line }
-		tr.sessions["roost"] = &imapConn{t: tr.t, where: where, answer: strings.Split(strings.TrimRight(r.roost(command), "\n"), "\n")}
+		tr.run(strings.TrimRight(line, "\n"))
 	}
 }
 
 // administered is a rig whose files are looked at and made.
 type administered struct{ *rig }
+
+func (w administered) administer(command string) string { return w.roost(command) }
 
 func (w administered) do(t *testing.T, words []string) {
 	t.Helper()

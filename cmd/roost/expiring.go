@@ -37,16 +37,15 @@ func (p *parts) removeExpired(ctx context.Context, owner string) (next int64, er
 }
 
 func (a adminACLs) removeExpired(ctx context.Context, owner string) (next int64, err error) {
-	home, set, done, err := a.open(ctx, owner)
+	k, err := a.open(ctx, owner, false)
 	if err != nil {
 		return 0, err
 	}
-	defer done()
-	rules := a.aclRules(set)
-	if rules.GlobalsOnly {
+	defer k.close()
+	if k.rules.GlobalsOnly {
 		return 0, nil
 	}
-	err = acl.RemoveExpired(ctx, home, rules, func(e acl.Event) {
+	err = acl.RemoveExpired(ctx, k.home, k.rules, func(e acl.Event) {
 		a.log.Info("rights have expired", "owner", owner, "mailbox", e.Mailbox, "before", *auditLines(e.Before), "after", *auditLines(e.After))
 		if a.audit != nil {
 			a.audit.Add(auditRecord(e, audit.Record{What: e.What.String(), Owner: owner, Node: nodeName(a.latest().set)}))
@@ -55,5 +54,5 @@ func (a adminACLs) removeExpired(ctx context.Context, owner string) (next int64,
 	if err != nil {
 		return 0, err
 	}
-	return home.Expiry(ctx)
+	return k.home.Expiry(ctx)
 }

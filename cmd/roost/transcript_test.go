@@ -19,6 +19,7 @@ import (
 //	bob| * 3 EXISTS                    a line of the answer, by its beginning
 //	bob| OK [READ-ONLY]                the tagged line, without its tag
 //	bob! * 1 FETCH                     no line of the answer begins so
+//	roost: team show Sales             an administrator's command, whose output roost| is about
 //	stop be1, start be1                a backend goes and comes (see world)
 //
 // Lines that are not asked for are ignored; those asked for come in this
@@ -40,6 +41,11 @@ type world interface {
 	address() string // of the director
 	password(login string) string
 	do(t *testing.T, words []string) // a line that is no session's
+}
+
+// worldWithAdmin has an administrator.
+type worldWithAdmin interface {
+	administer(command string) (output string)
 }
 
 // patience bounds every wait of a transcript; it is never reached when all is well.
@@ -83,6 +89,12 @@ func (tr *transcript) run(line string) {
 	m := sessionLine.FindStringSubmatch(line)
 	if m == nil {
 		tr.w.do(tr.t, strings.Fields(line))
+		return
+	}
+	if a, is := tr.w.(worldWithAdmin); is && m[1] == "roost" && m[2] == ":" {
+		c := &imapConn{t: tr.t, where: func() string { return fmt.Sprintf("%s:%d", tr.file, tr.line) }}
+		c.answer = strings.Split(strings.TrimRight(a.administer(m[3]), "\n"), "\n")
+		tr.sessions["roost"] = c
 		return
 	}
 	c := tr.session(m[1])
@@ -147,7 +159,11 @@ func lineConn(t *testing.T, conn net.Conn, addr string) *imapConn {
 	return c
 }
 
-func (c *imapConn) close() { _ = c.conn.Close() }
+func (c *imapConn) close() {
+	if c.conn != nil {
+		_ = c.conn.Close()
+	}
+}
 
 var literal = regexp.MustCompile(`<<("(?:[^"\\]|\\.)*")`)
 

@@ -115,7 +115,7 @@ func startRigWith(t testing.TB, kind string, prepare func(*rig)) *rig {
 	r.port = port
 	r.files = writeRig(t, kind, r.root, r.port)
 	prepare(r)
-	for name := range rigAddrs {
+	for _, name := range []string{"director", "be1", "be2"} {
 		r.start(t, name, listeners[name])
 		delete(r.tls, name)
 	}

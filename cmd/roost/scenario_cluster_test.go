@@ -12,7 +12,13 @@ import (
 // watchCluster is the way to the coordinator and the view that a scenario itself has.
 func watchCluster(t testing.TB, addr string) (cluster.Coordinator, *cluster.View) {
 	t.Helper()
-	c, err := coordetcd.New(coordetcd.Config{Endpoints: []string{addr}, Prefix: "/roost/"})
+	return watchClusterBy(t, coordetcd.Config{Endpoints: []string{addr}})
+}
+
+func watchClusterBy(t testing.TB, cfg coordetcd.Config) (cluster.Coordinator, *cluster.View) {
+	t.Helper()
+	cfg.Prefix = "/roost/"
+	c, err := coordetcd.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

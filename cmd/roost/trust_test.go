@@ -76,12 +76,18 @@ func inCluster(text, name, etcd, volume string) string {
 // awaitPlaces waits until all slots are held by the backend that should hold them.
 func (r *trustRig) awaitPlaces(t testing.TB) {
 	t.Helper()
+	r.awaitHeld(t, func(m *cluster.Map, u cluster.Unit) string { return m.Wanted(u) })
+}
+
+// awaitHeld waits until all slots are held, by the backend by if that says one.
+func (r *trustRig) awaitHeld(t testing.TB, by func(*cluster.Map, cluster.Unit) string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // a backend that stood in keeps slots for half of one
 	defer cancel()
 	err := r.view.Await(ctx, func(m *cluster.Map) bool {
 		for slot := range cluster.Slot(cluster.Slots) {
 			unit := cluster.Unit{Slot: slot}
-			if held, _ := m.Held(unit); !m.Holds(held) || held.Backend != m.Wanted(unit) {
+			if held, _ := m.Held(unit); !m.Holds(held) || by != nil && held.Backend != by(m, unit) {
 				return false
 			}
 		}

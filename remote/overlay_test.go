@@ -79,9 +79,6 @@ func limitOverlay(f *mailboxtest.Fixture) {
 	for _, name := range []string{"Private/FollowsCopyAndMove", "PrivateFlags/AppendCopyAndMove"} {
 		f.Skip[name] = "what others copy does not have the reader's own flags"
 	}
-	for _, name := range []string{"SharedAndPrivateAgain", "WhatAllSawStays", "MailboxesBelowFollow", "CopiesBecomeOnesOwn", "RenamedInbox"} {
-		f.Skip["PrivateModes/"+name] = "the server does not know that there are private flags"
-	}
 }
 
 // A reader whose flags lie over a server that keeps none sees what one sees whose server does.
@@ -136,7 +133,6 @@ func TestOverlayOnDovecot(t *testing.T) {
 		f.Skip["PrivateObserve/PrivateMetadata"] = "NOTIFY does not tell of metadata"
 		f.Skip["PrivateMetadata/PrivateIsOnesOwn"] = "private annotations are the owner's"
 		f.Skip["PrivateMetadata/UsesAreTheOwners"] = "special uses are set by the configuration"
-		f.Skip["PrivateModes/OtherValues"] = "annotations have any value"
 		byNameOnly(&f)
 		return f
 	})

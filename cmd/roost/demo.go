@@ -81,7 +81,8 @@ func runDemo(ctx context.Context, out io.Writer, exit bool) (err error) {
 	fmt.Fprintf(out, `
 It stays up. Connect a mail client: server 127.0.0.1, port %d, no encryption,
 user %s … %s, password %s. End with Ctrl-C; the files are removed.
-`, d.port(0), demoUsers[0], demoUsers[len(demoUsers)-1], demoPassword)
+Administrators' commands take one of the files above: roost share list -c FILE --from %s
+`, d.port(0), demoUsers[0], demoUsers[len(demoUsers)-1], demoPassword, demoUsers[0])
 	<-ctx.Done()
 	return nil
 }

@@ -53,6 +53,7 @@ var layers = map[string][]string{
 
 	"store":           {"imap", "mailbox", "message", "metric"},
 	"acl":             {"imap", "mailbox"},
+	"acl/acltest":     {},
 	"share":           {"imap", "mailbox", "acl", "dict"},
 	"imapclient":      {"imap", "imapwire", "metric", "tlsconn"},
 	"remote":          {"imap", "mailbox", "message", "imapclient", "imapwire", "sasl"},

@@ -41,7 +41,8 @@ type MirrorOptions struct {
 }
 
 const (
-	// A reading of everything takes at most one part of so many of the time.
+	// A reading of everything takes at most one part of so many of the time, unless
+	// the copy would be old for longer than rarely lets it.
 	readingShare = 10
 	// So many times as rarely is all read again if the origin tells of changes, or
 	// has a version that stays: both may miss what other programs do.
@@ -175,7 +176,11 @@ func (m *Mirror) poll(ctx context.Context) {
 				version, read = now, began
 			}
 		}
-		m.rest(ctx, max(m.opt.Every, time.Since(began)*(readingShare-1)))
+		pause := m.opt.Every
+		if m.Failing() == nil { // else the dictionary may be back soon, whatever it took to find out
+			pause = max(pause, min(time.Since(began)*(readingShare-1), all))
+		}
+		m.rest(ctx, pause)
 	}
 }
 

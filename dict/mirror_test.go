@@ -16,12 +16,14 @@ import (
 type lame struct {
 	Dict
 	broken atomic.Bool
+	takes  atomic.Int64 // a time.Duration, until it says that it is broken
 	reads  atomic.Int64
 }
 
 func (l *lame) Iterate(ctx context.Context, prefix string, fn func(key, value string) error) error {
 	l.reads.Add(1)
 	if l.broken.Load() {
+		time.Sleep(time.Duration(l.takes.Load()))
 		return errors.New("the server is gone")
 	}
 	return l.Dict.Iterate(ctx, prefix, fn)
@@ -121,6 +123,24 @@ func TestMirrorOfBrokenDict(t *testing.T) {
 			t.Error(err)
 		}
 		set(t, origin, "shared/b", "still open")
+	})
+}
+
+// However long it took to find out that the dictionary does not answer, soon after it answers
+// again its copy is new.
+func TestMirrorOfHungDict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		origin := &lame{Dict: NewMemory()}
+		m := NewMirror(origin, MirrorOptions{})
+		defer m.Close()
+		shows(t, m, "shared/a", "")
+		origin.takes.Store(int64(time.Minute))
+		origin.broken.Store(true)
+		time.Sleep(90 * time.Second)
+		origin.broken.Store(false)
+		set(t, origin, "shared/a", "1")
+		time.Sleep(time.Minute)
+		shows(t, m, "shared/a", "1")
 	})
 }
 

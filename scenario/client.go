@@ -17,6 +17,7 @@ type client struct {
 	world  World
 	rand   *rand.Rand
 	ledger *ledger
+	others []string // with whom mailboxes are shared
 
 	session Session // nil while there is none
 	failed  int     // logins that failed
@@ -70,17 +71,32 @@ func (c *client) step(ctx context.Context) error {
 		}
 		c.session = s
 	}
-	id, what := c.choose()
 	// A command under way is waited for when the load ends.
 	brief, cancel := context.WithTimeout(context.WithoutCancel(ctx), commandTime)
 	defer cancel()
-	p, err := c.do(brief, id, what)
-	o := outcomeOf(err)
-	c.ledger.answered(id, what, p, o)
+	o, err := c.change(brief)
 	if o == unknown || imap.CodeOf(err) == imap.CodeUnavailable || c.rand.IntN(50) == 0 {
 		c.leave()
 	}
 	return err
+}
+
+// oneGrant in so many commands changes who may read a mailbox.
+const oneGrant = 12
+
+// change gives one command that changes something.
+func (c *client) change(ctx context.Context) (outcome, error) {
+	if len(c.others) > 0 && c.rand.IntN(oneGrant) == 0 {
+		g := grant{Mailboxes[c.rand.IntN(len(Mailboxes))], c.others[c.rand.IntN(len(c.others))]}
+		on := !c.ledger.grants[g].on
+		err := c.session.Grant(ctx, g.mailbox, g.reader, on)
+		c.ledger.granted(g, on, outcomeOf(err))
+		return outcomeOf(err), err
+	}
+	id, what := c.choose()
+	p, err := c.do(ctx, id, what)
+	c.ledger.answered(id, what, p, outcomeOf(err))
+	return outcomeOf(err), err
 }
 
 func outcomeOf(err error) outcome {
@@ -173,6 +189,11 @@ func (c *client) read(ctx context.Context) (err error) {
 		}
 		c.ledger.sameValidity(mailbox, validity)
 		seen[mailbox] = messages
+		readers, err := c.session.Granted(ctx, mailbox)
+		if err != nil {
+			return err
+		}
+		c.ledger.seeGrants(mailbox, readers)
 	}
 	c.ledger.see(seen)
 	return nil

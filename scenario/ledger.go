@@ -13,6 +13,7 @@ type ledger struct {
 	validity map[string]uint32
 	lastUID  map[string]uint32
 	messages map[string]*fate // by id
+	grants   map[grant]trust
 	problems []string
 
 	acknowledged, refused, unknown int
@@ -75,7 +76,7 @@ func (c *change) apply(copies []copyOf, uid uint32) []copyOf {
 }
 
 func newLedger(user string) *ledger {
-	return &ledger{user: user, validity: map[string]uint32{}, lastUID: map[string]uint32{}, messages: map[string]*fate{}}
+	return &ledger{user: user, validity: map[string]uint32{}, lastUID: map[string]uint32{}, messages: map[string]*fate{}, grants: map[grant]trust{}}
 }
 
 // maxProblems bounds what is told of one user.
@@ -84,6 +85,50 @@ const maxProblems = 10
 func (l *ledger) problem(format string, args ...any) {
 	if len(l.problems) < maxProblems {
 		l.problems = append(l.problems, l.user+": "+fmt.Sprintf(format, args...))
+	}
+}
+
+// grant is what an owner shares with whom, and trust whether it is shared.
+type (
+	grant struct{ mailbox, reader string }
+	trust struct {
+		on      bool
+		pending bool // of a change nobody knows whether it was done
+	}
+)
+
+// granted notes how a grant, or its end, was answered.
+func (l *ledger) granted(g grant, on bool, o outcome) {
+	switch o {
+	case acknowledged:
+		l.acknowledged++
+		l.grants[g] = trust{on: on}
+	case refused:
+		l.refused++
+	case unknown:
+		l.unknown++
+		l.grants[g] = trust{on: on, pending: true}
+	}
+}
+
+// seeGrants checks what a mailbox's ACL says, which is what holds from now on.
+func (l *ledger) seeGrants(mailbox string, readers []string) {
+	for _, reader := range readers {
+		g := grant{mailbox, reader}
+		if _, asked := l.grants[g]; !asked {
+			l.problem("%s is shared with %s, and nobody asked for that", mailbox, reader)
+			l.grants[g] = trust{on: true}
+		}
+	}
+	for g, t := range l.grants {
+		if g.mailbox != mailbox {
+			continue
+		}
+		is := slices.Contains(readers, g.reader)
+		if is != t.on && !t.pending {
+			l.problem("%s is shared with %s: %v; acknowledged was %v", mailbox, g.reader, is, t.on)
+		}
+		l.grants[g] = trust{on: is}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -34,9 +35,10 @@ func (r *Runner) Run(ctx context.Context, s *Scenario) error {
 		}
 	}
 	r.scenario, r.waits, r.begun = s, newWaits(), r.World.Now()
-	for i, user := range s.UserNames() {
+	users := s.UserNames()
+	for i, user := range users {
 		r.clients = append(r.clients, &client{
-			world: r.World, ledger: newLedger(user), rand: rand.New(rand.NewPCG(r.Seed, uint64(i))),
+			world: r.World, ledger: newLedger(user), others: othersOf(users, i), rand: rand.New(rand.NewPCG(r.Seed, uint64(i))),
 			asks:     func() { r.waits.asks(user, r.now()) },
 			answered: func(ok bool) { r.answered(user, ok) },
 			gives:    func() { r.waits.gives(user, r.now()) },
@@ -50,6 +52,15 @@ func (r *Runner) Run(ctx context.Context, s *Scenario) error {
 		}
 	}
 	return r.check(ctx)
+}
+
+// maxReaders is with how many others each user shares mailboxes.
+const maxReaders = 5
+
+// othersOf are those after user i, and then the first.
+func othersOf(users []string, i int) []string {
+	others := slices.Concat(users[i+1:], users[:i])
+	return others[:min(len(others), maxReaders)]
 }
 
 // now is the time since the scenario began.
@@ -201,13 +212,34 @@ func (r *Runner) check(ctx context.Context) error {
 		})
 	}
 	checking.Wait()
-	if err := r.verdict(); err != nil {
+	if err := errors.Join(r.verdict(), r.drift(brief)); err != nil {
 		return err
 	}
 	if loaded {
 		r.loadOn(ctx)
 	}
 	return ctx.Err()
+}
+
+// afterDrift is between two looks at the index.
+const afterDrift = time.Second
+
+// drift waits until the sharing index says what the mailboxes say.
+func (r *Runner) drift(ctx context.Context) error {
+	var last string
+	for {
+		what, err := r.World.Drift(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("the sharing index is wrong: %s", last)
+		case err == nil && what == "":
+			return nil
+		case err != nil:
+			what = err.Error()
+		}
+		last = what
+		r.World.Sleep(ctx, afterDrift)
+	}
 }
 
 func (r *Runner) verdict() error {

@@ -3,6 +3,7 @@ package scenario
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,13 +21,14 @@ type simple struct {
 
 	mu     sync.Mutex // guards what follows
 	mail   map[string]map[string][]Message
+	grants map[string][]string // readers by user and mailbox
 	next   uint32
 	calls  int
 	killed bool
 }
 
 func newSimple(lie string) *simple {
-	return &simple{begun: time.Now(), lie: lie, mail: map[string]map[string][]Message{}}
+	return &simple{begun: time.Now(), lie: lie, mail: map[string]map[string][]Message{}, grants: map[string][]string{}}
 }
 
 func (w *simple) Now() time.Duration { return time.Since(w.begun) }
@@ -48,6 +50,13 @@ func (w *simple) Do(_ context.Context, s Step) error {
 func (w *simple) Can(string) bool { return true }
 
 func (w *simple) Cluster() (cluster.Coordinator, *cluster.View) { return nil, nil }
+
+func (w *simple) Drift(context.Context) (string, error) {
+	if w.lie == "index lost" {
+		return "somebody's key is missing", nil
+	}
+	return "", nil
+}
 
 func (w *simple) Open(_ context.Context, user string) (Session, error) {
 	w.mu.Lock()
@@ -177,6 +186,28 @@ func (s *simpleSession) Messages(_ context.Context, mailbox string) (uint32, []M
 	return 1, append([]Message(nil), s.mail[s.user][mailbox]...), nil
 }
 
+func (s *simpleSession) Grant(_ context.Context, mailbox, reader string, on bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lies, err := s.begin()
+	if err != nil && s.lie != "granted though refused" || lies && s.lie == "grant lost" {
+		return err
+	}
+	at := s.user + " " + mailbox
+	readers := slices.DeleteFunc(slices.Clone(s.grants[at]), func(r string) bool { return r == reader })
+	if on {
+		readers = append(readers, reader)
+	}
+	s.grants[at] = readers
+	return err
+}
+
+func (s *simpleSession) Granted(_ context.Context, mailbox string) ([]string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.grants[s.user+" "+mailbox], nil
+}
+
 func (s *simpleSession) Close() error { return nil }
 
 const fewFaults = `
@@ -204,6 +235,10 @@ func TestLiesAreFound(t *testing.T) {
 		"not expunged":        "acknowledged was",
 		"same UID":            "was given after",
 		"done though refused": "acknowledged was",
+
+		"grant lost":             "acknowledged was",
+		"granted though refused": "shared with",
+		"index lost":             "somebody's key is missing",
 	} {
 		t.Run(lie, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

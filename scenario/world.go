@@ -17,6 +17,10 @@ type World interface {
 	// there, whatever happens to nodes.
 	Cluster() (cluster.Coordinator, *cluster.View)
 
+	// Drift says in what the sharing index differs from what the users' mailboxes say,
+	// while nobody changes anything; "" if in nothing.
+	Drift(ctx context.Context) (string, error)
+
 	// Open logs a user in at some director. The error is as a Session's are.
 	Open(ctx context.Context, user string) (Session, error)
 
@@ -35,6 +39,11 @@ type Session interface {
 	Expunge(ctx context.Context, mailbox string, uid uint32) error
 	Copy(ctx context.Context, from string, uid uint32, to string) (Place, error)
 	Move(ctx context.Context, from string, uid uint32, to string) (Place, error)
+
+	// Grant lets another user see and read a mailbox, or not any more. Granted are
+	// those who may.
+	Grant(ctx context.Context, mailbox, reader string, on bool) error
+	Granted(ctx context.Context, mailbox string) (readers []string, _ error)
 
 	// Messages are those of a mailbox by UID, as anybody who logs in now sees them.
 	Messages(ctx context.Context, mailbox string) (validity uint32, _ []Message, _ error)

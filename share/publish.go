@@ -96,20 +96,29 @@ func (p *Publisher) commit(ctx context.Context, owner string, state mailbox.Shar
 	return nil
 }
 
-// shows reports whether the index holds the keys of want, without looking for
-// others that should not be there.
+// shows reports whether the index holds the keys of want and no other mailboxes of owner's.
+// Only Dovecot's keys that stand for none of these are not looked for.
 func (p *Publisher) shows(ctx context.Context, owner string, want map[string]string) (bool, error) {
-	if len(want) == 0 {
-		n := 0
-		err := p.cfg.Dict.Iterate(ctx, boxesOf(owner), func(string, string) error { n++; return nil })
-		return n == 0, err
+	_, known, err := p.cfg.Dict.Get(ctx, ownerKey(owner))
+	if err != nil || !known && len(want) > 0 {
+		return false, err
 	}
-	if _, known, err := p.cfg.Dict.Get(ctx, ownerKey(owner)); !known || err != nil {
+	stale := false
+	have := map[string]string{}
+	err = p.cfg.Dict.Iterate(ctx, boxesOf(owner), func(key, value string) error {
+		have[key] = value
+		stale = stale || want[key] != value
+		return nil
+	})
+	if err != nil || stale {
 		return false, err
 	}
 	for key, value := range want {
-		have, ok, err := p.cfg.Dict.Get(ctx, key)
-		if err != nil || !ok || have != value {
+		at, ok := have[key]
+		if strings.HasPrefix(key, boxesPrefix) {
+			at, ok, err = p.cfg.Dict.Get(ctx, key)
+		}
+		if err != nil || !ok || at != value {
 			return false, err
 		}
 	}

@@ -165,6 +165,42 @@ func TestWhatTheIndexLostComesBack(t *testing.T) {
 	})
 }
 
+// A dictionary that is as it was some time ago says what is no more.
+func TestWhatCameBackGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		mail := mailboxmem.New("alice")
+		open := func(context.Context, string) (Home, error) { return mail.As("alice", false).(Home), nil }
+		home, _ := open(ctx, "alice")
+		d := dict.NewMemory()
+		before := NewPublisher(PublisherConfig{Dict: d, Log: quiet})
+		a := NewPublishing(before, "alice", home)
+		if err := errors.Join(a.Create(ctx, "Work"), a.UpdateEntries(ctx, "Work", allow("user=bob", "lr")),
+			a.Create(ctx, "Old"), a.UpdateEntries(ctx, "Old", allow("user=eve", "lr"))); err != nil {
+			t.Fatal(err)
+		}
+		restored := dict.NewMemory()
+		var changes []dict.Change
+		if err := d.Iterate(ctx, dict.Root, func(key, value string) error {
+			changes = append(changes, dict.Set(key, value))
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(restored.Commit(ctx, changes), a.Delete(ctx, "Old")); err != nil {
+			t.Fatal(err)
+		}
+		before.Close()
+		after := NewPublisher(PublisherConfig{Dict: restored, Log: quiet, Open: open})
+		defer after.Close()
+		after.Opened("alice", home)
+		synctest.Wait()
+		if got, want := keys(t, restored), keys(t, d); got != want || strings.Contains(got, "eve") {
+			t.Errorf("the index holds\n%s\nwant\n%s", got, want)
+		}
+	})
+}
+
 // failing is a dict whose commits fail until it is mended.
 type failing struct {
 	dict.Dict

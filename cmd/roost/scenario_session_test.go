@@ -17,6 +17,7 @@ import (
 
 // imapSession is a scenario's session over a connection to a director.
 type imapSession struct {
+	user     string
 	conn     net.Conn
 	r        *bufio.Reader
 	tag      int
@@ -39,7 +40,7 @@ func openIMAPSession(ctx context.Context, addr, user, password string) (*imapSes
 	if err != nil {
 		return nil, err
 	}
-	s := &imapSession{conn: conn, r: bufio.NewReader(conn)}
+	s := &imapSession{user: user, conn: conn, r: bufio.NewReader(conn)}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if _, err = s.r.ReadString('\n'); err == nil {
@@ -185,6 +186,31 @@ func (s *imapSession) transfer(ctx context.Context, verb, from string, uid uint3
 		return scenario.Place{}, err
 	}
 	return place(append(untagged, tagged)...)
+}
+
+func (s *imapSession) Grant(ctx context.Context, mailbox, reader string, on bool) error {
+	if err := s.enter(ctx, mailbox); err != nil { // it creates the mailbox
+		return err
+	}
+	command := "DELETEACL " + mailbox + " " + reader
+	if on {
+		command = "SETACL " + mailbox + " " + reader + " lr"
+	}
+	_, _, err := s.command(ctx, "%s", command)
+	return err
+}
+
+func (s *imapSession) Granted(ctx context.Context, mailbox string) (readers []string, err error) {
+	untagged, _, err := s.command(ctx, "GETACL %s", mailbox)
+	for _, line := range untagged {
+		rest, is := strings.CutPrefix(line, "* ACL "+mailbox+" ")
+		for words := strings.Fields(rest); is && len(words) > 1; words = words[2:] {
+			if words[0] != s.user {
+				readers = append(readers, words[0])
+			}
+		}
+	}
+	return readers, err
 }
 
 var fetchLine = regexp.MustCompile(`^\* \d+ FETCH \((.*)$`)

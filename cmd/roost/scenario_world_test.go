@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/roost-mail/roost/admin"
 	"github.com/roost-mail/roost/cluster"
 	"github.com/roost-mail/roost/cluster/coordetcd/etcdtest"
 	"github.com/roost-mail/roost/scenario"
@@ -155,6 +157,7 @@ type processWorld struct {
 	next        string // the program of a version to come; "" until it is needed
 
 	network worldNetwork
+	users   []string
 
 	mu        sync.Mutex // guards what follows, against the clients
 	nodes     map[string]*worldNode
@@ -173,7 +176,7 @@ type worldNode struct {
 }
 
 func newProcessWorld(t *testing.T, s *scenario.Scenario, network worldNetwork) *processWorld {
-	w := &processWorld{t: t, dir: t.TempDir(), begun: time.Now(), nodes: map[string]*worldNode{}, directors: s.Directors, backends: s.Backends, network: network}
+	w := &processWorld{t: t, dir: t.TempDir(), begun: time.Now(), nodes: map[string]*worldNode{}, directors: s.Directors, backends: s.Backends, users: s.UserNames(), network: network}
 	w.etcd = etcdtest.Start(t, network.host())
 	w.coordinator, w.view = watchCluster(t, w.etcd.Addr)
 	volume := filepath.Join(w.dir, "mail")
@@ -181,6 +184,7 @@ func newProcessWorld(t *testing.T, s *scenario.Scenario, network worldNetwork) *
 		t.Fatal(err)
 	}
 	runRoost(t, "store", "init", volume)
+	w.writeUsers()
 	for _, name := range s.Nodes() {
 		n := &worldNode{name: name, addr: network.place(t, name)}
 		n.conf = filepath.Join(w.dir, name+".conf")
@@ -234,15 +238,32 @@ mail_volume = %s
 mail_ballast = 0
 mail_min_free = 1M
 mail_location = roost:~/mail
+mail_plugins = acl
+plugin {
+  acl = vfile
+}
 passdb {
-  driver = static
-  args = password=%s
+  driver = passwd-file
+  args = %s
 }
 userdb {
-  driver = static
-  args = home=%s/home/%%u
+  driver = passwd-file
+  args = %s
 }
-`, n.addr, filepath.Join(w.dir, "mail"), worldPassword, filepath.Join(w.dir, "mail"))
+`, n.addr, filepath.Join(w.dir, "mail"), w.usersFile(), w.usersFile())
+}
+
+func (w *processWorld) usersFile() string { return filepath.Join(w.dir, "users") }
+
+// writeUsers writes the users down so that they can be listed.
+func (w *processWorld) writeUsers() {
+	var text strings.Builder
+	for _, user := range w.users {
+		fmt.Fprintf(&text, "%s:{PLAIN}%s::::%s/mail/home/%s\n", user, worldPassword, w.dir, user)
+	}
+	if err := os.WriteFile(w.usersFile(), []byte(text.String()), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 // Now implements scenario.World.
@@ -270,6 +291,24 @@ func (w *processWorld) Open(ctx context.Context, user string) (scenario.Session,
 		}
 	}
 	return nil, err
+}
+
+// Drift asks each backend whether the index is right about the owners whom it serves.
+func (w *processWorld) Drift(context.Context) (string, error) {
+	var wrong strings.Builder
+	var sum admin.ShareVerify
+	for _, name := range w.backends {
+		out, err := tryRoost("share", "verify", "-A", "--here", "--json", "-q", "-c", w.nodes[name].conf)
+		var v admin.ShareVerify
+		if parsed := json.Unmarshal([]byte(out), &v); err != nil || parsed != nil {
+			fmt.Fprintf(&wrong, "%s: %v\n%s\n", name, err, out)
+		}
+		sum.Owners += v.Owners
+	}
+	if sum.Owners != len(w.users) {
+		fmt.Fprintf(&wrong, "%d of %d owners were looked at", sum.Owners, len(w.users))
+	}
+	return wrong.String(), nil
 }
 
 // verbs are the steps that processes can take.
@@ -425,11 +464,16 @@ func (w *processWorld) logs() string {
 // runRoost runs a command of roost.
 func runRoost(t testing.TB, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], args...)
-	cmd.Env = append(os.Environ(), "ROOST_RUN_MAIN=1")
-	out, err := cmd.CombinedOutput()
+	out, err := tryRoost(args...)
 	if err != nil {
 		t.Fatalf("roost %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
-	return string(out)
+	return out
+}
+
+func tryRoost(args ...string) (output string, err error) {
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), "ROOST_RUN_MAIN=1")
+	out, err := cmd.CombinedOutput()
+	return string(out), err
 }

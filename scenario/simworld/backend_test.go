@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -21,6 +20,8 @@ type backend struct {
 	holder *cluster.Holder
 	left   chan struct{} // closed when it holds nobody any more
 
+	sharing sharing
+
 	mu       sync.Mutex // guards sessions, and whether they are closing
 	sessions map[*session]bool
 }
@@ -30,6 +31,7 @@ func (p *process) becomeBackend() error {
 	b := &backend{process: p, left: make(chan struct{}), sessions: map[*session]bool{}}
 	b.store = store.New(store.Options{
 		Holder: m.name, Ownership: claims{b}, FS: volume{p}, Volumes: []string{mountPoint}, Log: m.w.log, Linger: 5 * time.Second,
+		FollowACL: m.w.rules.Inherit,
 	})
 	volumes, err := b.store.VolumeIDs()
 	if err != nil {
@@ -38,11 +40,12 @@ func (p *process) becomeBackend() error {
 	b.holder, err = cluster.NewHolder(cluster.HolderConfig{
 		Coordinator: link{p, p.client}, View: p.view, Clock: p, Log: m.w.log, Name: m.name, Incarnation: p.incarnation,
 		Registration: cluster.Registration{Host: "192.0.2.1", Port: 143, Volumes: volumes}, Template: m.w.template, CommitCheck: m.w.commitCheck,
-		Release: b.release, Suspend: func(bool) {}, Users: b.users, Probe: b.store.ProbeVolumes, Pending: b.store.Pending,
+		Release: b.release, Suspend: b.suspend, Users: b.users, Probe: b.store.ProbeVolumes, Pending: b.store.Pending,
 	})
 	if err != nil {
 		return err
 	}
+	b.startSharing()
 	p.backend = b
 	p.tasks.Go(b.hold)
 	return nil
@@ -71,6 +74,7 @@ func (b *backend) release(ctx context.Context, match func(user string) bool) err
 	if err := b.pass(); err != nil {
 		return err
 	}
+	b.endBackSessions(match)
 	var busy []*session
 	b.mu.Lock()
 	for s := range b.sessions {
@@ -86,6 +90,13 @@ func (b *backend) release(ctx context.Context, match func(user string) bool) err
 		s.idle(ended)
 	}
 	return b.store.Evict(ctx, match)
+}
+
+// suspend ends back sessions when the lease is lost: rights may be taken elsewhere.
+func (b *backend) suspend(lost bool) {
+	if lost {
+		b.endBackSessions(func(string) bool { return true })
+	}
 }
 
 func (b *backend) users() []string {
@@ -104,12 +115,11 @@ func (b *backend) login(ctx context.Context, user string, r cluster.Revision) (*
 	if err := b.holder.Serves(ctx, user, r); err != nil {
 		return nil, err
 	}
-	account, err := b.store.Open(ctx, user, filepath.Join(mountPoint, "home", user))
+	tree, err := b.openTree(ctx, user)
 	if err != nil {
 		return nil, err
 	}
-	defer account.Close() //nolint:errcheck // the session has its own reference
-	s := newSession(b, user, account.As(store.View{Acting: user}))
+	s := newSession(b, user, tree)
 	if err := s.mail.Create(ctx, "Other"); err != nil && imap.CodeOf(err) != imap.CodeAlreadyExists {
 		s.end()
 		return nil, err
@@ -130,7 +140,7 @@ func (b *backend) close() error {
 	for s := range all {
 		s.hangUp()
 	}
-	return b.store.Close()
+	return errors.Join(b.stopSharing(), b.store.Close())
 }
 
 // claims is the store's way to the Holder. It tells the monitor.

@@ -109,6 +109,12 @@ func (m *machine) cutOff(on bool) error {
 	return nil
 }
 
+func (m *machine) isCut() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.cut
+}
+
 func (m *machine) now() time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()

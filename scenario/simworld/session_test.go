@@ -10,15 +10,15 @@ import (
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
+	"github.com/roost-mail/roost/namespace"
 	"github.com/roost-mail/roost/scenario"
-	"github.com/roost-mail/roost/store"
 )
 
 // session is a login at a backend.
 type session struct {
 	backend *backend
 	user    string
-	mail    *store.Session
+	mail    *namespace.Tree
 
 	busy     chan struct{} // has one element during a command
 	gone     chan struct{} // closed when the connection is lost
@@ -29,7 +29,7 @@ type session struct {
 	left     bool                       // the backend has said BYE
 }
 
-func newSession(b *backend, user string, mail *store.Session) *session {
+func newSession(b *backend, user string, mail *namespace.Tree) *session {
 	return &session{backend: b, user: user, mail: mail, busy: make(chan struct{}, 1), gone: make(chan struct{}), open: map[string]mailbox.Mailbox{}}
 }
 
@@ -103,6 +103,7 @@ func (s *session) mailbox(ctx context.Context, name string) (mailbox.Mailbox, er
 type proxied struct {
 	*session
 	through *director
+	relay   *relay
 }
 
 var errBroken = errors.New("the connection is lost")
@@ -167,7 +168,7 @@ func (s *proxied) act(ctx context.Context, do func(context.Context) error) error
 
 // Close implements scenario.Session.
 func (s *proxied) Close() error {
-	s.through.forget(s)
+	s.through.forget(s.relay)
 	s.end()
 	return nil
 }
@@ -258,6 +259,27 @@ func (s *proxied) transfer(ctx context.Context, from string, do func(context.Con
 		}
 		return at, err
 	})
+}
+
+// Grant implements scenario.Session.
+func (s *proxied) Grant(ctx context.Context, name, reader string, on bool) error {
+	return s.act(ctx, func(ctx context.Context) error {
+		if !on {
+			return s.mail.DeleteACL(ctx, name, reader)
+		}
+		return s.mail.SetACL(ctx, name, reader, imap.ACLReplace, imap.RightLookup|imap.RightRead)
+	})
+}
+
+// Granted implements scenario.Session.
+func (s *proxied) Granted(ctx context.Context, name string) (readers []string, err error) {
+	entries, err := command(ctx, s, func(ctx context.Context) ([]imap.ACLEntry, error) { return s.mail.GetACL(ctx, name) })
+	for _, e := range entries {
+		if e.Identifier != s.user {
+			readers = append(readers, e.Identifier)
+		}
+	}
+	return readers, err
 }
 
 // Messages implements scenario.Session.

@@ -17,8 +17,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/roost-mail/roost/acl"
 	"github.com/roost-mail/roost/cluster"
 	"github.com/roost-mail/roost/cluster/coordmem"
+	"github.com/roost-mail/roost/dict"
 	"github.com/roost-mail/roost/scenario"
 	"github.com/roost-mail/roost/store"
 )
@@ -28,6 +30,7 @@ type config struct {
 	seed        uint64
 	marker      []byte // of the volume
 	commitCheck cluster.CommitCheck
+	rules       acl.Rules
 	log         *slog.Logger
 	logf        func(string, ...any)
 }
@@ -36,15 +39,17 @@ type config struct {
 type world struct {
 	begun time.Time
 	config
-	dice      dice
-	template  cluster.Template
-	memory    *coordmem.Memory
-	disk      *disk // with the mail of all users
-	monitor   *monitor
-	machines  map[string]*machine
-	backends  []string
-	directors []string
-	tasks     sync.WaitGroup
+	dice       dice
+	template   cluster.Template
+	memory     *coordmem.Memory
+	disk       *disk // with the mail of all users
+	dictionary dictionary
+	monitor    *monitor
+	machines   map[string]*machine
+	backends   []string
+	directors  []string
+	users      []string
+	tasks      sync.WaitGroup
 
 	admin    *coordmem.Client // the administrator's, never cut
 	view     *cluster.View    // likewise
@@ -52,6 +57,7 @@ type world struct {
 
 	mu           sync.Mutex // guards what follows
 	incarnations int
+	groups       map[string][]string // by user
 	ended        bool
 }
 
@@ -59,10 +65,11 @@ type world struct {
 func newWorld(s *scenario.Scenario, c config) (*world, error) {
 	w := &world{
 		config: c, begun: time.Now(), dice: dice{rnd: rand.New(rand.NewPCG(c.seed, 1))}, disk: newDisk(mountPoint),
-		monitor: &monitor{last: map[string]right{}, own: map[owner]uint64{}}, machines: map[string]*machine{}, backends: s.Backends, directors: s.Directors,
+		monitor: &monitor{last: map[string]right{}, own: map[owner]uint64{}}, machines: map[string]*machine{}, backends: s.Backends, directors: s.Directors, users: s.UserNames(),
 	}
 	w.disk.names[filepath.Join(mountPoint, ".roost-volume")] = &inode{data: c.marker}
 	w.memory = coordmem.New(w)
+	w.dictionary.memory = dict.NewMemory()
 	w.admin = w.memory.Client()
 	w.view = cluster.NewView(cluster.ViewConfig{Coordinator: w.admin, Clock: w, Log: slog.New(slog.DiscardHandler)})
 	for _, name := range s.Nodes() {
@@ -92,8 +99,25 @@ func (w *world) Sleep(ctx context.Context, d time.Duration) {
 // delay is what anything takes, below some limit.
 func (w *world) delay(limit time.Duration) { time.Sleep(time.Duration(w.dice.below(int64(limit)))) }
 
-// Open implements scenario.World: it tries one director after the other.
+// Open implements scenario.World.
 func (w *world) Open(ctx context.Context, user string) (scenario.Session, error) {
+	return w.open(ctx, user)
+}
+
+func (w *world) open(ctx context.Context, user string) (through *proxied, err error) {
+	err = w.through(func(d *director) error {
+		s, err := d.open(ctx, user)
+		if err == nil {
+			through = &proxied{s, d, &relay{user, s.backend.machine.name, s.hangUp}}
+			d.keep(through.relay)
+		}
+		return err
+	})
+	return through, err
+}
+
+// through tries one director after the other.
+func (w *world) through(try func(*director) error) error {
 	first := int(w.dice.below(int64(len(w.directors))))
 	err := errors.New("no director answers")
 	for i := range w.directors {
@@ -101,12 +125,18 @@ func (w *world) Open(ctx context.Context, user string) (scenario.Session, error)
 		if p == nil {
 			continue
 		}
-		var s *proxied
-		if s, err = p.director.open(ctx, user); err == nil {
-			return s, nil
+		if err = try(p.director); err == nil {
+			return nil
 		}
 	}
-	return nil, err
+	return err
+}
+
+// groupsOf are a user's groups.
+func (w *world) groupsOf(user string) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.groups[user]
 }
 
 // verbs are the steps that this world can take.
@@ -178,7 +208,7 @@ func (w *world) cut(_ context.Context, s scenario.Step) error {
 // copy takes down what the coordinator knows.
 func (w *world) copy(context.Context, scenario.Step) error {
 	w.snapshot = w.memory.Snapshot()
-	return nil
+	return w.dictionary.takeCopy()
 }
 
 // restore has the coordinator be as it was then.
@@ -187,7 +217,7 @@ func (w *world) restore(_ context.Context, s scenario.Step) error {
 		return errors.New("there is no copy of it")
 	}
 	w.memory.Restore(w.snapshot)
-	return nil
+	return w.dictionary.restore()
 }
 
 func (w *world) newIncarnation(name string) string {

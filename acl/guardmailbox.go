@@ -193,6 +193,10 @@ func (m *guarded) Sync(ctx context.Context, fresh bool) (mailbox.Changes, error)
 	if imap.CodeOf(err) == imap.CodeNonExistent {
 		return m.Mailbox.Sync(ctx, fresh) // reports that it is gone
 	}
+	if imap.CodeOf(err) == imap.CodeUnavailable { // so is the right to hear of anything else
+		c, syncErr := m.Mailbox.Sync(ctx, fresh)
+		return mailbox.Changes{Unavailable: c.Unavailable}, syncErr
+	}
 	if err != nil {
 		return mailbox.Changes{}, err
 	}

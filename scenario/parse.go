@@ -17,9 +17,9 @@
 //	check
 //
 // While the load is on, a client of each user appends, flags, expunges, copies and
-// moves messages, and takes down what it was answered. check reads all mail and
+// moves messages, lets others read mailboxes, and takes down what it was answered. check reads all mail and
 // says what of it can't be: acknowledged and not there, refused and done, a UID
-// given twice, a message out of nowhere.
+// given twice, a message out of nowhere, a sharing index that says other than the mailboxes.
 package scenario
 
 import (

@@ -8,12 +8,17 @@ import (
 	"github.com/roost-mail/roost/cluster"
 )
 
-// settled waits until every slot, and every pinned user, is held by who should.
+// settled is Settled in a bounded time.
 func (r *Runner) settled(ctx context.Context, within time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	var why string
 	_, view := r.World.Cluster()
+	return Settled(ctx, view)
+}
+
+// Settled waits until every slot, and every pinned user, is held by who should, or ctx ends.
+func Settled(ctx context.Context, view *cluster.View) error {
+	var why string
 	err := view.Await(ctx, func(m *cluster.Map) bool {
 		why = unsettled(m)
 		return why == ""

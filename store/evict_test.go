@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/mailbox"
 )
 
 // Evict syncs what was answered before its sync, and closes; whoever had the mail open
@@ -40,6 +41,7 @@ func TestEvict(t *testing.T) {
 	if _, err := a.Append(t.Context(), "INBOX", newMail(2)); imap.CodeOf(err) != imap.CodeUnavailable {
 		t.Errorf("append: %v", err)
 	}
+	checkKnowsNothing(t, a, m)
 	if man, err := (&disk{fs: fs, dir: "/mail"}).newestManifest(); err != nil || !man.Clean || man.Holder != "" {
 		t.Errorf("manifest %+v, %v", man, err)
 	}
@@ -47,6 +49,28 @@ func TestEvict(t *testing.T) {
 	b := mustOpen(t, backend(t, fs, r.acquire("b2"), "b2"), "/mail", owner)
 	if got := contentsOf(t, b, "INBOX"); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// checkKnowsNothing sees that a session whose mail has left says neither what exists nor who
+// may do what: another backend may have changed it.
+func checkKnowsNothing(t *testing.T, a *Session, m mailbox.Mailbox) {
+	t.Helper()
+	ctx := t.Context()
+	for what, ask := range map[string]func(name string) error{
+		"standing": func(name string) error { _, err := a.Standing(ctx, name); return err },
+		"status":   func(name string) error { _, err := a.Status(ctx, name, imap.StatusMessages); return err },
+		"metadata": func(name string) error { _, err := a.GetMetadata(ctx, name, &imap.MetadataQuery{}); return err },
+		"quota":    func(name string) error { _, _, err := a.QuotaOf(ctx, name); return err },
+		"open":     func(name string) error { _, err := a.Open(ctx, name, true); return err },
+		"append":   func(name string) error { _, err := a.Append(ctx, name, newMail(2)); return err },
+		"entries":  func(string) error { _, err := m.(mailbox.EntryHolder).Standing(ctx); return err },
+	} {
+		for _, name := range []string{"INBOX", "Missing"} {
+			if err := ask(name); imap.CodeOf(err) != imap.CodeUnavailable {
+				t.Errorf("%s of %s: %v", what, name, err)
+			}
+		}
 	}
 }
 

@@ -52,12 +52,10 @@ func (s *Session) Open(ctx context.Context, name string, readOnly bool) (mailbox
 func (s *Session) open(name string, readOnly bool) (*handle, *box, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b := s.st.names[name]
+	b, err := s.named(name)
 	switch {
-	case s.broken != nil:
-		return nil, nil, s.usable()
-	case b == nil:
-		return nil, nil, imap.NoMailbox()
+	case err != nil:
+		return nil, nil, err
 	case !b.loaded:
 		return nil, b, nil
 	}

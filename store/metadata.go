@@ -197,9 +197,9 @@ func (s *Session) GetMetadata(_ context.Context, name string, q *imap.MetadataQu
 	defer s.mu.RUnlock()
 	m := s.st.metadata
 	if name != "" {
-		b := s.st.names[name]
-		if b == nil {
-			return imap.MetadataFound{}, imap.NoMailbox()
+		b, err := s.named(name)
+		if err != nil {
+			return imap.MetadataFound{}, err
 		}
 		m = b.metadata
 	}

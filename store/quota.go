@@ -80,14 +80,14 @@ func (s *Session) quotaName() string {
 func (s *Session) QuotaOf(_ context.Context, name string) (imap.Quota, bool, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	p := s.view.quota
-	switch {
-	case s.st.names[name] == nil:
-		return imap.Quota{}, false, imap.NoMailbox()
-	case p == nil || p.Hidden || !p.Counts(name):
-		return imap.Quota{}, false, s.usable()
+	if _, err := s.named(name); err != nil {
+		return imap.Quota{}, false, err
 	}
-	return p.Show(s.quotaName(), s.st.usage(p)), true, s.usable()
+	p := s.view.quota
+	if p == nil || p.Hidden || !p.Counts(name) {
+		return imap.Quota{}, false, nil
+	}
+	return p.Show(s.quotaName(), s.st.usage(p)), true, nil
 }
 
 // QuotaRoot implements mailbox.Quota.

@@ -86,6 +86,19 @@ func (a *account) usable() error {
 	return nil
 }
 
+// named is the mailbox of a name. Of an account that is of no more use nobody knows what
+// exists, and who may do what. The caller holds account.mu.
+func (a *account) named(name string) (*box, error) {
+	if err := a.usable(); err != nil {
+		return nil, err
+	}
+	b := a.st.names[name]
+	if b == nil {
+		return nil, imap.NoMailbox()
+	}
+	return b, nil
+}
+
 // List implements mailbox.Account.
 func (s *Session) List(_ context.Context, patterns []string) ([]mailbox.ListEntry, error) {
 	s.mu.RLock()
@@ -156,9 +169,9 @@ func (s *Session) Statuses(ctx context.Context, names []string, items imap.Statu
 func (s *Session) status(name string, items imap.StatusItems) (imap.Status, *box, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	b := s.st.names[name]
-	if b == nil {
-		return imap.Status{}, nil, imap.NoMailbox()
+	b, err := s.named(name)
+	if err != nil {
+		return imap.Status{}, nil, err
 	}
 	status := s.counters(b)
 	if from := b.recent.Load(); items&imap.StatusRecent != 0 && s.view.owner && from < b.uidNext {
@@ -168,7 +181,7 @@ func (s *Session) status(name string, items imap.StatusItems) (imap.Status, *box
 		i, _ := b.find(from)
 		status.Recent = uint32(len(b.rows) - i)
 	}
-	return status, nil, s.usable()
+	return status, nil, nil
 }
 
 // counters are those that are known without the messages. The caller holds
@@ -294,9 +307,9 @@ func (b *builder) renames(from, to string) ([]boxName, error) {
 func (s *Session) Standing(_ context.Context, name string) (mailbox.Standing, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	b := s.st.names[name]
-	if b == nil {
-		return mailbox.Standing{}, imap.NoMailbox()
+	b, err := s.named(name)
+	if err != nil {
+		return mailbox.Standing{}, err
 	}
 	return s.st.standing(b), nil
 }
@@ -306,8 +319,8 @@ func (s *Session) Standing(_ context.Context, name string) (mailbox.Standing, er
 func (h *handle) Standing(context.Context) (mailbox.Standing, error) {
 	h.session.mu.RLock()
 	defer h.session.mu.RUnlock()
-	if h.box.gone {
-		return mailbox.Standing{}, imap.NoMailbox()
+	if err := h.usable(); err != nil {
+		return mailbox.Standing{}, err
 	}
 	return h.session.st.standing(h.box), nil
 }

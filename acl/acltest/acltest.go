@@ -168,7 +168,6 @@ func (m *Model) Set(name, id string, change byte, letters, user string) {
 	if lines == nil {
 		lines = Lines{}
 	}
-	before := maps.Clone(lines)
 	own := id == "user="+user || user == m.Owner && id == "owner"
 	old, there := lines[id]
 	if !there && own && user == m.Owner && change != '=' {
@@ -192,6 +191,28 @@ func (m *Model) Set(name, id string, change byte, letters, user string) {
 	if id[0] == '-' && lines[id] == "" {
 		delete(lines, id)
 	}
+	m.become(name, lines)
+}
+
+// Administer gives an identifier, "-" before it for what is denied, these letters and no
+// others, or with none takes it out.
+func (m *Model) Administer(name, id, letters string) {
+	lines := maps.Clone(m.Lines(name))
+	if lines == nil {
+		lines = Lines{}
+	}
+	bare := strings.TrimPrefix(id, "-")
+	delete(lines, bare)
+	delete(lines, "-"+bare)
+	if letters != "" {
+		lines[id] = normal(letters)
+	}
+	m.become(name, lines)
+}
+
+// become makes of the lines that hold for a mailbox others.
+func (m *Model) become(name string, lines Lines) {
+	before := m.Lines(name)
 	_, hadOwners := before["owner"]
 	_, deniedOwners := before["-owner"]
 	switch {

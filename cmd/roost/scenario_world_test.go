@@ -173,6 +173,7 @@ type worldNode struct {
 	done    chan struct{}
 	stopped bool
 	next    bool // it runs as a version to come
+	cut     bool // off somebody
 }
 
 func newProcessWorld(t *testing.T, s *scenario.Scenario, network worldNetwork) *processWorld {
@@ -293,11 +294,15 @@ func (w *processWorld) Open(ctx context.Context, user string) (scenario.Session,
 	return nil, err
 }
 
-// Drift asks each backend whether the index is right about the owners whom it serves.
+// Drift asks each backend whether the index is right about the owners whom it serves. One
+// that is cut off serves nobody.
 func (w *processWorld) Drift(context.Context) (string, error) {
 	var wrong strings.Builder
 	var sum admin.ShareVerify
 	for _, name := range w.backends {
+		if w.nodes[name].cut {
+			continue
+		}
 		out, err := tryRoost("share", "verify", "-A", "--here", "--json", "-q", "-c", w.nodes[name].conf)
 		var v admin.ShareVerify
 		if parsed := json.Unmarshal([]byte(out), &v); err != nil || parsed != nil {
@@ -324,7 +329,7 @@ func (w *processWorld) verbs() map[string]func(context.Context, scenario.Step) e
 		"downgrade": w.upgrade,
 		"stop":      each(func(n *worldNode) error { n.stopped = true; return n.process.Process.Signal(syscall.SIGSTOP) }),
 		"continue":  each(func(n *worldNode) error { n.stopped = false; return n.process.Process.Signal(syscall.SIGCONT) }),
-		"heal":      each(func(n *worldNode) error { return w.network.heal(n.name) }),
+		"heal":      each(func(n *worldNode) error { n.cut = false; return w.network.heal(n.name) }),
 		"cut":       w.cut,
 		"copy":      func(context.Context, scenario.Step) error { return w.etcd.Copy() },
 		"restore":   func(context.Context, scenario.Step) error { return w.etcd.Restore() },
@@ -442,6 +447,7 @@ func (w *processWorld) cut(_ context.Context, s scenario.Step) error {
 	if s.Args[1] != "from" {
 		return errors.New("cut NODE from WHOM")
 	}
+	w.nodes[s.Args[0]].cut = true
 	return w.network.cut(s.Args[0], s.Args[2])
 }
 

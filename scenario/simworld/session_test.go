@@ -46,6 +46,16 @@ func (s *session) hasLeft() bool {
 	return s.left
 }
 
+// isGone says whether the connection is lost.
+func (s *session) isGone() bool {
+	select {
+	case <-s.gone:
+		return true
+	default:
+		return false
+	}
+}
+
 // idle waits until no command is under way.
 func (s *session) idle(ctx context.Context) {
 	select {

@@ -24,7 +24,6 @@ import (
 	"github.com/roost-mail/roost/moving"
 	"github.com/roost-mail/roost/namespace"
 	"github.com/roost-mail/roost/remote"
-	"github.com/roost-mail/roost/sasl"
 	"github.com/roost-mail/roost/share"
 	"github.com/roost-mail/roost/store"
 )
@@ -173,7 +172,7 @@ func (b *backend) startSharing() {
 	s.publisher = share.NewPublisher(share.PublisherConfig{
 		Dict: s.mirror.Writer(), Log: log, Open: b.openHome, Rules: w.rules, Mine: b.holds, Sweep: sweepTime,
 	})
-	s.server = imapserver.New(imapserver.Config{Log: log, Authenticator: b, Mechanisms: []sasl.Mechanism{}})
+	s.server = imapserver.New(imapserver.Config{Log: log, Authenticator: b})
 }
 
 // stopSharing is called before the mail is closed.
@@ -363,7 +362,7 @@ func (b *backend) endBackSessions(match func(owner string) bool) {
 	b.sharing.server.End(func(s imapserver.SessionInfo) bool { return s.User != "" && match(s.User) }, errMoves)
 }
 
-// Drift implements scenario.World.
+// Drift implements scenario.World. Those who can't reach the dictionary hold nobody.
 func (w *world) Drift(ctx context.Context) (string, error) {
 	seen := map[string]int{}
 	var wrong []string
@@ -373,7 +372,10 @@ func (w *world) Drift(ctx context.Context) (string, error) {
 	}
 	for _, name := range w.backends {
 		p := w.machines[name].running()
-		if p == nil {
+		switch {
+		case w.machines[name].isCut():
+			continue
+		case p == nil:
 			return "", fmt.Errorf("%s is off", name)
 		}
 		tell := func(d share.Drift) {

@@ -140,27 +140,37 @@ func runOne(t *testing.T, s *scenario.Scenario, seed uint64, marker []byte) bool
 
 // simulate has a scenario happen in a world, which has ended then. The error is what went wrong.
 func simulate(t *testing.T, s *scenario.Scenario, c config) (w *world, err error) {
+	synctest.Test(t, func(t *testing.T) {
+		var end func() error
+		w, end = startWorld(t, s, c)
+		r := scenario.Runner{World: w, Seed: c.seed, Logf: t.Logf}
+		err = r.Run(t.Context(), s)
+		err = errors.Join(err, end())
+		t.Logf("%d claims, %d confirmed", w.monitor.claims, w.monitor.confirms)
+	})
+	return w, err
+}
+
+// startWorld makes a world in a bubble, and what ends it and says what went wrong with it.
+func startWorld(t *testing.T, s *scenario.Scenario, c config) (*world, func() error) {
 	c.log, c.logf = slog.New(slog.DiscardHandler), t.Logf
 	if *scenarioLog != "" {
 		f, err := os.Create(*scenarioLog)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer f.Close() //nolint:errcheck // only for people
+		t.Cleanup(func() { _ = f.Close() })
 		c.log = slog.New(slog.NewTextHandler(f, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	synctest.Test(t, func(t *testing.T) {
-		if w, err = newWorld(s, c); err != nil {
-			return
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		w.tasks.Go(func() { w.view.Run(ctx) })
-		r := scenario.Runner{World: w, Seed: c.seed, Logf: t.Logf}
-		err = r.Run(t.Context(), s)
+	w, err := newWorld(s, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	w.tasks.Go(func() { w.view.Run(ctx) })
+	return w, func() error {
 		cancel()
 		w.close()
-		err = errors.Join(err, w.monitor.err())
-		t.Logf("%d claims, %d confirmed", w.monitor.claims, w.monitor.confirms)
-	})
-	return w, err
+		return w.monitor.err()
+	}
 }

@@ -139,6 +139,15 @@ func (w *world) groupsOf(user string) []string {
 	return w.groups[user]
 }
 
+func (w *world) setGroups(user string, groups []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.groups == nil {
+		w.groups = map[string][]string{}
+	}
+	w.groups[user] = groups
+}
+
 // verbs are the steps that this world can take.
 func (w *world) verbs() map[string]func(context.Context, scenario.Step) error {
 	each := func(do func(*machine) error) func(context.Context, scenario.Step) error {

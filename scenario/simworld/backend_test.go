@@ -120,7 +120,7 @@ func (b *backend) login(ctx context.Context, user string, r cluster.Revision) (*
 		return nil, err
 	}
 	s := newSession(b, user, tree)
-	if err := s.mail.Create(ctx, "Other"); err != nil && imap.CodeOf(err) != imap.CodeAlreadyExists {
+	if err := b.machine.w.begin(ctx, s); err != nil {
 		s.end()
 		return nil, err
 	}

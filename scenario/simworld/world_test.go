@@ -21,6 +21,7 @@ import (
 	"github.com/roost-mail/roost/cluster"
 	"github.com/roost-mail/roost/cluster/coordmem"
 	"github.com/roost-mail/roost/dict"
+	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/scenario"
 	"github.com/roost-mail/roost/store"
 )
@@ -37,7 +38,7 @@ type config struct {
 
 // world is a scenario.World.
 type world struct {
-	begun time.Time
+	start time.Time
 	config
 	dice       dice
 	template   cluster.Template
@@ -58,14 +59,16 @@ type world struct {
 	mu           sync.Mutex // guards what follows
 	incarnations int
 	groups       map[string][]string // by user
+	begun        map[string]bool     // users who have the mailboxes of scenarios
 	ended        bool
 }
 
 // newWorld is called in a bubble.
 func newWorld(s *scenario.Scenario, c config) (*world, error) {
 	w := &world{
-		config: c, begun: time.Now(), dice: dice{rnd: rand.New(rand.NewPCG(c.seed, 1))}, disk: newDisk(mountPoint),
-		monitor: &monitor{last: map[string]right{}, own: map[owner]uint64{}}, machines: map[string]*machine{}, backends: s.Backends, directors: s.Directors, users: s.UserNames(),
+		config: c, start: time.Now(), dice: dice{rnd: rand.New(rand.NewPCG(c.seed, 1))}, disk: newDisk(mountPoint),
+		monitor: &monitor{last: map[string]right{}, own: map[owner]uint64{}}, machines: map[string]*machine{},
+		groups: map[string][]string{}, begun: map[string]bool{}, backends: s.Backends, directors: s.Directors, users: s.UserNames(),
 	}
 	w.disk.names[filepath.Join(mountPoint, ".roost-volume")] = &inode{data: c.marker}
 	w.memory = coordmem.New(w)
@@ -83,7 +86,7 @@ func newWorld(s *scenario.Scenario, c config) (*world, error) {
 }
 
 // Now implements scenario.World and, for the coordinator, cluster.Clock.
-func (w *world) Now() time.Duration { return time.Since(w.begun) }
+func (w *world) Now() time.Duration { return time.Since(w.start) }
 
 // After implements cluster.Clock.
 func (w *world) After(d time.Duration) <-chan time.Time { return time.After(d) }
@@ -132,6 +135,23 @@ func (w *world) through(try func(*director) error) error {
 	return err
 }
 
+// begin makes the mailboxes that scenarios work in, at a user's first login.
+func (w *world) begin(ctx context.Context, s *session) error {
+	w.mu.Lock()
+	has := w.begun[s.user]
+	w.mu.Unlock()
+	if has {
+		return nil
+	}
+	if err := s.mail.Create(ctx, "Other"); err != nil && imap.CodeOf(err) != imap.CodeAlreadyExists {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.begun[s.user] = true
+	return nil
+}
+
 // groupsOf are a user's groups.
 func (w *world) groupsOf(user string) []string {
 	w.mu.Lock()
@@ -142,9 +162,6 @@ func (w *world) groupsOf(user string) []string {
 func (w *world) setGroups(user string, groups []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.groups == nil {
-		w.groups = map[string][]string{}
-	}
 	w.groups[user] = groups
 }
 

@@ -48,8 +48,12 @@ func TestACLPrograms(t *testing.T) {
 		seed = uint64(time.Now().UnixNano())
 	}
 	marker := newMarker(t)
+	modes := []bool{true, false}
+	if testing.Short() {
+		modes = modes[:1]
+	}
 	for began := time.Now(); ; seed++ {
-		for _, live := range []bool{false, true} {
+		for _, live := range modes {
 			if !t.Run(fmt.Sprintf("seed=%d,live=%v", seed, live), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { runACLProgram(t, seed, live, marker) })
 			}) {

@@ -212,7 +212,7 @@ func (r *Runner) check(ctx context.Context) error {
 		})
 	}
 	checking.Wait()
-	if err := errors.Join(r.verdict(), r.drift(brief)); err != nil {
+	if err := errors.Join(r.verdict(), r.drift(ctx)); err != nil {
 		return err
 	}
 	if loaded {
@@ -221,11 +221,16 @@ func (r *Runner) check(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// afterDrift is between two looks at the index.
-const afterDrift = time.Second
+// driftTime bounds how long the index may take, and afterDrift is between two looks at it.
+const (
+	driftTime  = 2 * time.Minute
+	afterDrift = time.Second
+)
 
 // drift waits until the sharing index says what the mailboxes say.
 func (r *Runner) drift(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, driftTime)
+	defer cancel()
 	var last string
 	for {
 		what, err := r.World.Drift(ctx)

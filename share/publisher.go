@@ -52,7 +52,7 @@ type PublisherConfig struct {
 	Wait time.Duration
 
 	// Retry is the first delay between attempts in the background, which
-	// doubles up to a minute. 0 means 1 second.
+	// doubles up to ten times as long. 0 means 1 second.
 	Retry time.Duration
 }
 
@@ -179,6 +179,10 @@ func (p *Publisher) later(owner string) {
 	}
 }
 
+// maxRetries bounds the delay between attempts, so that little is wrong for long when the
+// dict is back.
+const maxRetries = 10
+
 // run publishes for owners that are dirty, with growing delays while that fails.
 func (p *Publisher) run() {
 	delay := p.cfg.Retry
@@ -194,7 +198,7 @@ func (p *Publisher) run() {
 				return
 			case <-time.After(delay):
 			}
-			delay = min(2*delay, time.Minute)
+			delay = min(2*delay, maxRetries*p.cfg.Retry)
 		}
 		delay = p.cfg.Retry
 	}

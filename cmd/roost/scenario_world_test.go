@@ -295,8 +295,12 @@ func (w *processWorld) Open(ctx context.Context, user string) (scenario.Session,
 }
 
 // Drift asks each backend whether the index is right about the owners whom it serves. One
-// that is cut off serves nobody.
+// that is cut off serves nobody. It takes a process each time, so only TestFaults and single
+// scenarios look.
 func (w *processWorld) Drift(context.Context) (string, error) {
+	if *scenarioMany == 0 && *scenarioOnly == "" {
+		return "", nil
+	}
 	var wrong strings.Builder
 	var sum admin.ShareVerify
 	for _, name := range w.backends {

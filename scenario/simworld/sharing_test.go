@@ -260,7 +260,7 @@ func (b *backend) others(owner, acting string) mailbox.Account {
 					if err != nil {
 						return nil, err
 					}
-					return imapclient.New(ctx, conn, imapclient.Config{Timeout: 30 * time.Second})
+					return imapclient.New(ctx, conn, imapclient.Config{Timeout: 30 * time.Second, Counters: &b.machine.w.hops})
 				},
 			})
 		},

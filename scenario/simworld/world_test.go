@@ -22,6 +22,7 @@ import (
 	"github.com/roost-mail/roost/cluster/coordmem"
 	"github.com/roost-mail/roost/dict"
 	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/imapclient"
 	"github.com/roost-mail/roost/scenario"
 	"github.com/roost-mail/roost/store"
 )
@@ -50,6 +51,7 @@ type world struct {
 	backends   []string
 	directors  []string
 	users      []string
+	hops       imapclient.Counters // of connections between backends
 	tasks      sync.WaitGroup
 
 	admin    *coordmem.Client // the administrator's, never cut

@@ -221,6 +221,15 @@ func (b *backend) openGuarded(ctx context.Context, owner, acting string) (*acl.G
 	return acl.NewGuard(home, who, acl.Options{Rules: w.rules, AllowAnyone: true}), nil
 }
 
+// membership is in which groups a user was at the login. Whoever is in others logs in anew.
+type membership []string
+
+// Groups implements mailbox.Membership.
+func (m membership) Groups() []string { return m }
+
+// Watch implements mailbox.Membership.
+func (membership) Watch(func()) (stop func()) { return func() {} }
+
 // sharedRoot is below which others' mail is.
 const sharedRoot = "shared/"
 
@@ -241,7 +250,7 @@ func (b *backend) openTree(ctx context.Context, user string) (*namespace.Tree, e
 		Open:   func(owner string) mailbox.Account { return b.others(owner, user) },
 	}
 	return namespace.New(namespace.Config{
-		User: user, Groups: w.groupsOf(user), Own: own, Shared: []namespace.Shared{shared}, Log: w.log,
+		User: user, Groups: membership(w.groupsOf(user)), Own: own, Shared: []namespace.Shared{shared}, Log: w.log,
 	}), nil
 }
 

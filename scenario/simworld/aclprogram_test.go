@@ -596,8 +596,10 @@ func (p *program) fault() *trouble {
 	case 4:
 		return &trouble{"drain " + name, func() error { return p.wish(name, "drain") }, func() error { return p.wish(name, "up") }}
 	case 5:
-		return &trouble{"the dictionary is away", func() error { p.w.dictionary.away.Store(true); return nil },
-			func() error { p.w.dictionary.away.Store(false); return nil }}
+		return &trouble{
+			"the dictionary is away", func() error { p.w.dictionary.away.Store(true); return nil },
+			func() error { p.w.dictionary.away.Store(false); return nil },
+		}
 	}
 	return &trouble{"move " + user + " to " + name, func() error { return p.pin(user, name) }, func() error { return nil }}
 }

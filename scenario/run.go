@@ -221,6 +221,16 @@ func (r *Runner) check(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// enter has every user log in: what an owner's last backend could not publish, the one that
+// has the owner now publishes then.
+func (r *Runner) enter(ctx context.Context) {
+	for _, c := range r.clients {
+		if s, err := r.World.Open(ctx, c.ledger.user); err == nil {
+			_ = s.Close()
+		}
+	}
+}
+
 // driftTime bounds how long the index may take, and afterDrift is between two looks at it.
 const (
 	driftTime  = 2 * time.Minute
@@ -244,6 +254,7 @@ func (r *Runner) drift(ctx context.Context) error {
 		}
 		last = what
 		r.World.Sleep(ctx, afterDrift)
+		r.enter(ctx)
 	}
 }
 

@@ -670,10 +670,10 @@ func (p *program) quiet() {
 	if err := scenario.Settled(ctx, p.w.view); err != nil {
 		p.wrong("%v", err)
 	}
-	for _, user := range p.w.users {
-		p.login(user)
-	}
 	for {
+		for _, user := range p.w.users { // who may just have moved
+			p.login(user)
+		}
 		what, err := p.w.Drift(ctx)
 		if err == nil && what == "" {
 			break

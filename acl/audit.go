@@ -99,7 +99,7 @@ func (e *Event) become(before, after []mailbox.Entry) {
 // others says whether somebody else than the owner has rights by entries.
 func (g *Guard) others(entries []mailbox.Entry) bool {
 	return slices.ContainsFunc(entries, func(e mailbox.Entry) bool {
-		return !e.Negative && e.Rights != 0 && e.Identifier != idOwner && e.Identifier != idUser+g.who.Owner
+		return !e.Negative && e.Rights != 0 && e.Identifier != idOwner && e.Identifier != idUser+g.owner
 	})
 }
 

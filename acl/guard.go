@@ -39,7 +39,7 @@ type Options struct {
 	// of the Identity's.
 	Groups mailbox.Membership
 
-	// Closed, if set, is called when the Guard was closed.
+	// Closed, if set, is called when the Guard is closed, once.
 	Closed func()
 }
 
@@ -47,9 +47,9 @@ type Options struct {
 // nothing else. It asks at every command, so a change of rights bites at once,
 // also in a mailbox that is open.
 type Guard struct {
-	home Home
-	who  Identity
-	opts Options
+	home          Home
+	owner, acting string
+	opts          Options // Groups are never nil
 }
 
 // NewGuard stands before home, which it closes when it is closed itself.
@@ -57,8 +57,23 @@ func NewGuard(home Home, who Identity, opts Options) *Guard {
 	if opts.Normalize == nil {
 		opts.Normalize = func(s string) string { return s }
 	}
-	return &Guard{home: home, who: who, opts: opts}
+	if opts.Groups == nil {
+		opts.Groups = fixedGroups(who.Groups)
+	}
+	return &Guard{home: home, owner: who.Owner, acting: who.Acting, opts: opts}
 }
+
+// fixedGroups are a Membership that does not change.
+type fixedGroups []string
+
+func (g fixedGroups) Groups() []string                { return g }
+func (fixedGroups) Watch(notify func()) (stop func()) { return func() {} }
+
+func (g *Guard) who() Identity {
+	return Identity{Owner: g.owner, Acting: g.acting, Groups: g.opts.Groups.Groups()}
+}
+
+func (g *Guard) isOwner() bool { return g.acting == g.owner }
 
 // rights are the acting user's on a mailbox that exists, else NONEXISTENT.
 func (g *Guard) rights(ctx context.Context, name string) (imap.Rights, error) {
@@ -70,19 +85,7 @@ func (g *Guard) rights(ctx context.Context, name string) (imap.Rights, error) {
 }
 
 func (g *Guard) judge(s mailbox.Standing) imap.Rights {
-	who := g.who
-	if g.opts.Groups != nil {
-		who.Groups = g.opts.Groups.Groups()
-	}
-	return Rights(g.opts.Rules.Entries(s), who)
-}
-
-// watchGroups has notify called after changes of the acting user's groups.
-func (g *Guard) watchGroups(notify func()) (stop func()) {
-	if g.opts.Groups == nil {
-		return func() {}
-	}
-	return g.opts.Groups.Watch(notify)
+	return Rights(g.opts.Rules.Entries(s), g.who())
 }
 
 // need is nil if the acting user has the right; otherwise it is NOPERM where
@@ -152,7 +155,7 @@ func (g *Guard) List(ctx context.Context, patterns []string) ([]mailbox.ListEntr
 
 // Subscriptions are the owner's own affair: another acting user has none here.
 func (g *Guard) Subscriptions(ctx context.Context) ([]string, error) {
-	if !g.who.isOwner() {
+	if !g.isOwner() {
 		return nil, nil
 	}
 	return g.home.Subscriptions(ctx)
@@ -160,7 +163,7 @@ func (g *Guard) Subscriptions(ctx context.Context) ([]string, error) {
 
 // SetSubscribed changes the owner's list only when the owner asks.
 func (g *Guard) SetSubscribed(ctx context.Context, name string, subscribed bool) error {
-	if !g.who.isOwner() {
+	if !g.isOwner() {
 		return imap.Errorf(imap.CodeNoPerm, "Subscriptions belong to the mailboxes' owner")
 	}
 	return g.home.SetSubscribed(ctx, name, subscribed)
@@ -241,7 +244,7 @@ func (g *Guard) create(ctx context.Context, name string, use []imap.Attr) error 
 	if err := g.needCreate(ctx, name); err != nil {
 		return err
 	}
-	if len(use) > 0 && !g.who.isOwner() {
+	if len(use) > 0 && !g.isOwner() {
 		return errNotOwners()
 	}
 	return g.hideTaken(ctx, name, g.home.Create(ctx, name, use...))
@@ -277,7 +280,7 @@ func (g *Guard) needCreate(ctx context.Context, name string) error {
 		}
 		return nil
 	}
-	if !g.who.isOwner() {
+	if !g.isOwner() {
 		return imap.NoPermission()
 	}
 	return nil
@@ -356,8 +359,9 @@ func (g *Guard) permitted(ctx context.Context, name string, next mailbox.NextMes
 
 // Close closes the home.
 func (g *Guard) Close() error {
-	if g.opts.Closed != nil {
-		g.opts.Closed()
+	if closed := g.opts.Closed; closed != nil {
+		g.opts.Closed = nil
+		closed()
 	}
 	return g.home.Close()
 }

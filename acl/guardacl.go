@@ -51,7 +51,7 @@ func (g *Guard) GetACL(ctx context.Context, name string) ([]imap.ACLEntry, error
 	if err != nil {
 		return nil, err
 	}
-	return Show(g.opts.Rules.Entries(standing), g.who.Owner), nil
+	return Show(g.opts.Rules.Entries(standing), g.owner), nil
 }
 
 // ListRights needs a.
@@ -64,7 +64,7 @@ func (g *Guard) ListRights(ctx context.Context, name, identifier string) (imap.G
 		return imap.GrantableRights{}, err
 	}
 	out := imap.GrantableRights{Optional: grantable()}
-	if !negative && (id == idOwner || id == idUser+g.who.Owner) {
+	if !negative && (id == idOwner || id == idUser+g.owner) {
 		out.Required = imap.RightAdmin
 		out.Optional = out.Optional[:len(out.Optional)-1]
 	}
@@ -90,7 +90,7 @@ func (g *Guard) setACL(ctx context.Context, e *Event, identifier string, change 
 		return imap.BadCommand("'%s' identifier is disallowed", id)
 	}
 	return g.update(ctx, e, func(entries []mailbox.Entry) ([]mailbox.Entry, error) {
-		return Change(entries, id, negative, change, rights, g.who), nil
+		return Change(entries, id, negative, change, rights, g.who()), nil
 	})
 }
 

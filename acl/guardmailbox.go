@@ -177,7 +177,7 @@ func (m *guarded) copyTo(ctx context.Context, uids imap.UIDSet, dest string, mov
 
 // Watch also tells of changed groups, if by them the rights are others.
 func (m *guarded) Watch(notify func()) (stop func()) {
-	stopGroups, stopMail := m.guard.watchGroups(notify), m.Mailbox.Watch(notify)
+	stopGroups, stopMail := m.guard.opts.Groups.Watch(notify), m.Mailbox.Watch(notify)
 	if have, err := m.rights(context.Background()); err == nil && have != m.told {
 		notify()
 	}

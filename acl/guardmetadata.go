@@ -29,7 +29,7 @@ func (g *Guard) needMetadata(ctx context.Context, name string, more imap.Rights)
 // GetMetadata needs l and one of r s w i p. The account itself has annotations
 // for its owner only.
 func (g *Guard) GetMetadata(ctx context.Context, name string, q *imap.MetadataQuery) (imap.MetadataFound, error) {
-	if name == "" && !g.who.isOwner() {
+	if name == "" && !g.isOwner() {
 		return q.Select(nil), nil
 	}
 	if name != "" {
@@ -47,7 +47,7 @@ func (g *Guard) SetMetadata(ctx context.Context, name string, entries []imap.Met
 	shared := slices.ContainsFunc(entries, func(e imap.MetadataEntry) bool { return !imap.MetadataIsPrivate(e.Name) })
 	if name == "" {
 		// What all users of the server see is not one user's to say.
-		if shared || !g.who.isOwner() {
+		if shared || !g.isOwner() {
 			return imap.NoPermission()
 		}
 		return g.home.SetMetadata(ctx, name, entries)
@@ -86,7 +86,7 @@ func (g *Guard) setMetadata(ctx context.Context, name string, shared bool, entri
 		return err
 	}
 	isUse := func(e imap.MetadataEntry) bool { return e.Name == imap.MetadataSpecialUse }
-	if !g.who.isOwner() && slices.ContainsFunc(entries, isUse) {
+	if !g.isOwner() && slices.ContainsFunc(entries, isUse) {
 		return errNotOwners()
 	}
 	return g.home.SetMetadata(ctx, name, entries)

@@ -20,7 +20,7 @@ func (g *Guard) Observe(ctx context.Context, below []string, notify func()) (sto
 	if err != nil {
 		return nil, err
 	}
-	stopGroups := g.watchGroups(notify)
+	stopGroups := g.opts.Groups.Watch(notify)
 	return func() {
 		stopGroups()
 		stopMail()
@@ -69,7 +69,7 @@ func (g *Guard) MetadataChanges(ctx context.Context) ([]mailbox.MetadataChange, 
 	may := map[string]error{}
 	return slices.DeleteFunc(all, func(c mailbox.MetadataChange) bool {
 		if c.Mailbox == "" {
-			return !g.who.isOwner()
+			return !g.isOwner()
 		}
 		if _, asked := may[c.Mailbox]; !asked {
 			may[c.Mailbox] = g.needMetadata(ctx, c.Mailbox, imap.NoRights)

@@ -18,7 +18,7 @@ func (g *Guard) QuotaOf(ctx context.Context, name string) (imap.Quota, bool, err
 // QuotaRoot needs r on any mailbox of who is not the owner, and a name that only
 // QuotaOf tells: who has lost all rights learns no more of what the owner does.
 func (g *Guard) QuotaRoot(ctx context.Context, root string) (imap.Quota, error) {
-	if !g.who.isOwner() {
+	if !g.isOwner() {
 		reads, err := g.readsAny(ctx)
 		if err != nil {
 			return imap.Quota{}, err

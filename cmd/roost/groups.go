@@ -30,8 +30,9 @@ type memberships struct {
 // membership is the groups of one user. It is a mailbox.Membership.
 type membership struct {
 	groups atomic.Pointer[[]string]
-	count  int  // sessions
-	failed bool // the last lookup; of the goroutine that runs
+	leave  func() // for each session that has joined, one for all; nil: nobody joins
+	count  int    // sessions
+	failed bool   // the last lookup; of the goroutine that runs
 
 	mu       sync.Mutex // guards watchers
 	watchers map[*groupWatcher]struct{}
@@ -64,25 +65,28 @@ func (n *node) groupsOf(ctx context.Context, user string) ([]string, error) {
 	return n.defaultGroups(ctx, user)
 }
 
-// join is for a session that begins, with the groups that it has found. It calls leave
-// when it ends, once or more.
-func (g *memberships) join(user string, groups []string) (m *membership, leave func()) {
+// join is for a session that begins, with the groups that it has found. It leaves when it ends.
+func (g *memberships) join(user string, groups []string) *membership {
 	g.mu.Lock()
-	m = g.users[user]
+	m := g.users[user]
 	if m == nil {
 		m = newMembership(groups)
+		m.leave = func() { g.leave(user) }
 		g.users[user] = m
 	}
 	m.count++
 	g.mu.Unlock()
 	g.set(user, m, groups)
-	return m, sync.OnceFunc(func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if m.count--; m.count == 0 {
-			delete(g.users, user)
-		}
-	})
+	return m
+}
+
+func (g *memberships) leave(user string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m := g.users[user]
+	if m.count--; m.count == 0 {
+		delete(g.users, user)
+	}
 }
 
 // set has groups hold from now on.

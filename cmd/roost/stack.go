@@ -190,10 +190,10 @@ type user struct {
 	name   string // the owner
 	acting string
 	groups []string // of acting, at the login
-	given  bool     // by the master passdb, so that they stay
 	member *membership
-	probe  bool   // it is a health check
 	dir    string // of the mail
+	given  bool   // groups are by the master passdb, so that they stay
+	probe  bool   // it is a health check
 }
 
 // applyACLSettings lets the settings name whose rights apply (acl_user, or else
@@ -293,15 +293,14 @@ func (u *user) openGuarded(ctx context.Context) (*acl.Guard, error) {
 	if !u.set.ACL.Enabled {
 		who.Acting = who.Owner // without the acl plugin whoever gets in may do everything
 	}
-	leave := func() {}
 	if u.given {
 		u.member = newMembership(u.groups)
 	} else {
-		u.member, leave = u.node.members.join(u.acting, u.groups)
+		u.member = u.node.members.join(u.acting, u.groups)
 	}
 	return acl.NewGuard(home, who, acl.Options{
 		Rules: u.node.aclRules(u.set), AllowAnyone: u.set.ACL.Anyone, Normalize: u.node.normalize,
-		Refused: &u.node.aclRefused, Audit: u.auditor(), Groups: u.member, Closed: leave,
+		Refused: &u.node.aclRefused, Audit: u.auditor(), Groups: u.member, Closed: u.member.leave, // a session that lasts keeps nothing of u
 	}), nil
 }
 

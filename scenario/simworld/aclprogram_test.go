@@ -667,10 +667,12 @@ func (p *program) quiet() {
 	p.undo()
 	ctx, cancel := context.WithTimeout(p.t.Context(), quietTime)
 	defer cancel()
-	if err := scenario.Settled(ctx, p.w.view); err != nil {
-		p.wrong("%v", err)
-	}
 	for {
+		p.w.Sleep(ctx, time.Second) // until all know what is wished
+		if err := scenario.Settled(ctx, p.w.view); err != nil {
+			p.wrong("%v", err)
+			return
+		}
 		for _, user := range p.w.users { // who may just have moved
 			p.login(user)
 		}
@@ -682,7 +684,6 @@ func (p *program) quiet() {
 			p.wrong("the index is wrong: %s %v", what, err)
 			return
 		}
-		p.w.Sleep(ctx, time.Second)
 	}
 	p.say("quiet")
 	for _, user := range p.w.users {

@@ -11,10 +11,9 @@ import (
 
 // Which flags are each reader's own is said by the settings, View.PrivateFlags and
 // View.PrivateSeen, and by the entry imap.MetadataPrivateFlags of a mailbox. What is in force is a
-// record in the log. What was a reader's own is set aside when it becomes everybody's, and
-// when it becomes the reader's own again, it is what it was where nobody changed it
-// meanwhile. Else readers go on with what they saw: what was everybody's becomes the seed, with
-// which those go who mark nothing themselves.
+// record in the log: when it changes, readers go on with what they saw. What
+// was everybody's becomes the seed, with which those go who mark nothing
+// themselves; what was their own is set aside, and counts again when it becomes so again.
 
 func (s *state) boxIDs() []uint32 { return slices.Sorted(maps.Keys(s.boxes)) }
 
@@ -28,9 +27,6 @@ func (s *state) switchOwn(id uint32, from, to ownFlags, modseq uint64) error {
 		return err
 	}
 	w := switcher{s: s, box: b, from: from, to: to, modseq: modseq}
-	if from == 0 {
-		w.aside = b.seed.highest
-	}
 	seed, changed := w.readerAfter(nil, &b.seed)
 	b.seed.highest = modseq
 	for name, r := range b.readers {
@@ -81,7 +77,6 @@ type switcher struct {
 	box      *box
 	from, to ownFlags
 	modseq   uint64
-	aside    uint64 // when all own flags were set aside; 0: never, or not all
 }
 
 // readerAfter is what r's spans become, or for nil those of the seed, and which
@@ -94,10 +89,7 @@ func (w *switcher) readerAfter(r, seed *reader) (spans []ownSpan, changed imap.U
 		row := &w.box.rows[i]
 		shared := w.s.ownOf(&w.box.flags.combos[row.combo()].list, row.flags&rowSeen != 0)
 		old := m.at(row.uid)
-		flags := old.flags
-		if max(row.modseq, row.seenMod) >= w.aside {
-			flags |= shared & w.to &^ w.from
-		}
+		flags := old.flags | shared&w.to&^w.from
 		before := old.flags&w.from | shared&^w.from
 		after := flags&w.to | shared&^w.to
 		differs := (before^after)&(w.from|w.to) != 0

@@ -224,10 +224,8 @@ func (m *msg) modSeqFor(r reader) imap.ModSeq {
 }
 
 // become has the private flags become each reader's own, or everybody's again.
-// Everyone has again what they had set aside of messages that did not change since, and
-// of others goes on with what they saw, or had set aside.
+// Everyone goes on with what they saw, or had set aside.
 func (b *box) become(own bool) {
-	aside := b.private[everyReader]
 	b.lastModSeq++
 	now := b.lastModSeq
 	b.private[everyReader] = now
@@ -241,7 +239,7 @@ func (b *box) become(own bool) {
 				continue
 			}
 			is := was
-			if own && max(m.modSeq, shared.modSeq) >= aside {
+			if own {
 				is.flags = slices.Concat(was.flags, slices.DeleteFunc(slices.Clone(shared.flags), func(f imap.Flag) bool { return imap.HasFlag(was.flags, f) }))
 			}
 			if !sameFlags(was.flags, shared.flags) || max(m.modSeq, was.modSeq) < shared.modSeq {

@@ -143,10 +143,7 @@ func (s *search) attempt(ctx context.Context) (*proxied, error) {
 
 // enter logs in at the backend.
 func (s *search) enter(ctx context.Context) (*proxied, error) {
-	doubt, ago := s.doubt()
-	if doubt != "" && ago < doubtTime {
-		return nil, final{fmt.Errorf("it does not answer health checks, the last one %v ago: %s", ago.Round(time.Millisecond), doubt)}
-	}
+	doubt := s.doubt()
 	conn, err := s.reach(ctx, doubt != "")
 	switch {
 	case err != nil && doubt != "":
@@ -161,23 +158,22 @@ func (s *search) enter(ctx context.Context) (*proxied, error) {
 	return p, err
 }
 
-// doubt is why a backend is thought not to answer, and how long ago that was seen; empty if it
-// is not. After doubtTime it is tried all the same, as it may have come back, but briefly and once.
-func (s *search) doubt() (reason string, ago time.Duration) {
+// doubt is why a backend is thought not to answer; empty if it is not. It is tried all
+// the same, as it may have come back, but briefly and once.
+func (s *search) doubt() (reason string) {
 	if s.director.cfg.Refuses == nil || s.at.revision > 0 && !s.at.foreign {
-		return "", 0
+		return ""
 	}
 	_, port, _ := net.SplitHostPort(s.at.addr)
 	for _, addr := range []string{s.at.addr, net.JoinHostPort(s.at.host, port)} { // it may be checked by name
-		if reason, ago, yes := s.director.cfg.Refuses(addr); yes {
-			return cmp.Or(reason, "no reason"), ago
+		if reason, yes := s.director.cfg.Refuses(addr); yes {
+			return cmp.Or(reason, "no reason")
 		}
 	}
-	return "", 0
+	return ""
 }
 
-// doubtTime is how long a backend has that is thought not to answer, and how long what a check
-// has seen need not be seen again.
+// doubtTime is how long a backend has that is thought not to answer.
 const doubtTime = time.Second
 
 // again says whether another attempt follows one that failed, and waits for it.

@@ -35,10 +35,10 @@ type Config struct {
 	// (login_source_ips); without any the system chooses.
 	Sources []netip.Addr
 
-	// Refuses, if set, says that the backend at an address does not even greet, why, and how
-	// long ago that was seen: its users are told so without waiting for a time-out. It is
-	// cheap. Backends of a cluster are not asked about: a lease says which of them live.
-	Refuses func(addr string) (reason string, ago time.Duration, yes bool)
+	// Refuses, if set, says that the backend at an address does not even greet, and why:
+	// its users wait for one brief try, not for a time-out. It is cheap. Backends of a
+	// cluster are not asked about: a lease says which of them live.
+	Refuses func(addr string) (reason string, yes bool)
 
 	// Admit asks for leave before anything is sent to a backend that is no Roost: the
 	// login asks again where the user is if there is none. nil: that is not needed.

@@ -27,7 +27,6 @@ type Monitor struct {
 type backend struct {
 	State
 	since  time.Duration // by the Clock
-	ended  time.Duration // the last check, likewise
 	streak int           // checks in a row that contradict Up
 	silent int           // checks in a row without a greeting
 	stop   context.CancelFunc
@@ -139,7 +138,7 @@ func (m *Monitor) sleep(ctx context.Context, d time.Duration) {
 func (m *Monitor) note(b *backend, set Settings, took time.Duration, err error) (doubtful bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	b.Checked, b.Took, b.ended = true, took, m.cfg.Clock.Now()
+	b.Checked, b.Took = true, took
 	b.Checks++
 	b.Reason, b.silent = "", b.silence(err)
 	if err != nil {
@@ -226,16 +225,16 @@ func (b *backend) words(now time.Duration) string {
 	return fmt.Sprintf("down for %v: %s", (now - b.since).Round(time.Second), b.Reason)
 }
 
-// Refuses says that a login at an address would be in vain, why, and how long ago that was seen:
-// the last checks, as many as make a backend down, came to no greeting. One that does ends it.
-func (m *Monitor) Refuses(addr string) (reason string, ago time.Duration, yes bool) {
+// Refuses says that a login at an address would be in vain, and why: the last
+// checks, as many as make a backend down, came to no greeting. One that does ends it.
+func (m *Monitor) Refuses(addr string) (reason string, yes bool) {
 	fall := m.cfg.Settings().Fall
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for t, b := range m.backends {
 		if t.Addr == addr && b.silent >= max(fall, 1) {
-			return b.Reason, m.cfg.Clock.Now() - b.ended, true
+			return b.Reason, true
 		}
 	}
-	return "", 0, false
+	return "", false
 }

@@ -96,7 +96,7 @@ func (w *world) show() string {
 		if !s.Up {
 			word = s.Name + "=down"
 		}
-		if _, _, yes := w.monitor.Refuses(s.Addr); yes {
+		if _, yes := w.monitor.Refuses(s.Addr); yes {
 			word += "!"
 		}
 		words = append(words, word)

@@ -67,7 +67,7 @@ mail_max_userip_connections = 1
 	awaitHealth(t, s.node, "a backend that is down", func(states []health.State) bool {
 		return !states[0].Up && strings.HasPrefix(states[0].Reason, "login: [AUTHENTICATIONFAILED]")
 	})
-	if _, _, yes := s.node.monitor.Refuses(s.plain); yes {
+	if _, yes := s.node.monitor.Refuses(s.plain); yes {
 		t.Error("a wrong password of the probe locks users out")
 	}
 	if n := strings.Count(s.log.take(), "backend is down"); n != 1 {
@@ -133,7 +133,7 @@ func TestDirectorRefusesDeadBackend(t *testing.T) {
 	director := r.nodes["director"]
 	be1 := fmt.Sprintf("%s:%d", rigAddrs["be1"], r.port)
 	refuses := func(want bool) func([]health.State) bool {
-		return func([]health.State) bool { _, _, yes := director.monitor.Refuses(be1); return yes == want }
+		return func([]health.State) bool { _, yes := director.monitor.Refuses(be1); return yes == want }
 	}
 	login := func(user string) error {
 		c, err := imapclient.Dial(t.Context(), "tcp", r.address(), imapclient.Config{Timeout: patience})

@@ -278,7 +278,7 @@ func (n *node) newDirector(ctx context.Context) (*director.Director, error) {
 	}
 	cfg.Reconnects, cfg.DisconnectDelay = set.Login.ProxyMaxReconnects, set.Login.ProxyMaxDisconnectDelay
 	cfg.Sources, cfg.Poller = set.Login.SourceIPs, n.poller
-	cfg.Refuses = func(addr string) (string, time.Duration, bool) { return n.monitor.Refuses(addr) }
+	cfg.Refuses = func(addr string) (string, bool) { return n.monitor.Refuses(addr) }
 	return director.New(cfg), nil
 }
 

@@ -263,6 +263,9 @@ func (r *recRename) apply(s *state, _ place) error {
 		s.names[m.name] = b
 		s.note(b, event{kind: eventRights}) // which may hang on the name, and on what is above it
 	}
+	for _, m := range r.moves { // what was below already follows them now
+		s.noteFollowers(m.name)
+	}
 	s.shareVersion++
 	s.sorted.Store(nil)
 	return nil

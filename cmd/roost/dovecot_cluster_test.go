@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/roost-mail/roost/admin"
 	"github.com/roost-mail/roost/cluster/coordetcd/etcdtest"
 )
 
@@ -132,16 +133,21 @@ func (r *dovecotCluster) comes(t *testing.T, verb, name string) {
 	}
 }
 
-// roost runs a command at the director of front.
+// roost runs a command at the director of front, and again as long as it says that
+// what it began goes on.
 func (r *dovecotCluster) roost(t *testing.T, words ...string) string {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], append(words, "-c", r.files[r.front])...)
-	cmd.Env = append(os.Environ(), "ROOST_RUN_MAIN=1")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("roost %s: %v\n%s", strings.Join(words, " "), err, out)
+	for end := time.Now().Add(6 * patience); ; {
+		cmd := exec.Command(os.Args[0], append(words, "-c", r.files[r.front])...)
+		cmd.Env = append(os.Environ(), "ROOST_RUN_MAIN=1")
+		out, err := cmd.CombinedOutput()
+		if err == nil {
+			return string(out)
+		}
+		if cmd.ProcessState.ExitCode() != admin.ExitTemporary || time.Now().After(end) {
+			t.Fatalf("roost %s: %v\n%s", strings.Join(words, " "), err, out)
+		}
 	}
-	return string(out)
 }
 
 // await asks until a line of the answer matches.

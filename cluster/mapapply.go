@@ -17,13 +17,13 @@ func (m *Map) apply(e Event) error {
 	prefix, name, _ := strings.Cut(e.Key, "/")
 	switch prefix + "/" {
 	case keyParams + "/":
-		return m.applyParams(e)
+		return applyOnly(e, keyParams, &m.params, &m.paramsAt)
 	case keyBackends, keyWishes, keyAlive:
 		return m.applyNode(prefix+"/", name, e)
 	case keyDirectors:
 		return m.applyDirector(name, e)
 	case keyKeeper + "/":
-		return m.applyKeeper(e)
+		return applyOnly(e, keyKeeper, &m.keeper, &m.keeperAt)
 	case keyHeld, keyHeldUser:
 		return m.applyHeld(e)
 	case keyPins:
@@ -34,16 +34,17 @@ func (m *Map) apply(e Event) error {
 	return nil
 }
 
-func (m *Map) applyParams(e Event) error {
-	if e.Key != keyParams {
+// applyOnly takes in a record of which there is only one, at key.
+func applyOnly[T any](e Event, key string, record *T, at *Revision) error {
+	if e.Key != key {
 		return nil
 	}
-	m.params, m.paramsAt = Params{}, 0
+	*record, *at = *new(T), 0
 	if e.Deleted {
 		return nil
 	}
-	m.paramsAt = e.Changed
-	return read(e.KV, &m.params)
+	*at = e.Changed
+	return read(e.KV, record)
 }
 
 // applyNode changes one of the three parts of a Node, which exists while one does.
@@ -149,18 +150,6 @@ func (n *Node) apply(prefix string, e Event) (err error) {
 		}
 	}
 	return err
-}
-
-func (m *Map) applyKeeper(e Event) error {
-	if e.Key != keyKeeper {
-		return nil
-	}
-	m.keeper, m.keeperAt = KeeperRecord{}, 0
-	if e.Deleted {
-		return nil
-	}
-	m.keeperAt = e.Changed
-	return read(e.KV, &m.keeper)
 }
 
 func (m *Map) applyDirector(name string, e Event) error {

@@ -11,7 +11,6 @@ import (
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
-	"github.com/roost-mail/roost/mailbox/mailboxmem"
 	"github.com/roost-mail/roost/mailbox/mailboxtest"
 	"github.com/roost-mail/roost/overlay"
 	"github.com/roost-mail/roost/remote"
@@ -102,17 +101,9 @@ func byNameOnly(f *mailboxtest.Fixture) {
 }
 
 func TestRandomOverlay(t *testing.T) {
-	oracle := func(*testing.T) mailboxtest.Fixture {
-		mail := mailboxmem.New(owner)
-		mail.SetPrivateFlags(mailboxtest.PrivateFlags()...)
-		return mailboxtest.Fixture{
-			Owner:  func() mailbox.Account { return mail.As(owner, false) },
-			Reader: func(name string) mailbox.Account { return mail.As(name, true) },
-		}
-	}
 	open := func(t *testing.T) mailboxtest.Fixture { return overlayFixture(t) }
 	for seed := range uint64(2) {
-		mailboxtest.Random(t, open, oracle, seed, 200)
+		mailboxtest.Random(t, open, inMemory, seed, 200)
 	}
 }
 

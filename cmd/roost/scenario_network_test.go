@@ -6,9 +6,12 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/roost-mail/roost/porttest"
 )
 
 // worldNetwork is how the nodes of a scenario reach each other.
@@ -41,7 +44,9 @@ func newLoopback() *loopback { return &loopback{links: map[string]*cutLink{}} }
 
 func (l *loopback) host() string { return "127.0.0.1" }
 
-func (l *loopback) place(t *testing.T, _ string) string { return freeAddr(t) }
+func (l *loopback) place(t *testing.T, _ string) string {
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(porttest.Free(t, "127.0.0.1")))
+}
 
 func (l *loopback) coordinator(t *testing.T, node, addr string) string {
 	l.links[node] = newCutLink(t, addr)
@@ -144,17 +149,6 @@ func (l *cutLink) cut(yes bool) {
 	}
 }
 
-// freeAddr is one that nobody has just now.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
-}
-
 // machines is a network where every node has a namespace, and a cable to a bridge. The
 // coordinator and the clients are at the bridge.
 type machines struct {
@@ -206,7 +200,10 @@ func (m *machines) place(t *testing.T, node string) string {
 	m.all++
 	m.ips[node] = fmt.Sprintf("10.77.0.%d", 10+m.all)
 	ns, cable := m.prefix+node, "c-"+node
-	t.Cleanup(func() { _ = ip("netns del " + ns) })
+	t.Cleanup(func() {
+		_ = ip("link del " + cable) // the namespace takes its end with it too, but only some time later
+		_ = ip("netns del " + ns)
+	})
 	for _, line := range []string{
 		"netns add " + ns,
 		"link add " + cable + " type veth peer name eth0 netns " + ns,

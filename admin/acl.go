@@ -3,6 +3,7 @@ package admin
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -81,7 +82,7 @@ var (
 	aclHereArg    = Arg{Name: "here", Type: Bool, Flag: true, Help: "only at this node, whoever else has the mail"}
 )
 
-const aclLong = "It is done by the backend that has the owner's mail open or may open it; with a coordinator any node asks that one. " +
+const aclLong = "It is done by the backend that has the owner's mail open or may open it; with a coordinator any node asks that one, if it has admin_listen. " +
 	"Without one, call the backend that serves the owner."
 
 func aclOperations() []Operation {
@@ -127,11 +128,11 @@ func aclOperations() []Operation {
 			Changes: "the sharing index", Slow: true, New: newResult[ACLRecalc], run: aclRecalc,
 		},
 		{
-			Name: "acl debug", Args: []Arg{aclBoxArg, aclUserArg, tagFlag},
+			Name: "acl debug", Args: []Arg{aclBoxArg, aclUserArg, tagFlag, aclHereArg},
 			Help: "Say step by step what a user may do with a mailbox, and why", New: newResult[ACLExplanation], run: aclExplain,
 		},
 		{
-			Name: "acl explain", Args: []Arg{userArg, aclBoxArg, tagFlag},
+			Name: "acl explain", Args: []Arg{userArg, aclBoxArg, tagFlag, aclHereArg},
 			Help: "Say step by step what a user may do with a mailbox, and why",
 			Long: "Namespace, owner, sharing index, backend, the entries in the order in which they are heard, and what a session of the user is answered. It changes nothing.",
 			New:  newResult[ACLExplanation], run: aclExplain,
@@ -213,8 +214,11 @@ func (c *call) askHolder(ctx context.Context, user string, op *Operation, args A
 	}
 	ctx, cancel := context.WithTimeout(ctx, peerTime)
 	defer cancel()
-	c.asked = true
 	res, err := c.ask(ctx, nodes[i], op, args)
+	if why, is := errors.AsType[Unasked](err); is {
+		return nil, imap.Errorf(imap.CodeCannot, "backend %s serves %s, and can't be asked from here, as %s: say it there", name, user, why)
+	}
+	c.asked = true
 	if err == nil || imap.CodeOf(err) != imap.CodeServerBug && imap.CodeOf(err) != imap.CodeUnavailable {
 		return res, err
 	}

@@ -134,19 +134,26 @@ func callACL(t *testing.T, a *admin.Admin, line string) string {
 	return out.String()
 }
 
-// TestACLsAreAskedOfTheHolder: any node takes the operations, and who holds the owner
-// does them; a backend that does not run is named.
-func TestACLsAreAskedOfTheHolder(t *testing.T) {
-	director, p, c := aclCluster(t)
-	owners := map[string]string{} // by backend
+// oneOfEach is a user of each backend.
+func oneOfEach(t *testing.T, c *admintest.Cluster) map[string]string {
+	t.Helper()
+	users := map[string]string{}
 	for i := range 100 {
 		user := fmt.Sprintf("u%d", i)
 		place, err := c.Shared.Place(t.Context(), user, "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		owners[place.Current] = user
+		users[place.Current] = user
 	}
+	return users
+}
+
+// TestACLsAreAskedOfTheHolder: any node takes the operations, and who holds the owner
+// does them; a backend that does not run is named.
+func TestACLsAreAskedOfTheHolder(t *testing.T) {
+	director, p, c := aclCluster(t)
+	owners := oneOfEach(t, c)
 	one, two := owners["b1"], owners["b2"]
 	nodes := []*admin.Admin{director, p["b1:8443"], p["b2:8443"]}
 	for i, node := range nodes {
@@ -175,8 +182,12 @@ func TestACLsAreAskedOfTheHolder(t *testing.T) {
 		}
 	}
 
+	got := callACL(t, nodes[2], "acl explain: user="+one+", mailbox=shared/"+two+"/Work, here=true")
+	if want := "What a session of " + one + " is answered is not known here"; !strings.Contains(got, want) || !strings.Contains(got, "So "+one+" may: lookup read.") {
+		t.Errorf("%s, want %s", got, want)
+	}
 	delete(p, "b2:8443")
-	got := callACL(t, director, "acl get: user="+two+", mailbox=Work")
+	got = callACL(t, director, "acl get: user="+two+", mailbox=Work")
 	if want := "exit 75: backend b2, which serves " + two + ", does not answer"; !strings.HasPrefix(got, want) {
 		t.Errorf("%s, want %s", got, want)
 	}
@@ -191,5 +202,32 @@ func TestACLsAreAskedOfTheHolder(t *testing.T) {
 	}
 	if got := callACL(t, nodes[1], "acl get: user="+one+", mailbox=Work"); strings.HasPrefix(got, "exit") {
 		t.Errorf("the other backend's: %s", got)
+	}
+}
+
+// TestNodesThatCannotBeAsked: where nodes don't ask each other, the one that has the mail is
+// named, and what can be explained without it is.
+func TestNodesThatCannotBeAsked(t *testing.T) {
+	director, p, c := aclCluster(t)
+	for _, node := range p {
+		node.Peers = nil
+	}
+	director.Peers = nil
+	users := oneOfEach(t, c)
+	one, two := users["b1"], users["b2"]
+	why := "can't be asked from here, as admin_peer_token_file is not set here: say it there"
+	for _, call := range []struct {
+		node       *admin.Admin
+		line, want string
+	}{
+		{director, "acl rights: user=" + two + ", mailbox=Work", "exit 1: backend b2 serves " + two + ", and " + why},
+		{p["b1:8443"], "acl get: user=" + two + ", mailbox=Work", "exit 1: backend b2 serves " + two + ", and " + why},
+		{director, "share list: from=" + two, "exit 75: no backend answers: say it at one; b1: admin_peer_token_file"},
+		{director, "team create: team=Sales", "exit 75: no backend answers: say it at one; b1: admin_peer_token_file"},
+		{p["b1:8443"], "acl explain: user=" + two + ", mailbox=shared/" + one + "/Work", "What a session of " + two + " is answered is not known here: backend b2 serves " + two + ", and " + why},
+	} {
+		if got := callACL(t, call.node, call.line); !strings.Contains(got, call.want) {
+			t.Errorf("%s, %s: %s, want %s", call.node.Node, call.line, got, call.want)
+		}
 	}
 }

@@ -66,14 +66,20 @@ func aclExplain(ctx context.Context, c *call) (Result, error) {
 		if err != nil {
 			return nil, err
 		}
-		return c.askHolder(ctx, user, c.op, c.args)
+		return c.askHolder(ctx, user, c.op, c.here())
 	}
 	b, err := c.box(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if b.Owner == b.User && !c.ACLs.Here(b.User) {
-		return c.askHolder(ctx, b.User, c.op, c.args)
+	here := c.ACLs.Here(b.User)
+	var unasked error // of the reader's backend
+	if !here && !c.args.is("here") {
+		res, err := c.askHolder(ctx, b.User, c.op, c.here())
+		if code := imap.CodeOf(err); b.Owner == b.User || code != imap.CodeCannot && code != imap.CodeUnavailable {
+			return res, err
+		}
+		unasked = err
 	}
 	r := &ACLExplanation{
 		User: b.User, Name: b.Name, Namespace: b.Namespace, Owner: b.Owner, Mailbox: b.Mailbox,
@@ -87,7 +93,14 @@ func aclExplain(ctx context.Context, c *call) (Result, error) {
 		r.place(ctx, c)
 		r.entries(ctx, c, b)
 	}
-	r.answer(ctx, c, b)
+	switch {
+	case here:
+		r.answer(ctx, c, b)
+	case unasked != nil:
+		r.unanswered(unasked)
+	default:
+		r.unanswered(imap.Errorf(imap.CodeCannot, "%s is not served here, and --here is set", b.User))
+	}
 	return r, nil
 }
 
@@ -140,7 +153,7 @@ func (r *ACLExplanation) index(ctx context.Context, c *call, b *Box) {
 func (r *ACLExplanation) place(ctx context.Context, c *call) {
 	cl, ok := c.Cluster.(Coordinated)
 	if !ok {
-		r.say("Without a coordinator it is not known here which backend serves %s.", r.Owner)
+		r.say("Without a coordinator it is not known here which backend serves %[1]s; roost director status %[1]s at a director says it.", r.Owner)
 		return
 	}
 	e, err := cl.Explain(ctx, r.Owner, c.args.word("tag"))
@@ -253,6 +266,12 @@ func (c *call) entriesOf(ctx context.Context, b *Box) (*Entries, error) {
 		e.Source = acl.FromNowhere
 	}
 	return e, nil
+}
+
+// unanswered says why it is not known what a session hears.
+func (r *ACLExplanation) unanswered(why error) {
+	r.Answer = ACLAnswer{Code: string(imap.CodeOf(why)), Error: imap.AsError(why).Text}
+	r.say("What a session of %s is answered is not known here: %s.", r.User, r.Answer.Error)
 }
 
 // answer says what a session hears, and whether that is what the entries say.

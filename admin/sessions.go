@@ -334,12 +334,17 @@ func (c *call) others(ctx context.Context, take func(Result)) ([]Silent, error) 
 func (c *call) ask(ctx context.Context, n Node, op *Operation, args Args) (Result, error) {
 	switch {
 	case n.Admin == "":
-		return nil, fmt.Errorf("it has no admin_listen")
+		return nil, Unasked("it has no admin_listen")
 	case c.Peers == nil:
-		return nil, fmt.Errorf("admin_peer_token_file is not set here")
+		return nil, Unasked("admin_peer_token_file is not set here")
 	}
 	return c.Peers.Ask(ctx, n.Admin, op, args)
 }
+
+// Unasked is why nothing can be said to another node, as the configuration is.
+type Unasked string
+
+func (why Unasked) Error() string { return string(why) }
 
 // Kicked is how many sessions were ended.
 type Kicked struct {

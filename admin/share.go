@@ -170,7 +170,7 @@ func (c *call) askAny(ctx context.Context) (answer Result, err error) {
 		return false
 	})
 	if err == nil && answer == nil {
-		err = imap.Errorf(imap.CodeUnavailable, "no backend answers: %s", strings.Join(silentLines(silent, "not asked"), "; "))
+		err = noneAnswers(silent)
 	}
 	return answer, err
 }

@@ -106,7 +106,16 @@ func (c *call) anyBackend(ctx context.Context) (Result, error) {
 		}
 		silent = append(silent, Silent{n.Name, fmt.Sprint(err)})
 	}
-	return nil, imap.Errorf(imap.CodeUnavailable, "no backend answers: %s", strings.Join(silentLines(silent, "not asked"), "; "))
+	return nil, noneAnswers(silent)
+}
+
+// noneAnswers is the error if no backend could be asked, with the reason of each.
+func noneAnswers(silent []Silent) error {
+	whys := []string{"no backend answers: say it at one"}
+	for _, s := range silent {
+		whys = append(whys, s.Node+": "+s.Why)
+	}
+	return imap.Errorf(imap.CodeUnavailable, "%s", strings.Join(whys, "; "))
 }
 
 // askForAnother asks a node that may have to ask the holder.
@@ -118,6 +127,9 @@ func (c *call) askForAnother(ctx context.Context, n Node) (Result, error) {
 
 // unreached says whether another node may be asked instead.
 func unreached(err error, changes bool) bool {
+	if _, is := errors.AsType[Unasked](err); is {
+		return true
+	}
 	if changes {
 		op, is := errors.AsType[*net.OpError](err)
 		return is && op.Op == "dial"

@@ -27,7 +27,7 @@ func adminRows() []group {
 			to(func(s *Settings) any { return &s.Admin.Listen }),
 		imp("admin_tokens_file", String, "", "File that says who may call the HTTP API: a line NAME HASH read|operate each, as roost token prints it. It is read again on reload.").
 			to(func(s *Settings) any { return &s.Admin.TokensFile }),
-		imp("admin_peer_token_file", String, "", "File with the token that this node shows to the others' HTTP API, for who --all and kick --all. It is read again on reload.").
+		imp("admin_peer_token_file", String, "", "File with the token that this node shows to the others' HTTP API, to have them do what is theirs to do: acl, share, team, and what has --all. It is read again on reload.").
 			to(func(s *Settings) any { return &s.Admin.PeerTokenFile }),
 	}}}
 }

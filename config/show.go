@@ -11,10 +11,15 @@ import (
 // hidden stands for a secret; it is read back as an empty value.
 const hidden = "# hidden, use -P to show it"
 
-// Check loads the configuration at path and writes its errors and warnings, one
-// a line, and then what came of it. ok says that there are no errors.
-func Check(w io.Writer, path string) (ok bool) {
-	_, warnings, err := Load(path)
+// Check loads the configuration at path and writes its errors and warnings, and those
+// of more, one a line, and then what came of it. ok says that there are no errors.
+func Check(w io.Writer, path string, more func(*Settings) ([]Warning, error)) (ok bool) {
+	set, warnings, err := Load(path)
+	if err == nil {
+		var others []Warning
+		others, err = more(set)
+		warnings = append(warnings, others...)
+	}
 	for _, warning := range warnings {
 		if warning.Pos.IsZero() {
 			fmt.Fprintf(w, "%s: warning: %s\n", path, warning.Text)

@@ -54,8 +54,14 @@ const recoverTries = 5
 // failover must not wait for it: with a coordinator, admit decides.
 func (a *account) takeLock() (err error) {
 	a.lock, err = a.disk.fs.Lock(a.disk.dir)
-	if a.locked = errors.Is(err, ErrInUse); a.locked && a.fence.claimed() {
-		a.lock, err = nil, nil
+	if a.locked = errors.Is(err, ErrInUse); !a.locked {
+		return err
+	}
+	if a.fence.claimed() {
+		return nil
+	}
+	if m, _ := a.disk.newestManifest(); m != nil && m.Holder != "" {
+		return fmt.Errorf("%w, of backend %q most likely", err, m.Holder)
 	}
 	return err
 }

@@ -128,7 +128,11 @@ func (a adminACLs) open(ctx context.Context, owner string, create bool) (*keptHo
 	}
 	home, err := n.openStore(ctx, res.User, dir, store.View{Acting: res.User})
 	if err != nil {
-		return nil, imap.Wrap(imap.CodeUnavailable, fmt.Sprintf("the mail of %s can't be opened here: %v", owner, errors.Unwrap(err)), err)
+		text := fmt.Sprintf("the mail of %s can't be opened here: %v", owner, errors.Unwrap(err))
+		if errors.Is(err, store.ErrInUse) {
+			text += ": say it there"
+		}
+		return nil, imap.Wrap(imap.CodeUnavailable, text, err)
 	}
 	return &keptHome{acls: a, owner: res.User, home: home, set: set, rules: a.aclRules(set)}, nil
 }

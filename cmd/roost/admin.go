@@ -223,17 +223,21 @@ type adminPeers struct{ *parts }
 func (p adminPeers) Ask(ctx context.Context, address string, op *admin.Operation, args admin.Args) (admin.Result, error) {
 	n := p.latest()
 	if n.peerToken == "" {
-		return nil, errors.New("admin_peer_token_file is not set at the node that asks")
+		return nil, admin.Unasked("admin_peer_token_file is not set here")
 	}
 	o := adminhttp.Others{Token: n.peerToken}
 	if n.set.TLS.Mode != "no" {
 		o.TLS = func(host string) *tls.Config { return tlsconn.Named(n.clientTLS, host, !n.set.TLS.VerifyServers) }
 	}
 	res, err := o.Ask(ctx, address, op, args)
-	if told, is := errors.AsType[*adminhttp.Error](err); is {
-		err = admin.FromPeer(told.Code, told.Text, told.Exit)
+	told, is := errors.AsType[*adminhttp.Error](err)
+	switch {
+	case !is:
+		return res, err
+	case told.Code == string(imap.CodeAuthenticationFailed), told.Code == string(imap.CodeNoPerm):
+		return nil, admin.Unasked("it refuses the token of admin_peer_token_file here: " + told.Text)
 	}
-	return res, err
+	return res, admin.FromPeer(told.Code, told.Text, told.Exit)
 }
 
 // reloadFrom is what the operation reload does.

@@ -65,9 +65,9 @@ func authSecret(set *config.Settings) []byte {
 	return nil
 }
 
-// warnUnreadable tells at the start of passwd-files that can't be read, and not
-// only at the first login. They may come later, so it is no reason not to start.
-func warnUnreadable(set *config.Settings, log *slog.Logger) {
+// unreadable are passwd-files that can't be read; that is told at the start, and not
+// only when somebody can't log in.
+func unreadable(set *config.Settings) (warnings []config.Warning) {
 	check := func(kind, path string, pos config.Pos) {
 		if path == "" || strings.Contains(path, "%") {
 			return
@@ -81,7 +81,7 @@ func warnUnreadable(set *config.Settings, log *slog.Logger) {
 			_ = f.Close()
 		}
 		if err != nil {
-			log.Error(kind+" can't be read, its users can't log in", "where", pos.String(), "error", err)
+			warnings = append(warnings, config.Warning{Pos: pos, Text: kind + " can't be read, its users can't log in: " + err.Error()})
 		}
 	}
 	for _, p := range set.Auth.Passdbs {
@@ -90,6 +90,7 @@ func warnUnreadable(set *config.Settings, log *slog.Logger) {
 	for _, u := range set.Auth.Userdbs {
 		check("userdb", u.Path, u.Pos)
 	}
+	return warnings
 }
 
 // dbName is how a block without a name is called in the log: by its place.

@@ -185,11 +185,15 @@ func coordinatorTLS(s *config.Cluster) (*tls.Config, error) {
 	if s.CertFile != "" {
 		pair, err := tls.LoadX509KeyPair(s.CertFile, s.KeyFile)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("cluster_ssl_cert, cluster_ssl_key: %w", err)
 		}
 		client.Certificate = &pair
 	}
-	return client.TLS()
+	t, err := client.TLS()
+	if err != nil {
+		err = fmt.Errorf("cluster_ssl_ca: %w", err)
+	}
+	return t, err
 }
 
 // leftPause is how long changes of the map are gathered before sessions are compared

@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"log/slog"
 
 	"github.com/spf13/cobra"
 
@@ -19,14 +21,14 @@ func configCheckCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check FILE",
 		Short: "Say what is wrong with a file, with line numbers",
-		Long:  "Reads FILE and all it includes, prints every error and warning as file:line: text,\nand fails if there is an error.",
+		Long:  "Reads FILE and all it includes, prints every error and warning as file:line: text,\nand fails if there is an error. Certificates, keys, tokens and files of rights and users\nthat it names are read too: say it as the user that roost serve runs as.",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path, err := fileArg(file, args)
 			if err != nil {
 				return err
 			}
-			if !config.Check(cmd.OutOrStdout(), path) {
+			if !config.Check(cmd.OutOrStdout(), path, checkFiles) {
 				return errSaid
 			}
 			return nil
@@ -34,6 +36,18 @@ func configCheckCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "", "the file, as for serve")
 	return cmd
+}
+
+// checkFiles reads what a server reads at its start beside its configuration.
+func checkFiles(set *config.Settings) ([]config.Warning, error) {
+	p := &parts{log: slog.New(slog.DiscardHandler)}
+	if _, err := p.read(set); err != nil {
+		return nil, err
+	}
+	if _, err := coordinatorTLS(&set.Cluster); err != nil {
+		return nil, fmt.Errorf("%s: %w", set.Where("cluster_ssl_ca"), err)
+	}
+	return unreadable(set), nil
 }
 
 func configShowCommand() *cobra.Command {

@@ -18,7 +18,7 @@ import (
 func (p *parts) newKeeper(set *config.Settings) (*cluster.Keeper, error) {
 	return cluster.NewKeeper(cluster.KeeperConfig{
 		Coordinator: p.clustered.coordinator, View: p.clustered.view, Clock: cluster.BootTime{}, Log: p.log,
-		Name: nodeName(set), Record: cluster.DirectorRecord{Incarnation: rand.Text(), Version: version()},
+		Name: nodeName(set), Record: cluster.DirectorRecord{Incarnation: rand.Text(), Version: version(), Admin: set.AdminAddress()},
 		Template: p.clustered.template, TTL: set.Cluster.LeaseTTL,
 		Health: func(backend string) (trouble string, ok bool) {
 			return foreignHealth(backend, p.monitor.States(), p.latest().set.Health.Interval)

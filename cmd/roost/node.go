@@ -218,12 +218,14 @@ func (p *parts) read(set *config.Settings) (*node, error) {
 	if n.auth, err = auth.New(authConfig(set, p.log)); err != nil {
 		return nil, err
 	}
-	warnUnreadable(set, p.log)
+	for _, w := range unreadable(set) {
+		p.log.Error(w.Text, "where", w.Pos.String())
+	}
 	if set.TLS.Mode != "no" {
 		n.serverTLS = set.TLS.Server.TLS()
 	}
 	if n.clientTLS, err = set.TLS.Client.TLS(); err != nil {
-		return nil, fmt.Errorf("ssl_client_ca_file, ssl_client_ca_dir: %w", err)
+		return nil, fmt.Errorf("%s: ssl_client_ca_file, ssl_client_ca_dir: %w", set.Where("ssl_client_ca_file"), err)
 	}
 	if err := n.readGlobals(); err != nil {
 		return nil, err

@@ -101,7 +101,7 @@ restart is named by a warning in the server's log.`,
 			if file == "" {
 				return usageError{fmt.Errorf("reload needs -c FILE")}
 			}
-			if !config.Check(cmd.OutOrStdout(), file) {
+			if !config.Check(cmd.OutOrStdout(), file, checkFiles) {
 				return errSaid
 			}
 			set, _, err := config.Load(file)

@@ -179,6 +179,11 @@ func TestTeamsInACluster(t *testing.T) {
 	}
 	member, session := there[0], r.login(t, there[0])
 	boss := r.login(t, here[0])
+	for _, node := range []string{"director", "be1"} {
+		if out := r.roost(node + " who --all"); strings.Contains(out, "did not answer") {
+			t.Errorf("%s: %s", node, out)
+		}
+	}
 	for i, node := range []string{"director", "be1", "be2"} {
 		team := "Sales" + strconv.Itoa(i)
 		r.must(t, node+" team create "+team+" "+here[0], "admin")
@@ -217,7 +222,7 @@ func TestTeamsInACluster(t *testing.T) {
 // namespace.
 func startTeamCluster(t *testing.T) *trustRig {
 	t.Helper()
-	port := strconv.Itoa(porttest.Free(t, rigAddrs["be1"], rigAddrs["be2"]))
+	port := strconv.Itoa(porttest.Free(t, rigAddrs["director"], rigAddrs["be1"], rigAddrs["be2"]))
 	dir := t.TempDir()
 	token, line := adminhttp.NewToken("node", true)
 	for name, text := range map[string]string{"tokens": line, "token": token} {
@@ -226,11 +231,12 @@ func startTeamCluster(t *testing.T) *trustRig {
 		}
 	}
 	r := startTrustRig(t, func(name, text string) string {
-		text += "admin_peer_token_file = " + filepath.Join(dir, "token") + "\n"
+		text += "admin_peer_token_file = " + filepath.Join(dir, "token") + "\n" +
+			"admin_listen = " + rigAddrs[name] + ":" + port + "\nadmin_tokens_file = " + filepath.Join(dir, "tokens") + "\n"
 		if name == "director" {
 			return text
 		}
-		return text + teamSpace + "admin_listen = " + rigAddrs[name] + ":" + port + "\nadmin_tokens_file = " + filepath.Join(dir, "tokens") + "\n"
+		return text + teamSpace
 	})
 	r.addPublic(t)
 	return r

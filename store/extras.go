@@ -12,6 +12,7 @@ const (
 	extraMetadata = 3 // list of (string user, list of (string entry, bytes value))
 	extraOwn      = 4 // encodeOwn
 	extraDates    = 5 // encodeDates
+	extraAside    = 6 // uint modseq, uint flags
 )
 
 // Tags of the account's extras.
@@ -69,7 +70,7 @@ func decodeExtras(d *decoder, take func(tag uint64, content *decoder)) {
 
 // extras are those of a mailbox, tags ascending.
 func (b *box) extras() []extra {
-	list := []extra{{tag: extraExpunged}, {tag: extraSums}, {tag: extraMetadata}, {tag: extraOwn}, {tag: extraDates}}
+	list := []extra{{tag: extraExpunged}, {tag: extraSums}, {tag: extraMetadata}, {tag: extraOwn}, {tag: extraDates}, {tag: extraAside}}
 	if !b.expunged.empty() {
 		b.expunged.encode(&list[0].content)
 	}
@@ -77,6 +78,7 @@ func (b *box) extras() []extra {
 	b.metadata.encode(&list[2].content)
 	b.encodeOwn(&list[3].content)
 	encodeDates(&list[4].content, b.entries)
+	b.aside.encode(&list[5].content)
 	return list
 }
 
@@ -92,6 +94,8 @@ func (b *box) takeExtra(tag uint64, d *decoder) {
 		b.decodeOwn(d)
 	case extraDates:
 		decodeDates(d, b.entries)
+	case extraAside:
+		b.aside = aside{modseq: d.uint(), flags: ownFlags(d.uint32())}
 	default:
 		d.failAs(errNewer)
 	}

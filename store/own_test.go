@@ -144,8 +144,22 @@ func TestPrivateFlagsChange(t *testing.T) {
 	_, b, end = open(false, imap.FlagFlagged, "two")
 	wantFlagsIn(t, b, ``, ``)
 	end()
-	_, b, end = open(true, imap.FlagSeen, "two")
+	a, b, end = open(true, imap.FlagSeen, "two")
 	wantFlagsIn(t, b, `two`, `\Seen two`)
+	mustStore(t, a, imap.UIDSetOf(1), mailbox.FlagsAdd, imap.FlagSeen)
+	end()
+	_, b, end = open(true, "two")
+	wantFlagsIn(t, b, `\Seen two`, `two`)
+	end()
+	_, b, end = open(true, imap.FlagSeen, "two") // nobody has changed anything meanwhile
+	wantFlagsIn(t, b, `two`, `\Seen two`)
+	end()
+	a, b, end = open(true, "two")
+	wantFlagsIn(t, b, `\Seen two`, `two`)
+	mustStore(t, a, imap.UIDSetOf(1), mailbox.FlagsAdd, imap.FlagFlagged)
+	end()
+	_, b, end = open(true, imap.FlagSeen, "two") // and now somebody has
+	wantFlagsIn(t, b, `\Flagged \Seen two`, `\Seen two`)
 	end()
 }
 

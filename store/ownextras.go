@@ -50,6 +50,13 @@ func (b *box) decodeOwn(d *decoder) {
 	}
 }
 
+func (a aside) encode(e *encoder) {
+	if a.flags != 0 {
+		e.uint(a.modseq)
+		e.uint(uint64(a.flags))
+	}
+}
+
 func (s *state) encodePolicy(e *encoder) {
 	if s.policy == nil && len(s.ownKeywords) == 0 {
 		return

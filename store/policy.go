@@ -11,9 +11,16 @@ import (
 
 // Which flags are each reader's own is said by the settings, View.PrivateFlags and
 // View.PrivateSeen, and by the entry imap.MetadataPrivateFlags of a mailbox. What is in force is a
-// record in the log: when it changes, readers go on with what they saw. What
-// was everybody's becomes the seed, with which those go who mark nothing
-// themselves; what was their own is set aside, and counts again when it becomes so again.
+// record in the log. What was a reader's own is set aside when it becomes everybody's, and when
+// it becomes the reader's own again, it is what it was on messages that did not change
+// meanwhile. On others readers go on with what they saw: what was everybody's becomes the seed, with
+// which those go who mark nothing themselves.
+
+// aside is what was set aside last in a mailbox, and when.
+type aside struct {
+	modseq uint64   // of the switch; messages that did not change since show none above
+	flags  ownFlags // that have been everybody's since
+}
 
 func (s *state) boxIDs() []uint32 { return slices.Sorted(maps.Keys(s.boxes)) }
 
@@ -35,6 +42,10 @@ func (s *state) switchOwn(id uint32, from, to ownFlags, modseq uint64) error {
 		s.note(b, event{kind: eventOwn, reader: name, uids: news})
 	}
 	b.seed.spans = seed
+	if left := from &^ to; left != 0 && len(b.rows) > 0 {
+		b.aside = aside{modseq: modseq, flags: left}
+	}
+	b.aside.flags &^= to
 	for _, name := range b.watching() {
 		if b.readers[name] == nil {
 			s.note(b, event{kind: eventOwn, reader: name, uids: changed})
@@ -88,8 +99,11 @@ func (w *switcher) readerAfter(r, seed *reader) (spans []ownSpan, changed imap.U
 	for i := range w.box.rows {
 		row := &w.box.rows[i]
 		shared := w.s.ownOf(&w.box.flags.combos[row.combo()].list, row.flags&rowSeen != 0)
-		old := m.at(row.uid)
-		flags := old.flags | shared&w.to&^w.from
+		old, came := m.at(row.uid), w.to&^w.from
+		if aside := w.box.aside; max(row.modseq, row.seenMod) <= aside.modseq {
+			came &^= aside.flags
+		}
+		flags := old.flags | shared&came
 		before := old.flags&w.from | shared&^w.from
 		after := flags&w.to | shared&^w.to
 		differs := (before^after)&(w.from|w.to) != 0

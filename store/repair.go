@@ -377,7 +377,7 @@ func (c *mender) salvage(lost []*box) {
 	for _, b := range lost {
 		boxes[b.id] = b
 		b.rows, b.flags, b.uidsNow, b.loaded = nil, flagTable{}, nil, true
-		b.seed.spans = nil
+		b.seed.spans, b.aside = nil, aside{}
 		for _, reader := range b.readers {
 			reader.spans = nil
 		}

@@ -85,6 +85,7 @@ type box struct {
 	seed       reader // for those who have not marked a message themselves
 	forgotten  uint64 // when a reader was last forgotten
 	mode       ownMode
+	aside      aside
 	recent     atomic.Uint32 // messages from this UID on were told to no session of the owner
 	recentKept uint32        // what the log says of recent
 

@@ -40,6 +40,7 @@ type box struct {
 	lastModSeq imap.ModSeq            // given out last
 	shared     imap.ModSeq            // of the last change that everyone sees
 	private    map[string]imap.ModSeq // of the last change of private flags, by name
+	aside      imap.ModSeq            // when readers' own flags were set aside last
 }
 
 // expunged is a message that was.
@@ -224,11 +225,15 @@ func (m *msg) modSeqFor(r reader) imap.ModSeq {
 }
 
 // become has the private flags become each reader's own, or everybody's again.
-// Everyone goes on with what they saw, or had set aside.
+// Everyone has again what they had set aside of messages that did not change since, and
+// of others goes on with what they saw, or had set aside.
 func (b *box) become(own bool) {
 	b.lastModSeq++
 	now := b.lastModSeq
 	b.private[everyReader] = now
+	if !own {
+		b.aside = now
+	}
 	for _, m := range b.messages {
 		shared := m.marks[""]
 		if _, made := m.marks[everyReader]; !made {
@@ -239,7 +244,7 @@ func (b *box) become(own bool) {
 				continue
 			}
 			is := was
-			if own {
+			if own && max(m.modSeq, shared.modSeq) > b.aside {
 				is.flags = slices.Concat(was.flags, slices.DeleteFunc(slices.Clone(shared.flags), func(f imap.Flag) bool { return imap.HasFlag(was.flags, f) }))
 			}
 			if !sameFlags(was.flags, shared.flags) || max(m.modSeq, was.modSeq) < shared.modSeq {

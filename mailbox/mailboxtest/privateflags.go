@@ -85,7 +85,7 @@ func privateFlagTests() []test {
 }
 
 // privateModeTests: a mailbox says whether its readers have flags of their own,
-// and nothing that someone saw is lost when that changes.
+// and nobody's own marks are lost when that changes.
 func privateModeTests() []test {
 	const entry = imap.MetadataPrivateFlags
 	return sharedTests([]sharedTest{
@@ -97,15 +97,35 @@ func privateModeTests() []test {
 			s.carolBox.wantTold(map[imap.UID][]imap.Flag{1: {imap.FlagSeen}})
 			s.ownerBox.wantQuiet()
 			s.owner.annotate("Work", entry, "private")
-			s.wantUnseen(1, 0, 1)
-			s.bobBox.wantTold(map[imap.UID][]imap.Flag{2: {imap.FlagSeen}})
+			s.wantUnseen(1, 1, 2)
+			s.bobBox.wantTold(map[imap.UID][]imap.Flag{1: nil, 2: {imap.FlagSeen}})
+			s.carolBox.wantTold(map[imap.UID][]imap.Flag{1: nil})
 			s.ownerBox.wantQuiet()
 			s.ownerBox.store(s.all, mailbox.FlagsReplace)
-			s.wantUnseen(2, 0, 1)
+			s.wantUnseen(2, 1, 2)
+		}},
+		{"WhatChangedMeanwhile", func(s *shared) {
+			s.bobBox.store(uids(2), mailbox.FlagsAdd, imap.FlagSeen)
+			s.owner.annotate("Work", entry, "shared")
+			s.carolBox.store(uids(2), mailbox.FlagsAdd, imap.FlagSeen)
+			s.owner.add("Work", []string{shortMessage}, imap.FlagSeen)
+			s.owner.add("Work", []string{shortMessage})
+			s.wantUnseen(1, 1, 1)
+			s.owner.annotate("Work", entry, "private")
+			// 1 is as it was for each, 2 was marked, 3 came as seen, 4 is new to all.
+			s.wantUnseen(1, 2, 2)
+			s.owner.annotate("Work", entry, "shared")
+			s.owner.annotate("Work", entry, "private")
+			s.wantUnseen(1, 2, 2)
+			s.carolBox.sync()
+			s.carolBox.store(uids(1), mailbox.FlagsAdd, imap.FlagSeen)
+			s.wantUnseen(1, 2, 1)
 		}},
 		{"WhatAllSawStays", func(s *shared) {
 			s.owner.annotate("Work", entry, "shared")
 			s.carolBox.store(uids(2), mailbox.FlagsAdd, imap.FlagSeen, imap.FlagFlagged)
+			s.ownerBox.store(uids(1), mailbox.FlagsRemove, imap.FlagSeen)
+			s.ownerBox.store(uids(1), mailbox.FlagsAdd, imap.FlagSeen)
 			s.wantUnseen(0, 0, 0)
 			s.owner.annotate("Work", entry, "private")
 			s.wantUnseen(0, 0, 0)

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // pair is the two ends of a connection.
 func pair(t *testing.T) (near, far *net.TCPConn) {

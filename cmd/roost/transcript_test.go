@@ -49,7 +49,7 @@ type worldWithAdmin interface {
 }
 
 // patience bounds every wait of a transcript; it is never reached when all is well.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // slow is how long a line may take without being told of.
 const slow = 500 * time.Millisecond

@@ -170,6 +170,11 @@ func scanBody(body *spool) (*message.Digest, error) {
 // deliver makes the records of an APPEND.
 func (b *builder) deliver(m *box, messages []incoming, v view) (data imap.AppendData, err error) {
 	var keywords []string
+	for before := range b.delivered() {
+		if before.box == m.id {
+			keywords = append(keywords, before.flags.keywords...)
+		}
+	}
 	for i := range messages {
 		keywords = append(keywords, messages[i].flags.keywords...)
 	}

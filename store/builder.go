@@ -1,6 +1,7 @@
 package store
 
 import (
+	"iter"
 	"time"
 
 	"github.com/roost-mail/roost/imap"
@@ -22,6 +23,23 @@ func (b *builder) add(r record) { b.entries = append(b.entries, entry{rec: r}) }
 
 func (b *builder) addBody(r record, body *spool) {
 	b.entries = append(b.entries, entry{rec: r, body: body})
+}
+
+// delivered are the messages of transactions of the same group that were built before
+// this one: the state does not show them yet.
+func (b *builder) delivered() iter.Seq[*recMessage] {
+	return func(yield func(*recMessage) bool) {
+		for _, t := range b.account.group {
+			if t == b.txn || t.err != nil {
+				continue
+			}
+			for i := range t.entries {
+				if m, ok := t.entries[i].rec.(*recMessage); ok && !yield(m) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // modseqBlock is how many modification sequences are reserved at once.

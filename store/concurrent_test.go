@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"runtime"
 	"sync"
 	"testing"
 
@@ -146,9 +145,7 @@ func TestConditionalStoresAtOnce(t *testing.T) {
 	const writers = 8
 	since := m.Info().HighestModSeq
 	lost := make(chan int, writers)
-	leads, release := make(chan struct{}), make(chan struct{})
-	go a.submit(ctx, &txn{alone: true, run: func() error { close(leads); <-release; return nil }}) //nolint:errcheck // returns nil
-	<-leads
+	queued, release := standstill(t, a)
 	for n := range writers {
 		go func() {
 			change := mailbox.FlagChange{Op: mailbox.FlagsAdd, Flags: []imap.Flag{imap.Flag(fmt.Sprint("k", n))}, Silent: true, UnchangedSince: &since}
@@ -159,13 +156,8 @@ func TestConditionalStoresAtOnce(t *testing.T) {
 			lost <- len(modified)
 		}()
 	}
-	for waiting := 0; waiting < writers; { // all are queued behind the one that leads
-		runtime.Gosched()
-		a.queueMu.Lock()
-		waiting = len(a.queue)
-		a.queueMu.Unlock()
-	}
-	close(release)
+	queued(writers)
+	release()
 	total := 0
 	for range writers {
 		total += <-lost

@@ -189,21 +189,12 @@ func TestOpenDuringEvict(t *testing.T) {
 	s := backend(t, fs, r.acquire("b1"), "b1")
 	a := mustOpen(t, s, "/mail", owner)
 	mustAppend(t, a, "INBOX", 1)
-	leads, release := make(chan struct{}), make(chan struct{})
-	go a.submit(t.Context(), &txn{alone: true, run: func() error { close(leads); <-release; return nil }}) //nolint:errcheck // returns nil
-	<-leads
+	queued, release := standstill(t, a)
 	delivered := make(chan error, 1)
 	go func() {
 		_, err := a.Append(context.Background(), "INBOX", newMail(2))
 		delivered <- err
 	}()
-	queued := func(n int) {
-		for waiting := 0; waiting < n; {
-			a.queueMu.Lock()
-			waiting = len(a.queue)
-			a.queueMu.Unlock()
-		}
-	}
 	queued(1)
 	evicted := make(chan error, 1)
 	go func() { evicted <- s.Evict(context.Background(), func(string) bool { return true }) }()
@@ -218,7 +209,7 @@ func TestOpenDuringEvict(t *testing.T) {
 		_, err := s.Open(context.Background(), "alice", "/mail")
 		opened <- err
 	}()
-	close(release)
+	release()
 	if err := errors.Join(<-delivered, <-evicted, <-opened); err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -80,4 +81,22 @@ func contentsOf(t testing.TB, a mailbox.Account, name string) string {
 		t.Fatal(err)
 	}
 	return out.String()
+}
+
+// standstill has the leader of a's changes wait: what comes meanwhile queues up, as
+// queued waits for, and is done together after release.
+func standstill(t testing.TB, a *Session) (queued func(n int), release func()) {
+	t.Helper()
+	leads, released := make(chan struct{}), make(chan struct{})
+	go a.submit(context.Background(), &txn{alone: true, run: func() error { close(leads); <-released; return nil }}) //nolint:errcheck // returns nil
+	<-leads
+	queued = func(n int) {
+		for waiting := 0; waiting < n; {
+			runtime.Gosched()
+			a.queueMu.Lock()
+			waiting = len(a.queue)
+			a.queueMu.Unlock()
+		}
+	}
+	return queued, func() { close(released) }
 }

@@ -336,19 +336,13 @@ func TestConfirmIsShared(t *testing.T) {
 	a := mustOpen(t, s, "/mail", owner)
 	mustAppend(t, a, "INBOX", 1)
 	before := r.confirms
-	leads, release := make(chan struct{}), make(chan struct{})
-	go a.submit(t.Context(), &txn{alone: true, run: func() error { close(leads); <-release; return nil }}) //nolint:errcheck // returns nil
-	<-leads
+	queued, release := standstill(t, a)
 	var all sync.WaitGroup
 	for n := range 20 {
 		all.Go(func() { mustAppend(t, a, "INBOX", n) })
 	}
-	for waiting := 0; waiting < 20; {
-		a.queueMu.Lock()
-		waiting = len(a.queue)
-		a.queueMu.Unlock()
-	}
-	close(release)
+	queued(20)
+	release()
 	all.Wait()
 	if n := r.confirms - before; n != 1 {
 		t.Errorf("%d confirmations for one sync", n)

@@ -21,18 +21,12 @@ func (s *state) usage(p *mailbox.QuotaPolicy) (u mailbox.QuotaUsage) {
 	return u
 }
 
-// usage is that of the state and of what transactions of the same group have
-// built before this one.
+// usage is that of the state and of what the group delivers before this transaction.
 func (b *builder) usage(p *mailbox.QuotaPolicy) mailbox.QuotaUsage {
 	u := b.st.usage(p)
-	for _, t := range b.account.group {
-		if t == b.txn || t.err != nil {
-			continue
-		}
-		for i := range t.entries {
-			if m, ok := t.entries[i].rec.(*recMessage); ok && b.st.boxes[m.box] != nil && p.Counts(b.st.boxes[m.box].name) {
-				u.Add(uint64(m.size))
-			}
+	for m := range b.delivered() {
+		if box := b.st.boxes[m.box]; box != nil && p.Counts(box.name) {
+			u.Add(uint64(m.size))
 		}
 	}
 	return u

@@ -182,14 +182,15 @@ func (t *flagTable) intern(list flagList) uint32 {
 
 // room refuses keywords beyond maxKeywords.
 func (t *flagTable) room(keywords []string) error {
-	n := len(t.keywords)
+	var fresh []imap.Flag
 	for _, k := range keywords {
-		if !imap.HasFlag(t.keywords, imap.Flag(k)) {
-			n++
+		f := imap.Flag(k)
+		if imap.HasFlag(t.keywords, f) || imap.HasFlag(fresh, f) {
+			continue
 		}
-	}
-	if n > maxKeywords && n > len(t.keywords) {
-		return imap.Errorf(imap.CodeLimit, "Too many different keywords in this mailbox")
+		if fresh = append(fresh, f); len(t.keywords)+len(fresh) > maxKeywords {
+			return imap.Errorf(imap.CodeLimit, "Too many different keywords in this mailbox")
+		}
 	}
 	return nil
 }

@@ -105,9 +105,11 @@ func (s *session) metadataWords() (words []string, err error) {
 		return nil
 	}
 	if b, ok := s.dec.PeekByte(); ok && b == '(' {
-		return words, s.dec.List(one)
+		err = s.dec.List(one)
+	} else {
+		err = one()
 	}
-	return words, one()
+	return words, err
 }
 
 // metadataOptions reads the options of GETMETADATA. RFC 5464 sections 4.2.1 and 4.2.2.

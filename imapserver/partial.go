@@ -28,7 +28,7 @@ func (s *session) parsePartial(p *partial) error {
 	for i, text := range []string{first, last} {
 		digits, minus := strings.CutPrefix(text, "-")
 		n, err := strconv.ParseUint(digits, 10, 32)
-		if err != nil || n == 0 || minus != p.backwards || digits[0] == '+' {
+		if err != nil || n == 0 || minus != p.backwards {
 			return imap.BadCommand("Invalid range of PARTIAL")
 		}
 		if i == 0 {

@@ -28,15 +28,20 @@ func (s *session) search(ctx context.Context, cmd *command) error {
 	if err == nil && program.Has(imap.SearchModSeq) {
 		err = s.needModSeqs()
 	}
-	if err != nil {
-		return err
+	var all mailbox.Found
+	if err == nil {
+		all, err = s.mbox.Search(ctx, program)
 	}
-	all, err := s.mbox.Search(ctx, program)
 	if err == nil {
 		err = s.tellFound(ctx, cmd, ret, program, all)
 	}
-	if err != nil && ret&returnSave != 0 {
-		s.saved = nil // RFC 5182 section 2.1
+	return s.saveEnded(ret, err)
+}
+
+// saveEnded empties "$" if what was to set it is refused with NO. RFC 5182 section 2.1.
+func (s *session) saveEnded(ret searchReturn, err error) error {
+	if err != nil && ret&returnSave != 0 && !imap.AsError(err).Bad {
+		s.saved = nil
 	}
 	return err
 }
@@ -169,7 +174,6 @@ func (s *session) parseSearch() (searchReturn, *imap.SearchKey, error) {
 		first = ""
 		s.dec.Atom(&first)
 	}
-	var badCharset bool
 	if strings.EqualFold(first, "CHARSET") {
 		if s.on&utf8Accept != 0 {
 			return 0, nil, imap.BadCommand("CHARSET is not for who has enabled UTF8=ACCEPT") // RFC 6855 section 3
@@ -178,11 +182,10 @@ func (s *session) parseSearch() (searchReturn, *imap.SearchKey, error) {
 		if !s.dec.ExpectSP() || !s.dec.ExpectAString(&charset) || !s.dec.ExpectSP() {
 			return 0, nil, s.dec.Err()
 		}
-		badCharset = !knownCharset(charset)
+		if !knownCharset(charset) {
+			return ret, nil, imap.Errorf(imap.CodeBadCharset, "Unknown charset")
+		}
 		first = ""
-	}
-	if badCharset {
-		return 0, nil, imap.Errorf(imap.CodeBadCharset, "Unknown charset")
 	}
 	program, err := p.program(first)
 	if err != nil {

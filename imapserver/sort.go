@@ -14,17 +14,14 @@ func (s *session) sort(ctx context.Context, cmd *command) error {
 	if err == nil && program.Has(imap.SearchModSeq) {
 		err = s.needModSeqs()
 	}
-	if err != nil {
-		return err
+	var sorted mailbox.Sorted
+	if err == nil {
+		sorted, err = s.mbox.Sort(ctx, keys, program)
 	}
-	sorted, err := s.mbox.Sort(ctx, keys, program)
 	if err == nil {
 		err = s.tellSorted(ctx, cmd, ret, sorted)
 	}
-	if err != nil && ret&returnSave != 0 {
-		s.saved = nil // RFC 5182 section 2.1
-	}
-	return err
+	return s.saveEnded(ret, err)
 }
 
 func (s *session) tellSorted(ctx context.Context, cmd *command, ret searchReturn, sorted mailbox.Sorted) error {

@@ -141,7 +141,6 @@ func (s *session) parseACL(cmd *command, identifier, rights *string) error {
 	if !s.dec.ExpectSP() || !s.dec.ExpectMailbox(&cmd.mailbox) {
 		return s.dec.Err()
 	}
-	cmd.mailbox = imap.CanonicalName(cmd.mailbox)
 	for _, arg := range []*string{identifier, rights} {
 		if arg != nil && (!s.dec.ExpectSP() || !s.dec.ExpectAString(arg)) {
 			return s.dec.Err()

@@ -33,7 +33,6 @@ func (s *session) append(ctx context.Context, cmd *command) error {
 	if !s.dec.ExpectSP() || !s.dec.ExpectMailbox(&cmd.mailbox) {
 		return s.dec.Err()
 	}
-	cmd.mailbox = imap.CanonicalName(cmd.mailbox)
 	if err := a.parse(); err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ func (s *session) create(ctx context.Context, cmd *command) error {
 	if !s.dec.ExpectSP() || !s.dec.ExpectMailbox(&cmd.mailbox) {
 		return s.dec.Err()
 	}
-	name := strings.TrimSuffix(imap.CanonicalName(cmd.mailbox), string(imap.Delimiter))
+	name := strings.TrimSuffix(cmd.mailbox, string(imap.Delimiter))
 	cmd.mailbox = name
 	words, err := s.parseCreateOptions()
 	if err != nil {
@@ -97,8 +97,7 @@ func (s *session) rename(ctx context.Context, cmd *command) error {
 		!s.dec.ExpectMailbox(&to) || !s.dec.ExpectCRLF() {
 		return s.dec.Err()
 	}
-	from = imap.CanonicalName(from)
-	to = imap.CanonicalName(strings.TrimSuffix(to, string(imap.Delimiter)))
+	to = strings.TrimSuffix(to, string(imap.Delimiter))
 	cmd.mailbox = from
 	if err := imap.CheckName(to); err != nil {
 		return err

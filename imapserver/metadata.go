@@ -61,7 +61,6 @@ func (s *session) parseGetMetadata(cmd *command) (*imap.MetadataQuery, error) {
 	if !s.dec.ExpectMailbox(&cmd.mailbox) || !s.dec.ExpectSP() {
 		return nil, s.dec.Err()
 	}
-	cmd.mailbox = imap.CanonicalName(cmd.mailbox)
 	words, err := s.metadataWords()
 	if err == nil && len(words) > 0 && !strings.HasPrefix(words[0], "/") {
 		if err = metadataOptions(q, words); err == nil && s.dec.ExpectSP() {
@@ -160,7 +159,6 @@ func (s *session) setMetadata(ctx context.Context, cmd *command) error {
 	if !s.dec.ExpectSP() || !s.dec.ExpectMailbox(&cmd.mailbox) || !s.dec.ExpectSP() {
 		return s.dec.Err()
 	}
-	cmd.mailbox = imap.CanonicalName(cmd.mailbox)
 	var entries []imap.MetadataEntry
 	err := s.dec.List(func() error {
 		e, err := s.parseMetadataEntry()

@@ -164,7 +164,7 @@ func (s *session) parseNotifyNames() (names map[string]bool, err error) {
 		if left--; left < 0 {
 			return imap.BadCommand("Too many mailboxes in NOTIFY")
 		}
-		names[imap.CanonicalName(name)] = true
+		names[name] = true
 		return nil
 	}
 	if b, ok := s.dec.PeekByte(); ok && b == '(' {

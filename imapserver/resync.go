@@ -25,7 +25,6 @@ func (s *session) parseSelect(cmd *command) (*known, error) {
 	if !s.dec.ExpectSP() || !s.dec.ExpectMailbox(&cmd.mailbox) {
 		return nil, s.dec.Err()
 	}
-	cmd.mailbox = imap.CanonicalName(cmd.mailbox)
 	var k *known
 	var on extensions
 	if s.dec.SP() {

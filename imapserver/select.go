@@ -51,7 +51,6 @@ func (s *session) parseMailbox(cmd *command) (string, error) {
 	if !s.dec.ExpectSP() || !s.dec.ExpectMailbox(&cmd.mailbox) || !s.dec.ExpectCRLF() {
 		return "", s.dec.Err()
 	}
-	cmd.mailbox = imap.CanonicalName(cmd.mailbox)
 	return cmd.mailbox, nil
 }
 

@@ -80,7 +80,6 @@ func (s *session) parseStatus(cmd *command) (imap.StatusItems, error) {
 	if !s.dec.ExpectSP() || !s.dec.ExpectMailbox(&cmd.mailbox) || !s.dec.ExpectSP() {
 		return 0, s.dec.Err()
 	}
-	cmd.mailbox = imap.CanonicalName(cmd.mailbox)
 	items, err := s.parseStatusItems()
 	if err != nil {
 		return 0, err

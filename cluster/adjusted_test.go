@@ -28,22 +28,6 @@ func newAdjusted(t *testing.T) (*Adjusted, []Member) {
 	return a, members
 }
 
-// TestAdjustedPlacesAsStatic: until something is changed it is Static.
-func TestAdjustedPlacesAsStatic(t *testing.T) {
-	a, members := newAdjusted(t)
-	static, err := NewStatic(a.template, members)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, q := range []Query{{User: "alice"}, {User: "bob"}, {User: "bob", Tag: "other"}, {User: "bob", Tag: "none"}} {
-		got, err := a.Locate(t.Context(), q)
-		want, wantErr := static.Locate(t.Context(), q)
-		if got != want || imap.CodeOf(err) != imap.CodeOf(wantErr) {
-			t.Errorf("%v: %v, %v; want %v, %v", q, got, err, want, wantErr)
-		}
-	}
-}
-
 // TestTurn: while users change their backend their logins wait, and nobody else's.
 func TestTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -23,7 +23,6 @@ import (
 	"context"
 	"net/netip"
 
-	"github.com/roost-mail/roost/imap"
 )
 
 // Locator tells which backend serves a user.
@@ -66,35 +65,4 @@ func (b Backend) Addr(usual uint16) netip.AddrPort {
 		usual = b.Port
 	}
 	return netip.AddrPortFrom(b.IP, usual)
-}
-
-// Static is the Locator for a list of backends that does not change. It is
-// immutable.
-type Static struct {
-	template Template
-	ring     *Ring
-}
-
-// NewStatic returns a Locator for members. The template, Dovecot's
-// director_username_hash, yields from a user's name what is hashed.
-func NewStatic(template Template, members []Member) (*Static, error) {
-	ring, err := NewRing(members)
-	if err != nil {
-		return nil, err
-	}
-	return &Static{template, ring}, nil
-}
-
-var _ Locator = (*Static)(nil)
-
-// Locate implements Locator. It never waits.
-func (s *Static) Locate(ctx context.Context, q Query) (Backend, error) {
-	if err := ctx.Err(); err != nil {
-		return Backend{}, imap.Wrap(imap.CodeUnavailable, "No server for this user now", err)
-	}
-	m, ok := s.ring.Locate(UserHash(s.template.Expand(q.User)), q.Tag)
-	if !ok {
-		return Backend{}, imap.Errorf(imap.CodeUnavailable, "No server for this user now")
-	}
-	return m.Backend, nil
 }

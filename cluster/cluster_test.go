@@ -10,6 +10,9 @@ import (
 	"github.com/roost-mail/roost/imap"
 )
 
+// defaultTemplate is Dovecot's default for director_username_hash.
+const defaultTemplate = "%Lu"
+
 func TestUserHash(t *testing.T) {
 	for _, row := range []struct {
 		template, user string
@@ -24,14 +27,14 @@ func TestUserHash(t *testing.T) {
 		{"%u", "test@user@domain", 2029259821},
 		{"%n", "test@user@domain", 160394189},
 		{"%d", "test@user@domain", 1841230927},
-		{DefaultTemplate, "alice", 1669653170},
-		{DefaultTemplate, "bob", 2677887420},
-		{DefaultTemplate, "carol", 2845841792},
-		{DefaultTemplate, "dave", 370180999},
-		{DefaultTemplate, "eve", 4201288175},
-		{DefaultTemplate, "frank", 639974480},
-		{DefaultTemplate, "user@example.com", 3045693125},
-		{DefaultTemplate, "ALICE", 1669653170},
+		{defaultTemplate, "alice", 1669653170},
+		{defaultTemplate, "bob", 2677887420},
+		{defaultTemplate, "carol", 2845841792},
+		{defaultTemplate, "dave", 370180999},
+		{defaultTemplate, "eve", 4201288175},
+		{defaultTemplate, "frank", 639974480},
+		{defaultTemplate, "user@example.com", 3045693125},
+		{defaultTemplate, "ALICE", 1669653170},
 		{"%Ln", "Alice@Example.com", 1669653170},
 	} {
 		template, err := ParseTemplate(row.template)
@@ -90,12 +93,12 @@ func FuzzTemplate(f *testing.F) {
 	})
 }
 
-func TestStatic(t *testing.T) {
-	template, err := ParseTemplate(DefaultTemplate)
+func TestAdjustedLocate(t *testing.T) {
+	template, err := ParseTemplate(defaultTemplate)
 	if err != nil {
 		t.Fatal(err)
 	}
-	static, err := NewStatic(template, members(t, "127.0.3.11 127.0.3.12 127.0.0.1:10143@other"))
+	adjusted, err := NewAdjusted(template, members(t, "127.0.3.11 127.0.3.12 127.0.0.1:10143@other"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,20 +108,20 @@ func TestStatic(t *testing.T) {
 		{"bob", "", "127.0.3.11:143"},
 		{"bob", "other", "127.0.0.1:10143"},
 	} {
-		backend, err := static.Locate(t.Context(), Query{User: row.user, Tag: row.tag})
+		backend, err := adjusted.Locate(t.Context(), Query{User: row.user, Tag: row.tag})
 		if err != nil || backend.Addr(143).String() != row.want {
 			t.Errorf("%s, tag %q: %v, %v; want %s", row.user, row.tag, backend, err, row.want)
 		}
 	}
-	if _, err := static.Locate(t.Context(), Query{User: "bob", Tag: "none"}); imap.CodeOf(err) != imap.CodeUnavailable {
+	if _, err := adjusted.Locate(t.Context(), Query{User: "bob", Tag: "none"}); imap.CodeOf(err) != imap.CodeUnavailable {
 		t.Errorf("unknown tag: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := static.Locate(ctx, Query{User: "bob"}); imap.CodeOf(err) != imap.CodeUnavailable || !errors.Is(err, context.Canceled) {
+	if _, err := adjusted.Locate(ctx, Query{User: "bob"}); imap.CodeOf(err) != imap.CodeUnavailable || !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
-	if _, err := NewStatic(template, []Member{{}}); err == nil {
+	if _, err := NewAdjusted(template, []Member{{}}); err == nil {
 		t.Error("a member without an address was accepted")
 	}
 }

@@ -4,7 +4,7 @@ import "testing"
 
 // The slots of users are the same for ever.
 func TestSlotOf(t *testing.T) {
-	template, err := ParseTemplate(DefaultTemplate)
+	template, err := ParseTemplate(defaultTemplate)
 	if err != nil {
 		t.Fatal(err)
 	}

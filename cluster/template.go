@@ -5,9 +5,6 @@ import (
 	"strings"
 )
 
-// DefaultTemplate is Dovecot's default for director_username_hash.
-const DefaultTemplate = "%Lu"
-
 // Template makes from a user's name the text that is hashed, for example "%Lu",
 // the name in lower case, or "%d", which keeps a domain's users together. It is
 // the same on all directors of a site, for ever: another template moves users.

@@ -100,8 +100,7 @@ type Conn struct {
 	word    []byte
 	raw     [3][]byte // envelope, body, body structure
 
-	continued bool   // a continuation request has come that nobody has taken
-	prompt    string // its text
+	continued bool // a continuation request has come that nobody has taken
 	preauth   bool
 	refused   error   // of a Section handler, which ends the connection
 	bye       *Status // the server's, if it has said why it leaves

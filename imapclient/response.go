@@ -36,9 +36,9 @@ func (c *Conn) response() error {
 		}
 		return c.untagged()
 	case c.dec.Special('+'):
-		c.dec.SP()
+		var prompt string
 		c.continued = true
-		if !c.dec.Text(&c.prompt) || !c.dec.ExpectCRLF() {
+		if !c.dec.Text(&prompt) || !c.dec.ExpectCRLF() {
 			return c.syntax("continuation request")
 		}
 		return nil

@@ -12,14 +12,6 @@ func AppendString(b []byte, s string) []byte {
 	return appendWithoutNUL(b, s)
 }
 
-// AppendNString is AppendString, or NIL if s is empty.
-func AppendNString(b []byte, s string) []byte {
-	if s == "" {
-		return append(b, "NIL"...)
-	}
-	return AppendString(b, s)
-}
-
 // AppendAString appends s as an atom if it can be one, else as AppendString does.
 func AppendAString(b []byte, s string) []byte {
 	if isAtom(s) {

@@ -33,14 +33,6 @@ func (e *Encoder) String(s string) *Encoder {
 	return e
 }
 
-// Quoted appends s in quotes, or fails if it cannot be quoted.
-func (e *Encoder) Quoted(s string) *Encoder {
-	if len(s) > maxQuoted || !e.quotable(s) {
-		return e.fail(fmt.Errorf("%w: quoted %.40q", ErrNotSendable, s))
-	}
-	return e.String(s)
-}
-
 // quotable is printable ASCII and, if the peer takes it, UTF-8.
 func (e *Encoder) quotable(s string) bool {
 	if all(s, classClean) {
@@ -127,9 +119,6 @@ func (e *Encoder) Code(name imap.Code, args string) *Encoder {
 // before any other token. A client may wait here for the server.
 func (e *Encoder) LiteralHeader(size int64) *Encoder { return e.literalHeader("", size) }
 
-// Literal8Header is LiteralHeader for content that may have NUL. RFC 3516 section 4.4.
-func (e *Encoder) Literal8Header(size int64) *Encoder { return e.literalHeader("~", size) }
-
 func (e *Encoder) literalHeader(prefix string, size int64) *Encoder {
 	if size < 0 {
 		return e.fail(fmt.Errorf("%w: literal of %d bytes", ErrNotSendable, size))
@@ -211,7 +200,7 @@ func (e *Encoder) Literal(size int64, r io.Reader) *Encoder {
 
 // Literal8 is Literal as a literal8, in which NUL stays.
 func (e *Encoder) Literal8(size int64, r io.Reader) *Encoder {
-	return e.Literal8Header(size).copyLiteral(r, true)
+	return e.literalHeader("~", size).copyLiteral(r, true)
 }
 
 // copyLiteral reads into the buffer what is missing from the literal.

@@ -41,11 +41,6 @@ func (d *Decoder) ExpectNString(s *string, null *bool) bool {
 	return d.Expect(d.NString(s, null), "string or NIL")
 }
 
-// ExpectQuotedString is QuotedString or an error.
-func (d *Decoder) ExpectQuotedString(s *string) bool {
-	return d.Expect(d.QuotedString(s), "quoted string")
-}
-
 // ExpectSeqSet is SeqSet or an error.
 func (d *Decoder) ExpectSeqSet(s *string) bool { return d.Expect(d.SeqSet(s), "sequence set") }
 

@@ -26,11 +26,11 @@ func EncodeName(name string) string {
 	if plainName(name) {
 		return name
 	}
-	return string(AppendName(make([]byte, 0, 2*len(name)), name))
+	return string(appendName(make([]byte, 0, 2*len(name)), name))
 }
 
-// AppendName appends EncodeName(name) to b.
-func AppendName(b []byte, name string) []byte {
+// appendName appends EncodeName(name) to b.
+func appendName(b []byte, name string) []byte {
 	for i := 0; i < len(name); {
 		c := name[i]
 		if classOf[c]&classClean == 0 {

@@ -22,7 +22,6 @@ package cluster
 import (
 	"context"
 	"net/netip"
-
 )
 
 // Locator tells which backend serves a user.

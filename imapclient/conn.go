@@ -37,7 +37,8 @@ type Config struct {
 	Timeout time.Duration
 
 	// Limits bound what the server sends; 8 MiB for a line, 1 MiB for a
-	// literal that is not streamed, otherwise those of imapwire.
+	// literal that is not streamed, 256 lists within lists, as structures of
+	// mail are deep, otherwise those of imapwire.
 	Limits imapwire.Limits
 
 	// RawLog gives the two halves of the connection's raw log: what the server
@@ -69,6 +70,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Limits.Literal <= 0 {
 		c.Limits.Literal = 1 << 20
+	}
+	if c.Limits.Depth <= 0 {
+		c.Limits.Depth = 256
 	}
 	if c.Limits.ListItems <= 0 {
 		c.Limits.ListItems = 1 << 20

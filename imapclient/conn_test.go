@@ -230,7 +230,7 @@ func TestBreaks(t *testing.T) {
 		{"UnknownTag", "S: R99 OK", "unknown command"},
 		{"TooLong", "S: * SEARCH " + strings.Repeat("1 ", 600), "limit"},
 		{"BrokenFetch", "S: * 1 FETCH (UID x)", "FETCH"},
-		{"DeepEnvelope", "S: * 1 FETCH (ENVELOPE " + strings.Repeat("(", 99), "nested"},
+		{"DeepEnvelope", "S: * 1 FETCH (ENVELOPE " + strings.Repeat("(", 300), "nested"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			conn := play(t, imapclient.Config{Limits: imapwire.Limits{Line: 1000}}, "S: * OK hello\nC: R1 NOOP\n"+c.answer)

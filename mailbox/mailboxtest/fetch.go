@@ -2,6 +2,7 @@ package mailboxtest
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"strings"
@@ -75,6 +76,15 @@ func fetchTests() []test {
 			got := b.fetchOne(1, &imap.FetchItems{Size: true})
 			if got.Size != int64(len(shortMessage)) || got.Envelope != nil || len(got.Sections) != 0 || got.FlagsChanged {
 				h.Fatalf("got %+v", got)
+			}
+		}},
+		{"DeepStructure", func(h *home) {
+			o := h.owner()
+			o.add("INBOX", []string{deepMessage(), shortMessage})
+			for _, m := range o.open("INBOX").fetch(uids(1, 2), &imap.FetchItems{Envelope: true, Body: true, BodyStructure: true}) {
+				if len(m.Envelope) == 0 || len(m.Body) == 0 || len(m.BodyStructure) == 0 {
+					h.Errorf("message %d: got %+v", m.UID, m)
+				}
 			}
 		}},
 		{"InOrderOfUID", func(h *home) {
@@ -309,4 +319,14 @@ func sameBytes(got, want io.Reader) error {
 			return nil // both end here, or their lengths would differ
 		}
 	}
+}
+
+// deepMessage has more parts within parts than are told apart.
+func deepMessage() string {
+	var m strings.Builder
+	for n := range 120 {
+		fmt.Fprintf(&m, "Content-Type: multipart/mixed; boundary=b%d.\r\n\r\n--b%d.\r\n", n, n)
+	}
+	m.WriteString("Content-Disposition: attachment; filename=x\r\n\r\ninnermost\r\n")
+	return m.String()
 }

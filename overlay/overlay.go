@@ -34,10 +34,6 @@ type Config struct {
 	Flags   []imap.Flag  // that are the reader's own; not \Deleted
 	Log     *slog.Logger // of what could not be kept; nothing
 
-	// MaxRanges bounds the UIDs that are named in one command, as servers limit the length of
-	// a line; 1000 ranges.
-	MaxRanges int
-
 	// Keep opens the reader's own mail. It is called once, when it is needed.
 	Keep func(ctx context.Context) (Keeper, error)
 }
@@ -62,9 +58,6 @@ var (
 func New(cfg Config) *Account {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
-	}
-	if cfg.MaxRanges <= 0 {
-		cfg.MaxRanges = 1000
 	}
 	return &Account{Home: cfg.Home, cfg: cfg, seen: imap.HasFlag(cfg.Flags, imap.FlagSeen)}
 }

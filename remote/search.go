@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/roost-mail/roost/imap"
@@ -11,28 +12,85 @@ import (
 )
 
 func (b *box) Search(ctx context.Context, program *imap.SearchKey) (mailbox.Found, error) {
-	program, err := b.within(ctx, program)
+	program, err := b.dated(ctx, program)
 	if err != nil {
 		return mailbox.Found{}, err
 	}
+	parts := cut(program)
 	var found mailbox.Found
 	h := &imapclient.Handler{Search: func(uids imap.UIDSet, modSeq imap.ModSeq) {
-		found = mailbox.Found{UIDs: uids, ModSeq: modSeq}
+		found.UIDs, found.ModSeq = found.UIDs.Union(uids), max(found.ModSeq, modSeq)
 	}}
 	err = b.do(ctx, true, func(c *imapclient.Conn) error {
-		_, err := c.Do(ctx, h, func(e *imapwire.Encoder) {
-			e.RawString("UID SEARCH ")
-			if c.Has("ESEARCH") {
-				e.RawString("RETURN (ALL) ")
+		found = mailbox.Found{}
+		for i := range parts {
+			if _, err := c.Do(ctx, h, func(e *imapwire.Encoder) { writeSearch(e, forPeer(&parts[i], c), c.Has("ESEARCH")) }); err != nil {
+				return err
 			}
-			if !plain(program) {
-				e.RawString("CHARSET UTF-8 ")
-			}
-			writeProgram(e, forPeer(program, c))
-		})
-		return err
+		}
+		return nil
 	})
 	return found, err
+}
+
+func writeSearch(e *imapwire.Encoder, program *imap.SearchKey, extended bool) {
+	e.RawString("UID SEARCH ")
+	if extended {
+		e.RawString("RETURN (ALL) ")
+	}
+	if !plain(program) {
+		e.RawString("CHARSET UTF-8 ")
+	}
+	writeProgram(e, program)
+}
+
+// short says whether one command can name all UIDs of a program.
+func short(program *imap.SearchKey) bool { return len(starts(nil, program)) <= maxRanges }
+
+// starts appends where the ranges of UIDs begin that a program names.
+func starts(list []uint32, k *imap.SearchKey) []uint32 {
+	if k.Op == imap.SearchUIDs {
+		for _, r := range k.UIDs {
+			list = append(list, r.Start)
+		}
+	}
+	for i := range k.Keys {
+		list = starts(list, &k.Keys[i])
+	}
+	return list
+}
+
+// cut parts a program that names more UIDs than one command can into several, each for the
+// messages between two UIDs: whether one of them matches depends only on what the
+// program's sets have there.
+func cut(program *imap.SearchKey) (parts []imap.SearchKey) {
+	all := slices.Sorted(slices.Values(starts(nil, program)))
+	if len(all) <= maxRanges {
+		return []imap.SearchKey{*program}
+	}
+	from := imap.UID(1)
+	for at := maxRanges; from > 0; at += maxRanges {
+		to, next := imap.UID(1<<32-1), imap.UID(0)
+		if at < len(all) {
+			to, next = imap.UID(max(all[at], 2)-1), imap.UID(max(all[at], 2))
+		}
+		between := imap.UIDRange(from, to)
+		parts = append(parts, imap.SearchKey{Op: imap.SearchAnd, Keys: []imap.SearchKey{
+			{Op: imap.SearchUIDs, UIDs: between}, within(program, between),
+		}})
+		from = next
+	}
+	return parts
+}
+
+// within is a program whose sets have no UIDs but some.
+func within(k *imap.SearchKey, uids imap.UIDSet) imap.SearchKey {
+	out := *k
+	out.UIDs, out.Keys = k.UIDs.Intersect(uids), make([]imap.SearchKey, len(k.Keys))
+	for i := range k.Keys {
+		out.Keys[i] = within(&k.Keys[i], uids)
+	}
+	return out
 }
 
 // forPeer is the program without the keys that a peer does not know. No message

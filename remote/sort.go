@@ -13,10 +13,10 @@ import (
 	rfc "github.com/roost-mail/roost/message"
 )
 
-// Sort has the peer sort, if it can sort by these keys; otherwise it searches
-// there and sorts here.
+// Sort has the peer sort, if it can sort by these keys and one command can say of what;
+// otherwise it searches there and sorts here.
 func (b *box) Sort(ctx context.Context, keys []imap.SortKey, program *imap.SearchKey) (mailbox.Sorted, error) {
-	program, err := b.within(ctx, program)
+	program, err := b.dated(ctx, program)
 	if err != nil {
 		return mailbox.Sorted{}, err
 	}
@@ -25,7 +25,7 @@ func (b *box) Sort(ctx context.Context, keys []imap.SortKey, program *imap.Searc
 	h := &imapclient.Handler{Sort: func(r []imap.Range, m imap.ModSeq) { ranges, modSeq = r, m }}
 	able := false
 	err = b.do(ctx, true, func(c *imapclient.Conn) error {
-		if able = canSort(c, keys); !able {
+		if able = canSort(c, keys) && short(program); !able {
 			return nil
 		}
 		_, err := c.Do(ctx, h, func(e *imapwire.Encoder) {
@@ -82,10 +82,10 @@ func (b *box) inOrder(ranges []imap.Range) []imap.UID {
 	return uids
 }
 
-// Thread has the peer find threads, if it knows the algorithm; otherwise it
-// searches there and finds them here.
+// Thread has the peer find threads, if it knows the algorithm and one command can say of
+// what; otherwise it searches there and finds them here.
 func (b *box) Thread(ctx context.Context, alg imap.ThreadAlgorithm, program *imap.SearchKey) ([]imap.ThreadMember, error) {
-	program, err := b.within(ctx, program)
+	program, err := b.dated(ctx, program)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func (b *box) Thread(ctx context.Context, alg imap.ThreadAlgorithm, program *ima
 	h := &imapclient.Handler{Thread: func(l []imap.ThreadMember) { list = l }}
 	able := false
 	err = b.do(ctx, true, func(c *imapclient.Conn) error {
-		if able = c.Has("THREAD=" + string(alg)); !able {
+		if able = c.Has("THREAD="+string(alg)) && short(program); !able {
 			return nil
 		}
 		_, err := c.Do(ctx, h, func(e *imapwire.Encoder) {
@@ -155,9 +155,9 @@ func (b *box) fetchKeys(ctx context.Context, uids imap.UIDSet, f func(*mailbox.M
 	})
 }
 
-// within puts the messages in the place of YOUNGER and OLDER where the peer
+// dated puts the messages in the place of YOUNGER and OLDER where the peer
 // does not know those. RFC 5032.
-func (b *box) within(ctx context.Context, program *imap.SearchKey) (*imap.SearchKey, error) {
+func (b *box) dated(ctx context.Context, program *imap.SearchKey) (*imap.SearchKey, error) {
 	if !program.Has(imap.SearchYounger) && !program.Has(imap.SearchOlder) {
 		return program, nil
 	}

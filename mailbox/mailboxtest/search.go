@@ -38,6 +38,7 @@ func searchTests() []test {
 	}
 	flag := func(f imap.Flag) imap.SearchKey { return imap.SearchKey{Op: imap.SearchFlag, Flag: f} }
 	some := imap.SearchKey{Op: imap.SearchUIDs, UIDs: uids(2, 3, 4, 99)}
+	scattered := oddUIDs()
 
 	rows := []struct {
 		name string
@@ -55,6 +56,9 @@ func searchTests() []test {
 		{"Undraft", flag(imap.FlagDraft).Not(), "1:2,4"},
 		{"Keyword", flag("$label1"), "1"},
 		{"UnknownKeyword", flag("$Never"), ""},
+		{"ManyUIDs", scattered, "1,3"},
+		{"NotManyUIDs", scattered.Not(), "2,4"},
+		{"OrManyUIDs", list(imap.SearchOr, scattered.Not(), flag(imap.FlagSeen), list(imap.SearchAnd, scattered, some)), "1:4"},
 		{"Not", some.Not(), "1"},
 		{"And", list(imap.SearchAnd, some, flag(imap.FlagDeleted).Not()), "2,4"},
 		{"AndOfNothing", list(imap.SearchAnd), "1:4"},
@@ -126,4 +130,13 @@ func searchTests() []test {
 	return append(tests, test{"EmptyMailbox", func(h *home) {
 		h.wantUIDs(h.owner().open(imap.Inbox).search(imap.SearchKey{Op: imap.SearchAll}), "", "search")
 	}})
+}
+
+// oddUIDs are more than one command can name.
+func oddUIDs() imap.SearchKey {
+	var odd imap.UIDSet
+	for n := range uint32(13_000) {
+		odd = append(odd, imap.Range{Start: 2*n + 1, Stop: 2*n + 1})
+	}
+	return imap.SearchKey{Op: imap.SearchUIDs, UIDs: odd}
 }

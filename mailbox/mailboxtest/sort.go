@@ -104,6 +104,7 @@ func sortTests() []test {
 		test{"ProgramOfText", func(h *home) {
 			h.withSortMail().wantSorted("DATE", imap.SearchKey{Op: imap.SearchHeader, Field: "From", Text: "XAVIER"}, 5, 2)
 		}},
+		test{"ProgramOfManyUIDs", func(h *home) { h.withSortMail().wantSorted("REVERSE SIZE", oddUIDs(), 3, 1, 5) }},
 		test{"NothingFound", func(h *home) {
 			h.withSortMail().wantSorted("DATE", imap.SearchKey{Op: imap.SearchFlag, Flag: "$Never"})
 		}},
@@ -193,6 +194,7 @@ func threadTests() []test {
 		{"References", imap.ThreadReferences, everything, "0:0 1:6 1:5 0:1 1:3 1:2 2:4 3:8 1:7"},
 		{"Refs", imap.ThreadRefs, everything, "0:0 1:6 1:5 0:7 0:1 1:3 1:2 2:4 3:8"},
 		{"ReferencesOfSome", imap.ThreadReferences, unseen, "0:0 1:6 1:5 0:1 1:3 1:4 2:8 1:7"},
+		{"RefsOfManyUIDs", imap.ThreadRefs, oddUIDs(), "0:1 1:3 0:5 0:7"},
 		{"NothingFound", imap.ThreadReferences, imap.SearchKey{Op: imap.SearchFlag, Flag: "$Never"}, ""},
 	}
 	var tests []test

@@ -16,6 +16,7 @@ type Home interface {
 	mailbox.EntryKeeper
 	mailbox.Metadata
 	mailbox.Quota
+	mailbox.Observer
 }
 
 // Options say how rights are judged and granted on this server.
@@ -366,10 +367,4 @@ func (g *Guard) Close() error {
 	return g.home.Close()
 }
 
-var (
-	_ mailbox.Account = (*Guard)(nil)
-	_ mailbox.ACL     = (*Guard)(nil)
-
-	_ mailbox.Metadata = (*Guard)(nil)
-	_ mailbox.Quota    = (*Guard)(nil)
-)
+var _ mailbox.Complete = (*Guard)(nil)

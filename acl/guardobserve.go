@@ -8,15 +8,9 @@ import (
 	"github.com/roost-mail/roost/mailbox"
 )
 
-var _ mailbox.Observer = (*Guard)(nil)
-
 // Observe passes on: that something changed somewhere tells nothing. Groups may change too.
 func (g *Guard) Observe(ctx context.Context, below []string, notify func()) (stop func(), err error) {
-	o, ok := g.home.(mailbox.Observer)
-	if !ok {
-		return nil, imap.Errorf(imap.CodeCannot, "This mail can't be observed")
-	}
-	stopMail, err := o.Observe(ctx, below, notify)
+	stopMail, err := g.home.Observe(ctx, below, notify)
 	if err != nil {
 		return nil, err
 	}
@@ -30,11 +24,7 @@ func (g *Guard) Observe(ctx context.Context, below []string, notify func()) (sto
 // Overview shows the mailboxes on which the acting user has l, and the counters
 // of those with r as well (RFC 5465 section 5).
 func (g *Guard) Overview(ctx context.Context) ([]mailbox.Glance, error) {
-	o, ok := g.home.(mailbox.Observer)
-	if !ok {
-		return nil, nil
-	}
-	all, err := o.Overview(ctx)
+	all, err := g.home.Overview(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -58,11 +48,7 @@ func (g *Guard) Overview(ctx context.Context) ([]mailbox.Glance, error) {
 
 // MetadataChanges tells of what GetMetadata would show.
 func (g *Guard) MetadataChanges(ctx context.Context) ([]mailbox.MetadataChange, error) {
-	o, ok := g.home.(mailbox.Observer)
-	if !ok {
-		return nil, nil
-	}
-	all, err := o.MetadataChanges(ctx)
+	all, err := g.home.MetadataChanges(ctx)
 	if err != nil {
 		return nil, err
 	}

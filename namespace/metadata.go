@@ -5,34 +5,25 @@ import (
 	"slices"
 
 	"github.com/roost-mail/roost/imap"
-	"github.com/roost-mail/roost/mailbox"
 )
 
 // metadataOf finds the account that answers for a name's annotations. Those of
 // the server are the own account's.
-func (t *Tree) metadataOf(name string) (mailbox.Metadata, place, error) {
-	p := place{account: t.cfg.Own}
-	if name != "" {
-		var err error
-		if p, err = t.find(name); err != nil {
-			return nil, place{}, err
-		}
+func (t *Tree) metadataOf(name string) (place, error) {
+	if name == "" {
+		return place{account: t.cfg.Own}, nil
 	}
-	m, ok := p.account.(mailbox.Metadata)
-	if !ok {
-		return nil, place{}, imap.Errorf(imap.CodeCannot, "Metadata are not in use here")
-	}
-	return m, p, nil
+	return t.find(name)
 }
 
 // GetMetadata passes on, and adds what the configuration gives: entries of the
 // server, and special uses where a mailbox has none of its own.
 func (t *Tree) GetMetadata(ctx context.Context, name string, q *imap.MetadataQuery) (imap.MetadataFound, error) {
-	m, p, err := t.metadataOf(name)
+	p, err := t.metadataOf(name)
 	if err != nil {
 		return imap.MetadataFound{}, err
 	}
-	found, err := m.GetMetadata(ctx, p.name, q)
+	found, err := p.account.GetMetadata(ctx, p.name, q)
 	if err != nil || p.account != t.cfg.Own {
 		return found, err
 	}
@@ -65,12 +56,12 @@ func addEntry(found *imap.MetadataFound, q *imap.MetadataQuery, e imap.MetadataE
 
 // SetMetadata passes on.
 func (t *Tree) SetMetadata(ctx context.Context, name string, entries []imap.MetadataEntry) error {
-	m, p, err := t.metadataOf(name)
+	p, err := t.metadataOf(name)
 	if err != nil {
 		return err
 	}
 	if name == "" && slices.ContainsFunc(entries, func(e imap.MetadataEntry) bool { return isHidden(e.Name) }) {
 		return imap.NoPermission()
 	}
-	return m.SetMetadata(ctx, p.name, entries)
+	return p.account.SetMetadata(ctx, p.name, entries)
 }

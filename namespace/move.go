@@ -129,8 +129,7 @@ func stillInBoth(in *intent, cause error) error {
 // could not be told later whether it was done.
 func (m *selected) intend(ctx context.Context, uids imap.UIDSet, to place, dest string) *intent {
 	from := m.Info()
-	keeper, ok := m.tree.cfg.Own.(mailbox.Metadata)
-	if !ok || m.tree.cfg.Moves == nil || from.MailboxID == "" {
+	if m.tree.cfg.Moves == nil || from.MailboxID == "" {
 		return nil
 	}
 	status, err := to.account.Status(ctx, to.name, imap.StatusUIDNext|imap.StatusUIDValidity|imap.StatusMailboxID)
@@ -145,7 +144,7 @@ func (m *selected) intend(ctx context.Context, uids imap.UIDSet, to place, dest 
 	m.tree.cfg.Moves.claim(in.id)
 	value, err := json.Marshal(in)
 	if err == nil {
-		err = keeper.SetMetadata(ctx, "", []imap.MetadataEntry{{Name: intentPrefix + in.id, Value: value}})
+		err = m.tree.cfg.Own.SetMetadata(ctx, "", []imap.MetadataEntry{{Name: intentPrefix + in.id, Value: value}})
 	}
 	if err != nil {
 		m.tree.cfg.Moves.end(in.id)
@@ -161,20 +160,18 @@ func (t *Tree) forget(ctx context.Context, in *intent) {
 	if in == nil {
 		return
 	}
-	keeper := t.cfg.Own.(mailbox.Metadata)
-	if err := keeper.SetMetadata(ctx, "", []imap.MetadataEntry{{Name: intentPrefix + in.id}}); err != nil {
+	if err := t.cfg.Own.SetMetadata(ctx, "", []imap.MetadataEntry{{Name: intentPrefix + in.id}}); err != nil {
 		t.log().Warn("what was written down of a move can't be removed", "user", t.cfg.User, "from", in.From, "to", in.To, "error", err)
 	}
 }
 
 // intents are those that name a mailbox.
 func (t *Tree) intents(ctx context.Context, name string) []*intent {
-	keeper, ok := t.cfg.Own.(mailbox.Metadata)
-	if !ok || t.cfg.Moves == nil {
+	if t.cfg.Moves == nil {
 		return nil
 	}
 	q := &imap.MetadataQuery{Names: []string{strings.TrimSuffix(intentPrefix, "/")}, Depth: imap.MetadataDepthAll, MaxSize: -1}
-	found, err := keeper.GetMetadata(ctx, "", q)
+	found, err := t.cfg.Own.GetMetadata(ctx, "", q)
 	if err != nil {
 		t.log().Warn("moves that were interrupted can't be read", "user", t.cfg.User, "error", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/roost-mail/roost/acl"
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
 	"github.com/roost-mail/roost/mailbox/mailboxmem"
@@ -39,31 +40,31 @@ func (l *life) step(do func() error) error {
 
 // mortal is an Account that a process has.
 type mortal struct {
-	mailbox.Account
+	mailbox.Complete
 	life *life
 }
 
 func (a mortal) Status(ctx context.Context, name string, items imap.StatusItems) (s imap.Status, err error) {
-	err = a.life.step(func() error { s, err = a.Account.Status(ctx, name, items); return err })
+	err = a.life.step(func() error { s, err = a.Complete.Status(ctx, name, items); return err })
 	return s, err
 }
 
 func (a mortal) Append(ctx context.Context, name string, next mailbox.NextMessage) (data imap.AppendData, err error) {
-	err = a.life.step(func() error { data, err = a.Account.Append(ctx, name, next); return err })
+	err = a.life.step(func() error { data, err = a.Complete.Append(ctx, name, next); return err })
 	return data, err
 }
 
 func (a mortal) Open(ctx context.Context, name string, readOnly bool) (m mailbox.Mailbox, err error) {
-	err = a.life.step(func() error { m, err = a.Account.Open(ctx, name, readOnly); return err })
+	err = a.life.step(func() error { m, err = a.Complete.Open(ctx, name, readOnly); return err })
 	return mortalBox{m, a.life}, err
 }
 
 func (a mortal) GetMetadata(ctx context.Context, name string, q *imap.MetadataQuery) (imap.MetadataFound, error) {
-	return a.Account.(mailbox.Metadata).GetMetadata(ctx, name, q)
+	return a.Complete.GetMetadata(ctx, name, q)
 }
 
 func (a mortal) SetMetadata(ctx context.Context, name string, entries []imap.MetadataEntry) error {
-	return a.life.step(func() error { return a.Account.(mailbox.Metadata).SetMetadata(ctx, name, entries) })
+	return a.life.step(func() error { return a.Complete.SetMetadata(ctx, name, entries) })
 }
 
 type mortalBox struct {
@@ -103,10 +104,19 @@ func newMoveWorld(t *testing.T) moveWorld {
 	return w
 }
 
+// all is an owner's mail, with which bob may do all.
+func (w moveWorld) all(owner string) mailbox.Complete {
+	home := w[owner].As("bob", false).(acl.Home)
+	return struct {
+		acl.Home
+		mailbox.ACL
+	}{home, nil}
+}
+
 // process is bob's session in a new process.
 func (w moveWorld) process(l *life) *namespace.Tree {
 	return namespace.New(namespace.Config{
-		User: "bob", Own: mortal{w["bob"].As("bob", false), l}, Moves: namespace.NewMoves(), Log: slog.New(slog.DiscardHandler),
+		User: "bob", Own: mortal{w.all("bob"), l}, Moves: namespace.NewMoves(), Log: slog.New(slog.DiscardHandler),
 		Shared: []namespace.Shared{{
 			Root: "shared/",
 			Match: func(name string) (owner, rest string, ok bool) {
@@ -114,7 +124,7 @@ func (w moveWorld) process(l *life) *namespace.Tree {
 				return owner, rest, true
 			},
 			Prefix: func(owner string) string { return "shared/" + owner + "/" },
-			Open:   func(owner string) mailbox.Account { return mortal{w[owner].As("bob", false), l} },
+			Open:   func(owner string) mailbox.Complete { return mortal{w.all(owner), l} },
 		}},
 	})
 }

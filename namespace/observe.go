@@ -13,8 +13,6 @@ import (
 	"github.com/roost-mail/roost/mailbox"
 )
 
-var _ mailbox.Observer = (*Tree)(nil)
-
 // maxObserved bounds the owners that a session observes: each costs a
 // connection, here and at the owner's backend.
 const maxObserved = 32
@@ -33,9 +31,8 @@ type observation struct {
 type observed struct {
 	namespace *Shared
 	owner     string
-	account   mailbox.Account
-	observer  mailbox.Observer // the same, nil if it is none or does not answer
-	stop      func()
+	account   mailbox.Complete
+	stop      func() // nil if it does not answer
 }
 
 func (o *observed) is(s *Shared, owner string) bool { return o.namespace == s && o.owner == owner }
@@ -43,16 +40,12 @@ func (o *observed) is(s *Shared, owner string) bool { return o.namespace == s &&
 // Observe observes one's own mail, and of other owners those whose mail is named, now or
 // when they begin to share.
 func (t *Tree) Observe(ctx context.Context, below []string, notify func()) (stop func(), err error) {
-	own, ok := t.cfg.Own.(mailbox.Observer)
-	if !ok {
-		return nil, imap.Errorf(imap.CodeCannot, "This mail can't be observed")
-	}
 	o := &observation{below: below, notify: notify}
 	o.stops = t.watchIndex(o)
 	others, err := t.ownersBelow(ctx, below)
 	if err == nil {
 		var stopOwn func()
-		if stopOwn, err = own.Observe(ctx, nil, notify); err == nil {
+		if stopOwn, err = t.cfg.Own.Observe(ctx, nil, notify); err == nil {
 			o.stops = append(o.stops, stopOwn)
 		}
 	}
@@ -97,26 +90,14 @@ func (t *Tree) observe(ctx context.Context, others []observed) []observed {
 		o := &others[i]
 		o.account = o.namespace.Open(o.owner)
 		all.Go(func() {
-			if err := o.observe(ctx, t.observation.notify); err != nil {
+			var err error
+			if o.stop, err = o.account.Observe(ctx, nil, t.observation.notify); err != nil {
 				t.log().Warn("owner's mail can't be observed", "user", t.cfg.User, "owner", o.owner, "error", err)
 			}
 		})
 	}
 	all.Wait()
 	return others
-}
-
-func (o *observed) observe(ctx context.Context, notify func()) (err error) {
-	o.stop = func() {}
-	observer, ok := o.account.(mailbox.Observer)
-	if !ok {
-		return imap.Errorf(imap.CodeCannot, "This mail can't be observed")
-	}
-	stop, err := observer.Observe(ctx, nil, notify)
-	if err == nil {
-		o.observer, o.stop = observer, stop
-	}
-	return err
 }
 
 // follow observes those who share by now, and no more those who do not.
@@ -132,7 +113,7 @@ func (t *Tree) follow(ctx context.Context) {
 	}
 	var kept, gone []observed
 	for _, old := range o.others {
-		same := func(n observed) bool { return n.is(old.namespace, old.owner) && old.observer != nil }
+		same := func(n observed) bool { return n.is(old.namespace, old.owner) && old.stop != nil }
 		if i := slices.IndexFunc(now, same); i >= 0 {
 			now = slices.Delete(now, i, i+1)
 			kept = append(kept, old)
@@ -162,7 +143,9 @@ func stopAll(stops []func()) {
 
 func (t *Tree) endObserved(others []observed) {
 	for _, o := range others {
-		o.stop()
+		if o.stop != nil {
+			o.stop()
+		}
 		if err := o.account.Close(); err != nil {
 			t.log().Warn("close account", "owner", o.owner, "error", err)
 		}
@@ -226,21 +209,17 @@ func (t *Tree) others() []observed {
 // Overview puts what each account tells at its place in the tree. Others' names
 // that cannot be told cost nothing but themselves.
 func (t *Tree) Overview(ctx context.Context) ([]mailbox.Glance, error) {
-	own, ok := t.cfg.Own.(mailbox.Observer)
-	if !ok {
-		return nil, nil
-	}
 	t.follow(ctx)
-	all, err := own.Overview(ctx)
+	all, err := t.cfg.Own.Overview(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var errs []error
 	for _, o := range t.others() {
-		if o.observer == nil {
+		if o.stop == nil {
 			continue
 		}
-		other, err := o.observer.Overview(ctx)
+		other, err := o.account.Overview(ctx)
 		errs = append(errs, err)
 		for _, g := range other {
 			g.Name = o.namespace.name(o.owner, g.Name)
@@ -257,18 +236,14 @@ func (t *Tree) Overview(ctx context.Context) ([]mailbox.Glance, error) {
 // MetadataChanges puts what each account tells at its place in the tree. Of other
 // owners' mail it is that of mailboxes.
 func (t *Tree) MetadataChanges(ctx context.Context) ([]mailbox.MetadataChange, error) {
-	own, ok := t.cfg.Own.(mailbox.Observer)
-	if !ok {
-		return nil, nil
-	}
-	all, err := own.MetadataChanges(ctx)
+	all, err := t.cfg.Own.MetadataChanges(ctx)
 	all = slices.DeleteFunc(all, func(c mailbox.MetadataChange) bool { return c.Mailbox == "" && isHidden(c.Entry) })
 	errs := []error{err}
 	for _, o := range t.others() {
-		if o.observer == nil {
+		if o.stop == nil {
 			continue
 		}
-		other, err := o.observer.MetadataChanges(ctx)
+		other, err := o.account.MetadataChanges(ctx)
 		errs = append(errs, err)
 		for _, c := range other {
 			if c.Mailbox != "" {

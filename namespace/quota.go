@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/roost-mail/roost/imap"
-	"github.com/roost-mail/roost/mailbox"
 )
 
 // quotaRoot is another owner's quota root that the session was told of.
@@ -16,14 +15,6 @@ type quotaRoot struct {
 // maxQuotaRoots bounds the roots that a session remembers.
 const maxQuotaRoots = 1000
 
-func quotaIn(account mailbox.Account) (mailbox.Quota, error) {
-	q, ok := account.(mailbox.Quota)
-	if !ok {
-		return nil, imap.Errorf(imap.CodeCannot, "There are no quotas here")
-	}
-	return q, nil
-}
-
 // QuotaOf passes on. A root of another owner that has the name of one known
 // already gets the owner's prefix added.
 func (t *Tree) QuotaOf(ctx context.Context, name string) (imap.Quota, bool, error) {
@@ -31,11 +22,7 @@ func (t *Tree) QuotaOf(ctx context.Context, name string) (imap.Quota, bool, erro
 	if err != nil {
 		return imap.Quota{}, false, err
 	}
-	q, err := quotaIn(p.account)
-	if err != nil {
-		return imap.Quota{}, false, err
-	}
-	quota, ok, err := q.QuotaOf(ctx, p.name)
+	quota, ok, err := p.account.QuotaOf(ctx, p.name)
 	if err == nil && ok && p.account != t.cfg.Own {
 		at, _ := t.locate(name)
 		quota.Root = t.nameRoot(ctx, location{namespace: at.namespace, owner: at.owner}, quota.Root)
@@ -61,10 +48,7 @@ func (t *Tree) nameRoot(ctx context.Context, at location, name string) string {
 }
 
 func (t *Tree) ownRoot(ctx context.Context, name string) bool {
-	q, err := quotaIn(t.cfg.Own)
-	if err == nil {
-		_, err = q.QuotaRoot(ctx, name)
-	}
+	_, err := t.cfg.Own.QuotaRoot(ctx, name)
 	return err == nil
 }
 
@@ -74,11 +58,7 @@ func (t *Tree) QuotaRoot(ctx context.Context, name string) (imap.Quota, error) {
 	if root, ok := t.roots[name]; ok {
 		account, inner = t.owner(root.at.namespace, root.at.owner), root.name
 	}
-	q, err := quotaIn(account)
-	if err != nil {
-		return imap.Quota{}, err
-	}
-	quota, err := q.QuotaRoot(ctx, inner)
+	quota, err := account.QuotaRoot(ctx, inner)
 	quota.Root = name
 	return quota, err
 }

@@ -4,63 +4,49 @@ import (
 	"context"
 
 	"github.com/roost-mail/roost/imap"
-	"github.com/roost-mail/roost/mailbox"
 )
-
-// rightsOf finds the account that answers for a name's rights.
-func (t *Tree) rightsOf(name string) (mailbox.ACL, string, error) {
-	p, err := t.find(name)
-	if err != nil {
-		return nil, "", err
-	}
-	rights, ok := p.account.(mailbox.ACL)
-	if !ok {
-		return nil, "", imap.Errorf(imap.CodeCannot, "ACLs are not in use here")
-	}
-	return rights, p.name, nil
-}
 
 // MyRights passes on.
 func (t *Tree) MyRights(ctx context.Context, name string) (imap.Rights, error) {
-	rights, inner, err := t.rightsOf(name)
+	p, err := t.find(name)
 	if err != nil {
 		return 0, err
 	}
-	return rights.MyRights(ctx, inner)
+	return p.account.MyRights(ctx, p.name)
 }
 
 // GetACL passes on.
 func (t *Tree) GetACL(ctx context.Context, name string) ([]imap.ACLEntry, error) {
-	rights, inner, err := t.rightsOf(name)
+	p, err := t.find(name)
 	if err != nil {
 		return nil, err
 	}
-	return rights.GetACL(ctx, inner)
+	return p.account.GetACL(ctx, p.name)
 }
 
 // SetACL passes on.
 func (t *Tree) SetACL(ctx context.Context, name, identifier string, change imap.ACLChange, r imap.Rights) error {
-	rights, inner, err := t.rightsOf(name)
+	p, err := t.find(name)
 	if err != nil {
 		return err
 	}
-	return rights.SetACL(ctx, inner, identifier, change, r)
+	return p.account.SetACL(ctx, p.name, identifier, change, r)
 }
 
 // DeleteACL passes on.
 func (t *Tree) DeleteACL(ctx context.Context, name, identifier string) error {
-	rights, inner, err := t.rightsOf(name)
+	p, err := t.find(name)
 	if err != nil {
 		return err
 	}
-	return rights.DeleteACL(ctx, inner, identifier)
+	return p.account.DeleteACL(ctx, p.name, identifier)
 }
 
 // ListRights passes on.
 func (t *Tree) ListRights(ctx context.Context, name, identifier string) (imap.GrantableRights, error) {
-	rights, inner, err := t.rightsOf(name)
+	p, err := t.find(name)
 	if err != nil {
 		return imap.GrantableRights{}, err
 	}
-	return rights.ListRights(ctx, inner, identifier)
+	return p.account.ListRights(ctx, p.name, identifier)
 }

@@ -10,7 +10,7 @@ import (
 
 // asking is one account's part of a Statuses.
 type asking struct {
-	account   mailbox.Account
+	account   mailbox.Complete
 	temporary bool                // closed afterwards
 	names     []string            // in the account's terms
 	asked     map[string][]string // as they were asked for, by names
@@ -95,7 +95,7 @@ func (t *Tree) askings(names []string, emit func(string, imap.Status, error)) []
 
 // forAsking is the account of a location. It closes none that is open, which
 // may have been given out already.
-func (t *Tree) forAsking(at location) (account mailbox.Account, temporary bool) {
+func (t *Tree) forAsking(at location) (account mailbox.Complete, temporary bool) {
 	switch {
 	case at.owner == "":
 		return t.cfg.Own, false

@@ -49,7 +49,7 @@ func TestStatusesOfSeveralOwners(t *testing.T) {
 
 // slow is an owner who answers after a time, or never.
 type slow struct {
-	mailbox.Account
+	mailbox.Complete
 	after time.Duration
 }
 
@@ -80,7 +80,7 @@ func TestStatusesWaitForNobody(t *testing.T) {
 					owner, rest, _ = strings.Cut(strings.TrimPrefix(name, "shared/"), "/")
 					return owner, rest, true
 				},
-				Open: func(owner string) mailbox.Account {
+				Open: func(owner string) mailbox.Complete {
 					if owner == "o50" {
 						return &slow{after: time.Hour}
 					}

@@ -69,12 +69,8 @@ func (t *Tree) offered(ctx context.Context) (names []string) {
 
 // refused are the mailboxes that the user has unsubscribed from though they are offered.
 func (t *Tree) refused(ctx context.Context) (map[string]bool, error) {
-	keeper, ok := t.cfg.Own.(mailbox.Metadata)
-	if !ok {
-		return nil, nil
-	}
 	q := &imap.MetadataQuery{Names: []string{strings.TrimSuffix(refusedPrefix, "/")}, Depth: imap.MetadataDepthAll, MaxSize: -1}
-	found, err := keeper.GetMetadata(ctx, "", q)
+	found, err := t.cfg.Own.GetMetadata(ctx, "", q)
 	names := make(map[string]bool, len(found.Entries))
 	for _, e := range found.Entries {
 		names[string(e.Value)] = true
@@ -109,16 +105,12 @@ func (t *Tree) SetSubscribed(ctx context.Context, name string, subscribed bool) 
 
 // refuse notes whether the user wants no subscription by itself.
 func (t *Tree) refuse(ctx context.Context, name string, refused bool) error {
-	keeper, ok := t.cfg.Own.(mailbox.Metadata)
-	if !ok {
-		return nil
-	}
 	sum := sha256.Sum256([]byte(name))
 	entry := imap.MetadataEntry{Name: refusedPrefix + hex.EncodeToString(sum[:16])}
 	if refused {
 		entry.Value = []byte(name)
 	}
-	return keeper.SetMetadata(ctx, "", []imap.MetadataEntry{entry})
+	return t.cfg.Own.SetMetadata(ctx, "", []imap.MetadataEntry{entry})
 }
 
 // indexed says whether the index shows that the user may list the mailbox.
@@ -135,11 +127,7 @@ func (t *Tree) indexed(ctx context.Context, at location) bool {
 
 // canLookup is nil where the user may know of the mailbox.
 func canLookup(ctx context.Context, p place) error {
-	rights, ok := p.account.(mailbox.ACL)
-	if !ok {
-		return nil
-	}
-	have, err := rights.MyRights(ctx, p.name)
+	have, err := p.account.MyRights(ctx, p.name)
 	if err == nil && !have.Has(imap.RightLookup) {
 		err = imap.NoMailbox()
 	}

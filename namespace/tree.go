@@ -27,7 +27,7 @@ import (
 type Config struct {
 	User   string
 	Groups mailbox.Membership // nil: the user is in none
-	Own    mailbox.Account    // closed with the Tree
+	Own    mailbox.Complete   // closed with the Tree
 	Shared []Shared
 
 	Log     *slog.Logger
@@ -84,7 +84,7 @@ type Shared struct {
 
 	// Open returns the owner's Account with the user as acting user. It does
 	// not wait: what can't be reached answers so at its first use.
-	Open func(owner string) mailbox.Account
+	Open func(owner string) mailbox.Complete
 
 	Index Index
 }
@@ -130,7 +130,7 @@ type Tree struct {
 type openOwner struct {
 	namespace *Shared
 	owner     string
-	account   mailbox.Account
+	account   mailbox.Complete
 }
 
 // maxOwners bounds the accounts of others that a session keeps open: each may
@@ -154,7 +154,7 @@ func (t *Tree) log() *slog.Logger { return t.cfg.Log.With("session", t.cfg.Sessi
 
 // place is where a name leads.
 type place struct {
-	account mailbox.Account
+	account mailbox.Complete
 	name    string // in account's terms
 	shared  bool   // the name is below a shared namespace, though perhaps one's own
 }
@@ -235,7 +235,7 @@ func (s *Shared) name(owner, mailbox string) string {
 }
 
 // owner returns an owner's Account, opening it if need be.
-func (t *Tree) owner(s *Shared, owner string) mailbox.Account {
+func (t *Tree) owner(s *Shared, owner string) mailbox.Complete {
 	if i := t.openIndex(s, owner); i >= 0 {
 		o := t.owners[i]
 		t.owners = append(slices.Delete(t.owners, i, i+1), o)
@@ -382,9 +382,6 @@ func (t *Tree) Close() error {
 }
 
 var (
-	_ mailbox.Account    = (*Tree)(nil)
-	_ mailbox.ACL        = (*Tree)(nil)
+	_ mailbox.Complete   = (*Tree)(nil)
 	_ mailbox.Namespaces = (*Tree)(nil)
-	_ mailbox.Metadata   = (*Tree)(nil)
-	_ mailbox.Quota      = (*Tree)(nil)
 )

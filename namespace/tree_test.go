@@ -34,7 +34,7 @@ func newSite(users ...string) *site {
 	return s
 }
 
-func (s *site) open(owner, acting string) mailbox.Account {
+func (s *site) open(owner, acting string) mailbox.Complete {
 	if s.down[owner] {
 		return &unreachable{}
 	}
@@ -43,7 +43,7 @@ func (s *site) open(owner, acting string) mailbox.Account {
 }
 
 // unreachable is an owner whose backend is down.
-type unreachable struct{ mailbox.Account }
+type unreachable struct{ mailbox.Complete }
 
 func (*unreachable) Close() error { return nil }
 
@@ -74,7 +74,7 @@ func (s *site) tree(t *testing.T, user string, mode namespace.ListMode) *namespa
 			},
 			Prefix: func(owner string) string { return root + owner + "/" },
 			List:   mode,
-			Open:   func(owner string) mailbox.Account { return s.open(owner, user) },
+			Open:   func(owner string) mailbox.Complete { return s.open(owner, user) },
 			Index:  s,
 
 			AutoSubscribe: s.auto,
@@ -95,7 +95,7 @@ func (s *site) grant(t *testing.T, owner, name, reader, rights string) {
 	if err := alice.Create(t.Context(), name); err != nil && imap.CodeOf(err) != imap.CodeAlreadyExists {
 		t.Fatal(err)
 	}
-	if err := alice.(mailbox.ACL).SetACL(t.Context(), name, reader, imap.ACLReplace, r); err != nil {
+	if err := alice.SetACL(t.Context(), name, reader, imap.ACLReplace, r); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -378,14 +378,14 @@ func TestTransferIsAllOrNone(t *testing.T) {
 
 // counting notes which accounts are open.
 type counting struct {
-	mailbox.Account
+	mailbox.Complete
 	open map[string]int
 	name string
 }
 
 func (c *counting) Close() error {
 	c.open[c.name]--
-	return c.Account.Close()
+	return c.Complete.Close()
 }
 
 func TestAccountsOfOthersAreBounded(t *testing.T) {
@@ -406,7 +406,7 @@ func TestAccountsOfOthersAreBounded(t *testing.T) {
 				return owner, rest, owner != ""
 			},
 			Prefix: func(owner string) string { return "shared/" + owner + "/" },
-			Open: func(owner string) mailbox.Account {
+			Open: func(owner string) mailbox.Complete {
 				if s.mails[owner] == nil {
 					s.mails[owner] = mailboxmem.New(owner)
 				}

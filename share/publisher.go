@@ -15,11 +15,8 @@ import (
 
 // Home is an owner's mail as a Publisher sees it.
 type Home interface {
-	mailbox.Account
-	mailbox.EntryKeeper
+	acl.Home
 	mailbox.ShareLog
-	mailbox.Metadata
-	mailbox.Quota
 }
 
 // PublisherConfig says where to and how.

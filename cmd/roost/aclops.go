@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 
 	"github.com/roost-mail/roost/acl"
 	"github.com/roost-mail/roost/admin"
@@ -50,7 +51,7 @@ type located struct {
 	shared *namespace.Shared
 }
 
-// locate resolves a name as namespace.Tree does.
+// locateBox resolves a name as namespace.Tree does.
 func (u *user) locateBox(name string) (*located, error) {
 	l := &located{Box: admin.Box{User: u.name, Name: name, Owner: u.name, Mailbox: imap.CanonicalName(name)}}
 	shared, err := u.sharedNamespaces()
@@ -100,7 +101,7 @@ func (a adminACLs) Here(owner string) bool { return a.holds == nil || a.holds(ow
 type keptHome struct {
 	acls  adminACLs
 	owner string
-	home  acl.Home
+	home  share.Home
 	set   *config.Settings // the owner's
 	rules acl.Rules
 }
@@ -214,10 +215,7 @@ func (a adminACLs) Recalc(ctx context.Context, owner string) error {
 		return err
 	}
 	defer k.close()
-	if shared, is := k.home.(share.Home); is {
-		err = a.publisher.Recalc(ctx, owner, shared)
-	}
-	if err != nil {
+	if err := a.publisher.Recalc(ctx, owner, k.home); err != nil {
 		return imap.Wrap(imap.CodeUnavailable, "not done: "+err.Error(), err)
 	}
 	return nil
@@ -232,9 +230,7 @@ func (a adminACLs) Indexed(ctx context.Context, b *admin.Box) (x admin.Indexed, 
 	if err != nil {
 		return x, imap.Wrap(imap.CodeUnavailable, "the sharing index can't be read", err)
 	}
-	for _, owner := range vague {
-		x.Shares = x.Shares || owner == b.Owner
-	}
+	x.Shares = slices.Contains(vague, b.Owner)
 	for _, e := range boxes[b.Owner] {
 		x.Shares, x.Exact = true, true
 		if e.Name == b.Mailbox {
@@ -254,7 +250,7 @@ func (a adminACLs) Answer(ctx context.Context, b *admin.Box) (imap.Rights, error
 	if err != nil {
 		return 0, err
 	}
-	var account mailbox.Account
+	var account mailbox.Complete
 	if l.Owner == u.name {
 		if account, err = u.openGuarded(ctx); err != nil {
 			return 0, err
@@ -263,9 +259,5 @@ func (a adminACLs) Answer(ctx context.Context, b *admin.Box) (imap.Rights, error
 		account = l.shared.Open(l.Owner)
 	}
 	defer func() { _ = account.Close() }()
-	rights, ok := account.(mailbox.ACL)
-	if !ok {
-		return 0, imap.Errorf(imap.CodeCannot, "ACLs disabled.")
-	}
-	return rights.MyRights(ctx, l.Mailbox)
+	return account.MyRights(ctx, l.Mailbox)
 }

@@ -113,13 +113,13 @@ func TestOwnerAwayMeanwhile(t *testing.T) {
 		home := w.guarded("ann", "ann")
 		must(w, home.Delete(w.t.Context(), "Work"))
 		must(w, home.Create(w.t.Context(), "Work"))
-		must(w, home.(mailbox.ACL).SetACL(w.t.Context(), "Work", "bob", imap.ACLReplace, imap.AllRights))
+		must(w, home.SetACL(w.t.Context(), "Work", "bob", imap.ACLReplace, imap.AllRights))
 	}
 	rights := func(letters string) func(*awayWorld) {
 		return func(w *awayWorld) {
 			set, err := imap.ParseRights(letters)
 			must(w, err)
-			must(w, w.guarded("ann", "ann").(mailbox.ACL).SetACL(w.t.Context(), "Work", "bob", imap.ACLReplace, set))
+			must(w, w.guarded("ann", "ann").SetACL(w.t.Context(), "Work", "bob", imap.ACLReplace, set))
 		}
 	}
 	for _, row := range []struct {

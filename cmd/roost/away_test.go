@@ -158,7 +158,7 @@ func (w *awayWorld) fillOne(owner string, names ...string) {
 	for _, name := range names {
 		err := home.Create(w.t.Context(), name)
 		if err == nil {
-			err = home.(mailbox.ACL).SetACL(w.t.Context(), name, "bob", imap.ACLReplace, imap.AllRights)
+			err = home.SetACL(w.t.Context(), name, "bob", imap.ACLReplace, imap.AllRights)
 		}
 		if err != nil {
 			w.t.Fatal(err)
@@ -189,7 +189,7 @@ func (w *awayWorld) add(owner, name string) {
 }
 
 // guarded is an owner's mail as acting may use it.
-func (w *awayWorld) guarded(owner, acting string) mailbox.Account {
+func (w *awayWorld) guarded(owner, acting string) mailbox.Complete {
 	home := w.owners[owner].As(acting, true).(acl.Home)
 	return acl.NewGuard(home, acl.Identity{Owner: owner, Acting: acting}, acl.Options{})
 }
@@ -217,7 +217,7 @@ func (w awayFront) Login(context.Context, *imapserver.Client, imapserver.Credent
 	return &imapserver.Login{User: "bob", Account: tree}, nil
 }
 
-func (w *awayWorld) remote(owner string) mailbox.Account {
+func (w *awayWorld) remote(owner string) mailbox.Complete {
 	return remote.New(remote.Config{
 		Owner: owner, Acting: "bob", Password: "secret", Log: awayLog("remote"),
 		Dial: func(ctx context.Context) (*imapclient.Conn, error) {

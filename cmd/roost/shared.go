@@ -97,12 +97,12 @@ func (u *user) sharedNamespace(ns *config.Namespace, template config.OwnerTempla
 
 		ExplicitInbox: u.set.Mail.SharedExplicitInbox,
 		AutoSubscribe: u.set.ACL.AutoSubscribe,
-		Open:          func(owner string) mailbox.Account { return u.others(&ns.Imapc, owner, master) },
+		Open:          func(owner string) mailbox.Complete { return u.others(&ns.Imapc, owner, master) },
 		Index:         u.shares(),
 	}
 	if foreign {
 		s.Foreign = true
-		s.Open = func(owner string) mailbox.Account {
+		s.Open = func(owner string) mailbox.Complete {
 			return moving.Veil(u.foreignMail(ns, owner, master), u.node.veil)
 		}
 		s.Index = u.foreignShares(ns)
@@ -229,7 +229,7 @@ const backSessionTimeout = 30 * time.Second
 
 // others is another owner's mail. How long it takes to hear that there is no such mailbox
 // does not tell whether there is such an owner.
-func (u *user) others(set *config.Imapc, owner, master string) mailbox.Account {
+func (u *user) others(set *config.Imapc, owner, master string) mailbox.Complete {
 	return moving.Veil(u.wherever(set, owner, master), u.node.veil)
 }
 

@@ -324,7 +324,7 @@ func (u *user) openTree(ctx context.Context, closed func()) (*namespace.Tree, er
 }
 
 // openStore opens mail on this machine's disk, with its changes published.
-func (n *node) openStore(ctx context.Context, owner, dir string, view store.View) (acl.Home, error) {
+func (n *node) openStore(ctx context.Context, owner, dir string, view store.View) (share.Home, error) {
 	session, err := n.openSession(ctx, owner, dir, view)
 	if err != nil {
 		return nil, err

@@ -247,7 +247,7 @@ func (b *backend) openTree(ctx context.Context, user string) (*namespace.Tree, e
 			return owner, rest, owner != ""
 		},
 		Prefix: func(owner string) string { return sharedRoot + owner + "/" },
-		Open:   func(owner string) mailbox.Account { return b.others(owner, user) },
+		Open:   func(owner string) mailbox.Complete { return b.others(owner, user) },
 	}
 	return namespace.New(namespace.Config{
 		User: user, Groups: membership(w.groupsOf(user)), Own: own, Shared: []namespace.Shared{shared}, Log: w.log,
@@ -255,7 +255,7 @@ func (b *backend) openTree(ctx context.Context, user string) (*namespace.Tree, e
 }
 
 // others is another owner's mail, in this process while it holds the owner.
-func (b *backend) others(owner, acting string) mailbox.Account {
+func (b *backend) others(owner, acting string) mailbox.Complete {
 	return moving.New(moving.Config{
 		Owner: owner, Log: b.machine.w.log,
 		Here:    func() bool { return b.holds(owner) },

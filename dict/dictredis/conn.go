@@ -140,7 +140,18 @@ type reply struct {
 
 var errProtocol = errors.New("the server does not speak Redis's protocol")
 
-// readReply reads one reply of RESP2. budget is how many bytes there may be yet.
+// replyCost is what a reply needs beside its text, in bytes.
+const replyCost = 64
+
+// spend takes from a budget what is about to be kept.
+func spend(budget *int, size int) error {
+	if *budget -= size; *budget < 0 {
+		return fmt.Errorf("an answer of more than %d bytes", dict.MaxListing)
+	}
+	return nil
+}
+
+// readReply reads one reply of RESP2. budget is how many bytes there may be yet, of all of it.
 func readReply(r *bufio.Reader, depth int, budget *int) (reply, error) {
 	line, err := readLine(r)
 	if err != nil {
@@ -148,6 +159,9 @@ func readReply(r *bufio.Reader, depth int, budget *int) (reply, error) {
 	}
 	if line == "" || depth > maxDepth {
 		return reply{}, errProtocol
+	}
+	if err := spend(budget, len(line)+replyCost); err != nil {
+		return reply{}, err
 	}
 	kind, rest := line[0], line[1:]
 	switch kind {
@@ -182,8 +196,8 @@ func readBulk(r *bufio.Reader, size string, budget *int) (reply, error) {
 	case n == -1:
 		return reply{null: true}, nil
 	}
-	if *budget -= n; *budget < 0 {
-		return reply{}, fmt.Errorf("an answer of more than %d bytes", dict.MaxListing)
+	if err := spend(budget, n); err != nil {
+		return reply{}, err
 	}
 	buf := make([]byte, n+2)
 	if _, err := io.ReadFull(r, buf); err != nil {

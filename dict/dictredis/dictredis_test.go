@@ -104,6 +104,18 @@ func TestParseURI(t *testing.T) {
 	}
 }
 
+// What a server answers is bounded as a whole, however small its pieces are.
+func TestRepliesAreBounded(t *testing.T) {
+	for _, pieces := range []string{
+		strings.Repeat("*0\r\n", 1000), strings.Repeat("$0\r\n\r\n", 1000), strings.Repeat("+"+strings.Repeat("x", 95)+"\r\n", 1000),
+	} {
+		budget := 50_000
+		if _, err := readReply(bufio.NewReader(strings.NewReader("*1000\r\n"+pieces)), 0, &budget); err == nil {
+			t.Errorf("%.40q … was read", pieces)
+		}
+	}
+}
+
 func FuzzReply(f *testing.F) {
 	for _, s := range []string{"+OK\r\n", "-ERR x\r\n", ":1\r\n", "$-1\r\n", "$3\r\na\r\n\r\n", "*2\r\n$1\r\n0\r\n*1\r\n$1\r\na\r\n", "*-1\r\n", "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n", "$1000000000\r\n"} {
 		f.Add(s)

@@ -6,8 +6,7 @@ import (
 	"sync"
 )
 
-// Memory is a Dict in memory, for one process and its lifetime: for tests, and
-// for a site whose backends all run in this process.
+// Memory is a Dict in memory, for tests.
 type Memory struct {
 	mu      sync.Mutex // guards what is below; not held while a callback runs
 	table   Table

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strconv"
 	"sync"
 	"time"
 )
@@ -26,7 +25,6 @@ type Mirror struct {
 
 	mu       sync.Mutex // guards what follows
 	table    Table
-	version  uint64
 	since    []Change      // made while the origin is being read
 	loaded   chan struct{} // closed once table is the origin's
 	told     chan struct{} // closed at the next change
@@ -96,16 +94,6 @@ func (m *Mirror) Iterate(ctx context.Context, prefix string, fn func(key, value 
 		return err
 	}
 	return table.Walk(ctx, prefix, fn)
-}
-
-// Version is that of Versioner, of the copy.
-func (m *Mirror) Version(ctx context.Context) (string, error) {
-	if _, err := m.latest(ctx); err != nil {
-		return "", err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return strconv.FormatUint(m.version, 10), nil
 }
 
 // Changed returns a channel that is closed when the copy next changes.
@@ -313,7 +301,6 @@ func (m *Mirror) replace(table Table) {
 		return
 	}
 	m.table = table
-	m.version++
 	close(m.told)
 	m.told = make(chan struct{})
 }

@@ -35,9 +35,6 @@ func NewTable(entries []Entry) Table {
 	return Table{entries[:n]}
 }
 
-// Len is the number of entries.
-func (t Table) Len() int { return len(t.entries) }
-
 // Equal tells whether both hold the same keys and values.
 func (t Table) Equal(u Table) bool { return slices.Equal(t.entries, u.entries) }
 

@@ -44,12 +44,3 @@ func connectValue(s string) (value, rest string) {
 	}
 	return b.String(), ""
 }
-
-// CheckConnect tells what is wrong with the connection that a driver is to use.
-func CheckConnect(driver, connect string) error {
-	e, err := openEngine(driver, connect)
-	if err != nil {
-		return err
-	}
-	return e.close()
-}

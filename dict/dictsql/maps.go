@@ -38,22 +38,6 @@ const (
 	Hexblob Type = "hexblob" // bytes, of which the text is hexadecimal
 )
 
-// Check tells what is wrong with a map.
-func (m Map) Check() error {
-	_, err := compile([]Map{m})
-	return err
-}
-
-// Has tells whether key is a row of the map.
-func (m Map) Has(key string) bool {
-	maps, err := compile([]Map{m})
-	if err != nil {
-		return false
-	}
-	_, ok := maps[0].match(key)
-	return ok
-}
-
 // table is a Map that is ready for use.
 type table struct {
 	name      string

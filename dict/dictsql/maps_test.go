@@ -28,7 +28,7 @@ func TestCheck(t *testing.T) {
 		{Map{"shared/$a", "t", "v", "", f("a = a or b", "a")}, "not the name"},
 		{Map{"shared/$a", "t", "v", "double", f("a", "a")}, "not a type"},
 	} {
-		err := row.m.Check()
+		_, err := row.m.compile()
 		if (err == nil) != (row.want == "") || err != nil && !strings.Contains(err.Error(), row.want) {
 			t.Errorf("%+v: %v; want %q", row.m, err, row.want)
 		}
@@ -101,11 +101,15 @@ func TestConnect(t *testing.T) {
 		{"sqlite", "x.db", false},
 		{"cassandra", "host=a", false},
 	} {
-		if err := CheckConnect(row.driver, row.connect); (err == nil) != row.ok {
+		e, err := openEngine(row.driver, row.connect)
+		if (err == nil) != row.ok {
 			t.Errorf("%s %s: %v", row.driver, row.connect, err)
 		}
+		if err == nil {
+			_ = e.close()
+		}
 	}
-	err := CheckConnect("pgsql", "host=a password=sesame port=x")
+	_, err := openEngine("pgsql", "host=a password=sesame port=x")
 	if err == nil || strings.Contains(err.Error(), "sesame") {
 		t.Errorf("an error with the password: %v", err)
 	}

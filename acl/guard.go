@@ -103,20 +103,19 @@ func (g *Guard) refusal(have, want imap.Rights) error {
 	if have.Has(want) {
 		return nil
 	}
-	g.refused()
-	switch {
-	case have.Has(imap.RightLookup):
-		return imap.NoPermission()
-	default:
-		return imap.NoMailbox()
+	err := g.noPermission()
+	if !have.Has(imap.RightLookup) {
+		err = imap.NoMailbox()
 	}
+	return err
 }
 
-// refused counts a refusal.
-func (g *Guard) refused() {
+// noPermission is a refusal, which it counts, to who may know of the mailbox.
+func (g *Guard) noPermission() error {
 	if g.opts.Refused != nil {
 		g.opts.Refused.Add(1)
 	}
+	return imap.NoPermission()
 }
 
 // needInsert is need for a mailbox that is to take mail: TRYCREATE if it is missing.
@@ -277,12 +276,12 @@ func (g *Guard) needCreate(ctx context.Context, name string) error {
 			return err
 		}
 		if !have.Has(imap.RightCreate) {
-			return imap.NoPermission()
+			return g.noPermission()
 		}
 		return nil
 	}
 	if !g.isOwner() {
-		return imap.NoPermission()
+		return g.noPermission()
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ const knowing = imap.RightLookup | imap.RightRead | imap.RightInsert |
 func (g *Guard) MyRights(ctx context.Context, name string) (imap.Rights, error) {
 	have, err := g.rights(ctx, name)
 	if err == nil && !have.HasAny(knowing) {
-		err = imap.NoMailbox()
+		err = g.refusal(have, imap.RightLookup)
 	}
 	if err != nil {
 		return 0, err
@@ -35,7 +35,15 @@ func (g *Guard) MyRights(ctx context.Context, name string) (imap.Rights, error) 
 
 // needAdmin is need for a, in the words that clients know.
 func (g *Guard) needAdmin(ctx context.Context, name string) error {
-	err := g.need(ctx, name, imap.RightAdmin)
+	have, err := g.rights(ctx, name)
+	if err != nil {
+		return err
+	}
+	return g.refusalOfAdmin(have)
+}
+
+func (g *Guard) refusalOfAdmin(have imap.Rights) error {
+	err := g.refusal(have, imap.RightAdmin)
 	if imap.CodeOf(err) == imap.CodeNoPerm {
 		return imap.Errorf(imap.CodeNoPerm, "You lack administrator privileges on this mailbox")
 	}
@@ -124,8 +132,8 @@ func (g *Guard) audited(e Event, change func(*Event) error) error {
 func (g *Guard) update(ctx context.Context, e *Event, change func([]mailbox.Entry) ([]mailbox.Entry, error)) error {
 	audited := g.opts.Rules.AuditedChange(e, change)
 	return g.home.UpdateEntries(ctx, e.Mailbox, func(s mailbox.Standing) ([]mailbox.Entry, error) {
-		if !g.judge(s).Has(imap.RightAdmin) {
-			return nil, imap.NoMailbox()
+		if err := g.refusalOfAdmin(g.judge(s)); err != nil {
+			return nil, err
 		}
 		return audited(s)
 	})

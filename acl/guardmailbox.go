@@ -36,8 +36,7 @@ func (m *guarded) MyRights(ctx context.Context) (imap.Rights, error) { return m.
 func (m *guarded) need(ctx context.Context, want imap.Rights) (imap.Rights, error) {
 	have, err := m.rights(ctx)
 	if err == nil && (!have.Has(want) || m.readOnly && want != imap.RightRead) {
-		m.guard.refused()
-		err = imap.NoPermission()
+		err = m.guard.noPermission()
 	}
 	return have, err
 }
@@ -110,7 +109,7 @@ func (m *guarded) Store(ctx context.Context, uids imap.UIDSet, change mailbox.Fl
 	allowed := have.FlagClasses()
 	permitted := allowed.Only(change.Flags)
 	if m.readOnly || allowed == 0 || len(permitted) == 0 && len(change.Flags) > 0 {
-		return nil, imap.NoPermission()
+		return nil, m.guard.noPermission()
 	}
 	if allowed != imap.AllClasses {
 		if len(permitted) < len(change.Flags) || change.Op == mailbox.FlagsReplace {

@@ -18,12 +18,10 @@ func (g *Guard) needMetadata(ctx context.Context, name string, more imap.Rights)
 	switch {
 	case err != nil:
 		return err
-	case !have.Has(imap.RightLookup):
-		return imap.NoMailbox()
-	case !have.HasAny(annotating) || !have.Has(more):
-		return imap.NoPermission()
+	case have.Has(imap.RightLookup) && !have.HasAny(annotating):
+		return g.noPermission()
 	}
-	return nil
+	return g.refusal(have, imap.RightLookup|more)
 }
 
 // GetMetadata needs l and one of r s w i p. The account itself has annotations
@@ -48,7 +46,7 @@ func (g *Guard) SetMetadata(ctx context.Context, name string, entries []imap.Met
 	if name == "" {
 		// What all users of the server see is not one user's to say.
 		if shared || !g.isOwner() {
-			return imap.NoPermission()
+			return g.noPermission()
 		}
 		return g.home.SetMetadata(ctx, name, entries)
 	}

@@ -13,9 +13,34 @@ import (
 	"github.com/roost-mail/roost/mailbox"
 )
 
-// publish makes the dict say what home says. One owner's publications follow
-// one another, so that an older one never wins.
+// publish makes the dict say what home says.
 func (p *Publisher) publish(ctx context.Context, owner string, home Home) error {
+	return p.inTurn(ctx, owner, home, func(state mailbox.ShareState, want map[string]string) error {
+		mend := false
+		if state.Version == state.Published {
+			if shown, err := p.shows(ctx, owner, want); shown || err != nil {
+				return err
+			}
+			mend = true
+			p.cfg.Log.Warn("sharing index does not show what the owner shares, it is mended", "owner", owner)
+		}
+		return p.write(ctx, owner, home, state, want, mend)
+	})
+}
+
+// Recalc brings the dict into line with what is in the owner's home, whatever was
+// published before, and says if that failed. What should not be there goes too.
+func (p *Publisher) Recalc(ctx context.Context, owner string, home Home) error {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.Wait)
+	defer cancel()
+	return p.inTurn(ctx, owner, home, func(state mailbox.ShareState, want map[string]string) error {
+		return p.write(ctx, owner, home, state, want, true)
+	})
+}
+
+// inTurn calls do with the state of an owner's home and the keys that say what it shares. One
+// owner's publications follow one another, so that an older one never wins.
+func (p *Publisher) inTurn(ctx context.Context, owner string, home Home, do func(mailbox.ShareState, map[string]string) error) error {
 	release, err := p.turns.take(ctx, owner)
 	if err != nil {
 		return err
@@ -26,15 +51,7 @@ func (p *Publisher) publish(ctx context.Context, owner string, home Home) error 
 	if err != nil {
 		return err
 	}
-	mend := false
-	if state.Version == state.Published {
-		if shown, err := p.shows(ctx, owner, want); shown || err != nil {
-			return err
-		}
-		mend = true
-		p.cfg.Log.Warn("sharing index does not show what the owner shares, it is mended", "owner", owner)
-	}
-	return p.write(ctx, owner, home, state, want, mend)
+	return do(state, want)
 }
 
 // maxConflicts is how often a publication is tried again because another came

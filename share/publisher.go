@@ -10,6 +10,7 @@ import (
 
 	"github.com/roost-mail/roost/acl"
 	"github.com/roost-mail/roost/dict"
+	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
 )
 
@@ -212,7 +213,13 @@ func (p *Publisher) publishDirty() bool {
 		if !p.mine(owner) {
 			continue // whoever has the mail now publishes
 		}
-		if err := p.publishOpening(owner); err != nil {
+		err := p.publishOpening(owner)
+		if imap.CodeOf(err) == imap.CodeNonExistent {
+			p.cfg.Log.Info("sharing index not updated: the owner is no user any more", "owner", owner)
+			p.forget(owner)
+			continue
+		}
+		if err != nil {
 			if p.ctx.Err() == nil {
 				p.cfg.Log.Error("sharing index not updated, will retry", "owner", owner, "error", err)
 			}
@@ -223,6 +230,13 @@ func (p *Publisher) publishDirty() bool {
 		}
 	}
 	return clean
+}
+
+// forget has an owner be looked at when their mail is next opened.
+func (p *Publisher) forget(owner string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.checked, owner)
 }
 
 func (p *Publisher) publishOpening(owner string) (err error) {

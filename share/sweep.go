@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/roost-mail/roost/dict"
+	"github.com/roost-mail/roost/mailbox"
 )
 
 // Drift is what is wrong in the index about one owner.
@@ -127,53 +128,47 @@ func (p *Publisher) readAll(ctx context.Context) (map[string]map[string]string, 
 	return index, nil
 }
 
+// verifyTime is how long it may take to look at one owner.
+const verifyTime = 30 * time.Second
+
 // verify looks at one owner, of whom the index held have a moment ago.
-func (p *Publisher) verify(ctx context.Context, owner string, have map[string]string, repair bool) (d Drift) {
-	d.Owner = owner
-	if p.cfg.Exists != nil {
-		exists, err := p.cfg.Exists(ctx, owner)
-		if err != nil {
-			d.Err = err
-			return d
-		}
-		if d.Gone = !exists; d.Gone {
-			p.remove(ctx, have, repair, &d)
-			return d
-		}
-	}
-	home, err := p.cfg.Open(ctx, owner)
-	if err != nil {
-		d.Err = err
-		return d
-	}
-	defer func() { d.Err = errors.Join(d.Err, home.Close()) }()
-	release, err := p.turns.take(ctx, owner)
-	if err != nil {
-		d.Err = err
-		return d
-	}
-	defer release()
-	state := home.ShareState()
-	want, err := p.wantedBy(ctx, owner, home)
-	if err != nil {
-		d.Err = err
-		return d
-	}
-	if d.Changes, d.Err = p.stillWrong(ctx, differenceButStamp(have, want, owner)); d.Err != nil || len(d.Changes) == 0 || !repair {
-		return d
-	}
-	d.Err = p.write(ctx, owner, home, state, want, true)
-	d.Repaired = d.Err == nil
+func (p *Publisher) verify(ctx context.Context, owner string, have map[string]string, repair bool) Drift {
+	ctx, cancel := context.WithTimeout(ctx, verifyTime)
+	defer cancel()
+	d := Drift{Owner: owner}
+	mend, err := p.compare(ctx, &d, have, repair)
+	d.Repaired = mend && err == nil
+	d.Err = err
 	return d
 }
 
-// remove takes out what the index says of an owner who is no user any more.
-func (p *Publisher) remove(ctx context.Context, have map[string]string, repair bool, d *Drift) {
-	d.Changes = difference(have, nil)
-	if repair && len(d.Changes) > 0 {
-		d.Err = p.cfg.Dict.Commit(ctx, d.Changes)
-		d.Repaired = d.Err == nil
+// compare notes what is wrong, and mends it if repair is set.
+func (p *Publisher) compare(ctx context.Context, d *Drift, have map[string]string, repair bool) (mend bool, err error) {
+	if p.cfg.Exists != nil {
+		exists, err := p.cfg.Exists(ctx, d.Owner)
+		if err != nil {
+			return false, err
+		}
+		if d.Gone = !exists; d.Gone {
+			d.Changes = difference(have, nil)
+			if mend = repair && len(d.Changes) > 0; mend {
+				err = p.cfg.Dict.Commit(ctx, d.Changes)
+			}
+			return mend, err
+		}
 	}
+	home, err := p.cfg.Open(ctx, d.Owner)
+	if err != nil {
+		return false, err
+	}
+	err = p.inTurn(ctx, d.Owner, home, func(state mailbox.ShareState, want map[string]string) (err error) {
+		d.Changes, err = p.stillWrong(ctx, differenceButStamp(have, want, d.Owner))
+		if mend = err == nil && repair && len(d.Changes) > 0; mend {
+			err = p.write(ctx, d.Owner, home, state, want, true)
+		}
+		return err
+	})
+	return mend, errors.Join(err, home.Close())
 }
 
 // differenceButStamp is the difference of what owner's mailboxes and readers are.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/roost-mail/roost/acl"
 	"github.com/roost-mail/roost/dict"
+	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
 	"github.com/roost-mail/roost/mailbox/mailboxmem"
 )
@@ -27,6 +28,59 @@ func (h ofEpoch) ShareState() mailbox.ShareState {
 	s := h.Home.ShareState()
 	s.Epoch = h.epoch
 	return s
+}
+
+// TestNobodyHoldsUpASweep: an owner whose mail does not open costs a bounded time.
+func TestNobodyHoldsUpASweep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPublisher(PublisherConfig{Dict: dict.NewMemory(), Log: quiet, Open: func(ctx context.Context, owner string) (Home, error) {
+			if owner == "stuck" {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return openHome(t, owner), nil
+		}})
+		defer p.Close()
+		found := map[string]error{}
+		_, err := p.Verify(t.Context(), []string{"stuck", "ann"}, true, func(d Drift) { found[d.Owner] = d.Err })
+		if err != nil || len(found) != 2 || found["stuck"] == nil || found["ann"] != nil {
+			t.Errorf("%v, %v", found, err)
+		}
+	})
+}
+
+// TestWhoIsGoneIsNotTriedAgain: nothing is published for an owner who is no user any more, before
+// there is one again.
+func TestWhoIsGoneIsNotTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var gone atomic.Bool
+		var opened atomic.Int64
+		d := dict.NewMemory()
+		home := openHome(t, "ann")
+		if err := errors.Join(home.Create(t.Context(), "Work"), home.UpdateEntries(t.Context(), "Work", allow("user=bob", "lr"))); err != nil {
+			t.Fatal(err)
+		}
+		p := NewPublisher(PublisherConfig{Dict: d, Log: quiet, Open: func(context.Context, string) (Home, error) {
+			opened.Add(1)
+			if gone.Load() {
+				return nil, imap.Errorf(imap.CodeNonExistent, "no such user")
+			}
+			return home, nil
+		}})
+		defer p.Close()
+		gone.Store(true)
+		p.Opened("ann", home)
+		time.Sleep(time.Hour)
+		if n := opened.Load(); n != 1 {
+			t.Errorf("opened %d times", n)
+		}
+		gone.Store(false)
+		p.Opened("ann", home)
+		synctest.Wait()
+		if got := keys(t, d); !strings.Contains(got, "shared/shared-boxes/user/bob/ann") {
+			t.Errorf("not published: %s", got)
+		}
+	})
 }
 
 // TestLatePublication has a backend that lost an owner publish late: what the one that

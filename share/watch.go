@@ -7,10 +7,7 @@ import (
 	"time"
 )
 
-// Changing is a Source that tells of changes: Changed returns a channel that is closed when
-// anything next changes. Others are looked at every lookEvery.
-type Changing interface{ Changed() <-chan struct{} }
-
+// lookEvery is how often a Source is looked at that does not tell of changes.
 const lookEvery = time.Second
 
 // watcher is somebody who wants to know when what a user sees changes.
@@ -64,10 +61,9 @@ func (x *Index) startWatching() (stop func()) {
 	return cancel
 }
 
-// changed returns a channel on which something comes, or that is closed, when it is time to
-// look.
+// changed returns a channel that is closed when it is time to look.
 func (x *Index) changed() <-chan struct{} {
-	if c, ok := x.source.(Changing); ok {
+	if c, ok := x.source.(interface{ Changed() <-chan struct{} }); ok {
 		return c.Changed()
 	}
 	c := make(chan struct{})
@@ -88,7 +84,7 @@ func (x *Index) tellWatchers(ctx context.Context) {
 	}
 	x.mu.Unlock()
 	for _, w := range all {
-		if sum := x.sum(w); sum != w.seen && ctx.Err() == nil {
+		if sum := x.sum(ctx, w); sum != w.seen && ctx.Err() == nil {
 			w.seen = sum
 			w.notify()
 		}
@@ -96,8 +92,8 @@ func (x *Index) tellWatchers(ctx context.Context) {
 }
 
 // sum stands for what a watcher's user sees. What can't be read is like nothing.
-func (x *Index) sum(w *watcher) uint64 {
-	mailboxes, vague, err := x.Visible(context.Background(), w.user, w.groups())
+func (x *Index) sum(ctx context.Context, w *watcher) uint64 {
+	mailboxes, vague, err := x.Visible(ctx, w.user, w.groups())
 	var h maphash.Hash
 	h.SetSeed(x.seed)
 	maphash.WriteComparable(&h, err == nil)

@@ -79,7 +79,7 @@ const maxDelay = 5 * time.Minute
 // is added: a user who moves to another cluster waits for the old one to end.
 func delayUntil(text string, now time.Time) (time.Time, error) {
 	first, most, spread := strings.Cut(text, "+")
-	unix, err := strconv.ParseInt(first, 10, 64)
+	unix, err := strconv.ParseInt(first, 10, 40)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -91,7 +91,7 @@ func delayUntil(text string, now time.Time) (time.Time, error) {
 	}
 	until := time.Unix(unix, 0)
 	random := time.Duration(more) * time.Second
-	if until.Sub(now)+random > maxDelay {
+	if until.Sub(now) > maxDelay-random { // a sum could overflow
 		return time.Time{}, fmt.Errorf("more than %v away", maxDelay)
 	}
 	return until.Add(rand.N(random + 1)), nil

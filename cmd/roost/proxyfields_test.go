@@ -259,6 +259,20 @@ func TestLimitsOverTwoDirectors(t *testing.T) {
 	login("director2", "127.0.0.5", "someone1", "OK")
 }
 
+func TestDelayUntil(t *testing.T) {
+	now := time.Unix(1_000_000_000, 0)
+	for text, ok := range map[string]bool{
+		"1000000010": true, "1000000010+5": true, "0": true, "1000000300": true,
+		"1000000301": false, "1000000299+2": false, "99999999999+1": false, "99999999999": false, "9223372036854775807+65535": false,
+		"x": false, "1+x": false, "1+65536": false, "1+-1": false,
+	} {
+		until, err := delayUntil(text, now)
+		if (err == nil) != ok || ok && until.Sub(now) > maxDelay {
+			t.Errorf("%s: %v, %v", text, until, err)
+		}
+	}
+}
+
 func dialFrom(t *testing.T, from, addr string) *imapConn {
 	t.Helper()
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: patience}

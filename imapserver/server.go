@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"time"
 
@@ -99,8 +100,21 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
 	<-done
 }
 
+// growStack has the goroutine's stack grow once, while nearly nothing is on it, to what a
+// login needs: else it doubles again and again, and each time all is copied.
+//
+//go:noinline
+func growStack() {
+	var room [loginStack]byte
+	runtime.KeepAlive(&room)
+}
+
+// loginStack is what a login needs, in bytes.
+const loginStack = 12 << 10
+
 // serveConn begins to serve a connection, and calls ended when it is closed.
 func (s *Server) serveConn(ctx context.Context, conn net.Conn, door *Door, ended func()) {
+	growStack()
 	own, cancel := context.WithCancel(ctx)
 	ss := newSession(own, cancel, s, conn, door)
 	if refusal := s.add(ss); refusal != nil {

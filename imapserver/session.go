@@ -245,8 +245,7 @@ func (s *session) run() error {
 			return err
 		}
 		if s.login != nil && s.login.Proxy != nil {
-			go s.serve(s.handOver)
-			return errParked
+			return s.handOver()
 		}
 		if s.bad >= maxBad || s.state == notAuthenticated && s.bad >= maxBadBeforeLogin {
 			return errTooManyBad

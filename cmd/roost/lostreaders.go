@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/roost-mail/roost/acl"
@@ -17,7 +18,8 @@ type lostReaders struct {
 	parts *parts
 	wake  chan string // owners to look at; what does not fit comes at the owner's next session
 
-	seen map[string]time.Time // by owner; run has it
+	mu   sync.Mutex // guards seen
+	seen map[string]time.Time
 }
 
 const (
@@ -30,12 +32,24 @@ func newLostReaders(p *parts) *lostReaders {
 	return &lostReaders{parts: p, wake: make(chan string, 256), seen: map[string]time.Time{}}
 }
 
-// opened is called when a session opens an owner's mail. It does not wait.
+// opened is called when a session opens an owner's mail. It does not wait, and wakes
+// nobody for an owner who was looked at.
 func (l *lostReaders) opened(owner string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	if now.Sub(l.seen[owner]) < lostEvery {
+		return
+	}
 	select {
 	case l.wake <- owner:
 	default:
+		return
 	}
+	if len(l.seen) >= maxLostSeen {
+		clear(l.seen)
+	}
+	l.seen[owner] = now
 }
 
 // run works until ctx ends, on one owner at a time.
@@ -45,23 +59,9 @@ func (l *lostReaders) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case owner := <-l.wake:
-			if now := time.Now(); l.due(owner, now) {
-				l.look(ctx, owner)
-			}
+			l.look(ctx, owner)
 		}
 	}
-}
-
-// due reports whether it is time to look at an owner, which then is done.
-func (l *lostReaders) due(owner string, now time.Time) bool {
-	if now.Sub(l.seen[owner]) < lostEvery {
-		return false
-	}
-	if len(l.seen) >= maxLostSeen {
-		clear(l.seen)
-	}
-	l.seen[owner] = now
-	return true
 }
 
 func (l *lostReaders) look(ctx context.Context, owner string) {

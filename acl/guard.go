@@ -208,6 +208,17 @@ func (g *Guard) Open(ctx context.Context, name string, readOnly bool) (mailbox.M
 	return m, nil
 }
 
+// Reopen implements mailbox.Reopener: that there is such a mailbox, who had it open knows.
+func (g *Guard) Reopen(ctx context.Context, name string, readOnly bool, id imap.ObjectID) (mailbox.Mailbox, error) {
+	m, err := g.Open(ctx, name, readOnly)
+	if imap.CodeOf(err) == imap.CodeNonExistent {
+		if s, statusErr := g.home.Status(ctx, name, imap.StatusMailboxID); statusErr == nil && s.MailboxID == id {
+			return nil, imap.NoPermission()
+		}
+	}
+	return m, err
+}
+
 func (g *Guard) open(ctx context.Context, name string, readOnly bool) (*guarded, error) {
 	have, err := g.rights(ctx, name)
 	if err == nil {

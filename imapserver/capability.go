@@ -58,6 +58,7 @@ func capabilityRows() []capabilityRow {
 		{"SAVEDATE", "RFC 8514", loggedIn, nil},
 		{"PREVIEW", "RFC 8970", loggedIn, nil},
 		{imapwire.AppendEmailID, "docs/imap.md", loggedIn, (*session).isBack},
+		{imapwire.SelectKnown, "docs/imap.md", loggedIn, (*session).isBack},
 		{"SPECIAL-USE", "RFC 6154", loggedIn, nil},
 		{"CREATE-SPECIAL-USE", "RFC 6154", loggedIn, nil},
 		{"METADATA", "RFC 5464", loggedIn, nil},

@@ -6,12 +6,15 @@ import (
 	"strings"
 
 	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/imapwire"
 	"github.com/roost-mail/roost/mailbox"
 )
 
 // known is what a client knows of a mailbox that it selects again. RFC 7162
 // section 3.2.5.
 type known struct {
+	mailboxID imap.ObjectID // of imapwire.SelectKnown, else empty; what follows is of QRESYNC, else zero
+
 	uidValidity uint32
 	modSeq      imap.ModSeq
 	uids        imap.UIDSet // nil: all
@@ -20,12 +23,12 @@ type known struct {
 }
 
 // parseSelect reads the arguments of SELECT and EXAMINE: a mailbox, and what is
-// known of it, else nil.
+// known of it.
 func (s *session) parseSelect(cmd *command) (*known, error) {
 	if !s.dec.ExpectSP() || !s.dec.ExpectMailbox(&cmd.mailbox) {
 		return nil, s.dec.Err()
 	}
-	var k *known
+	k := &known{}
 	var on extensions
 	if s.dec.SP() {
 		err := s.dec.List(func() (err error) {
@@ -38,8 +41,10 @@ func (s *session) parseSelect(cmd *command) (*known, error) {
 				on |= condStore
 			case name == "QRESYNC" && s.on&qresync == 0:
 				return imap.BadCommand("QRESYNC is not enabled")
-			case name == "QRESYNC" && k == nil:
-				k, err = s.parseKnown()
+			case name == "QRESYNC" && k.uidValidity == 0:
+				err = s.parseKnown(k)
+			case name == imapwire.SelectKnown && s.isBack():
+				err = s.parseMailboxID(k)
 			default:
 				return imap.BadCommand("Unknown SELECT parameter")
 			}
@@ -56,30 +61,42 @@ func (s *session) parseSelect(cmd *command) (*known, error) {
 	return k, nil
 }
 
+// parseMailboxID reads the argument of imapwire.SelectKnown, and the space before it.
+func (s *session) parseMailboxID(k *known) error {
+	var id string
+	if !s.dec.ExpectSP() || !s.dec.ExpectSpecial('(') || !s.dec.ExpectAtom(&id) || !s.dec.ExpectSpecial(')') {
+		return s.dec.Err()
+	}
+	if k.mailboxID = imap.ObjectID(id); !k.mailboxID.Valid() {
+		return imap.BadCommand("Invalid MAILBOXID")
+	}
+	return nil
+}
+
 // parseKnown reads the argument of QRESYNC, and the space before it.
-func (s *session) parseKnown() (*known, error) {
-	d, k := s.dec, &known{}
+func (s *session) parseKnown(k *known) error {
+	d := s.dec
 	if !d.ExpectSP() || !d.ExpectSpecial('(') || !d.ExpectNumber(&k.uidValidity) {
-		return nil, d.Err()
+		return d.Err()
 	}
 	if err := s.parseModSeq(&k.modSeq); err != nil {
-		return nil, err
+		return err
 	}
 	more := d.SP()
 	if b, ok := d.PeekByte(); more && ok && b != '(' {
 		uids, err := s.parsePlainSet()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		k.uids, more = uids, d.SP()
 	}
 	if more {
 		if err := s.parseMatches(k); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	d.ExpectSpecial(')')
-	return k, d.Err()
+	return d.Err()
 }
 
 // parseMatches reads sequence numbers and the UIDs of these messages.
@@ -120,7 +137,7 @@ func (s *session) parsePlainSet() (imap.UIDSet, error) {
 // it. RFC 7162 section 3.2.5.1. If that was another mailbox or there are no
 // modification sequences, it says nothing.
 func (s *session) resync(ctx context.Context, k *known, info *mailbox.Info) error {
-	if k == nil || k.uidValidity != info.UIDValidity || !s.hasModSeqs {
+	if k.uidValidity != info.UIDValidity || !s.hasModSeqs {
 		return nil
 	}
 	uids := imap.UIDRange(1, max(info.UIDNext, 1)-1)

@@ -28,7 +28,7 @@ func (s *session) open(ctx context.Context, cmd *command, examine bool) error {
 		s.closeMailbox()
 		s.enc.RawString("* OK [CLOSED] Previous mailbox closed.").CRLF()
 	}
-	mbox, err := s.account().Open(ctx, name, examine)
+	mbox, err := mailbox.Reopen(ctx, s.account(), name, examine, known.mailboxID)
 	if err != nil {
 		return err
 	}

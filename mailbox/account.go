@@ -67,6 +67,21 @@ type Account interface {
 	Close() error
 }
 
+// Reopener is an Account that tells who had a mailbox open what became of it.
+type Reopener interface {
+	// Reopen is Open, but that NOPERM says of a mailbox that may not be known any more that the
+	// one with that ID is still there.
+	Reopen(ctx context.Context, name string, readOnly bool, id imap.ObjectID) (Mailbox, error)
+}
+
+// Reopen opens a mailbox that may have been open before: then it had that ID, which else is empty.
+func Reopen(ctx context.Context, a Account, name string, readOnly bool, id imap.ObjectID) (Mailbox, error) {
+	if r, ok := a.(Reopener); ok && id != "" {
+		return r.Reopen(ctx, name, readOnly, id)
+	}
+	return a.Open(ctx, name, readOnly)
+}
+
 // Complete is an Account of which everything can be asked that a client can ask for.
 type Complete interface {
 	Account

@@ -37,7 +37,7 @@ type box struct {
 // Open opens a mailbox where the mail is now.
 func (a *Account) Open(ctx context.Context, name string, readOnly bool) (mailbox.Mailbox, error) {
 	b := &box{account: a, name: name, readOnly: readOnly}
-	inner, here, err := a.open(ctx, name, readOnly)
+	inner, here, err := a.open(ctx, name, readOnly, "")
 	if err != nil {
 		return nil, err
 	}
@@ -45,9 +45,9 @@ func (a *Account) Open(ctx context.Context, name string, readOnly bool) (mailbox
 	return b, nil
 }
 
-func (a *Account) open(ctx context.Context, name string, readOnly bool) (m mailbox.Mailbox, here *local, err error) {
+func (a *Account) open(ctx context.Context, name string, readOnly bool, id imap.ObjectID) (m mailbox.Mailbox, here *local, err error) {
 	err = a.do(ctx, func(h Home) (err error) {
-		m, err = h.Open(ctx, name, readOnly)
+		m, err = mailbox.Reopen(ctx, h, name, readOnly, id)
 		return err
 	})
 	if err == nil && a.here != nil {
@@ -94,7 +94,7 @@ func (b *box) move(ctx context.Context) error {
 
 // openAnew opens the mailbox by its name, if it is the same still.
 func (b *box) openAnew(ctx context.Context) (next mailbox.Mailbox, here *local, err error) {
-	next, here, err = b.account.open(ctx, b.name, b.readOnly)
+	next, here, err = b.account.open(ctx, b.name, b.readOnly, b.info.MailboxID)
 	if err != nil {
 		return nil, nil, err
 	}

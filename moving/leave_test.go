@@ -214,6 +214,60 @@ func TestAnotherHasItsName(t *testing.T) {
 	}
 }
 
+// Whose right is taken away while the mail leaves hears that, and not that the mailbox is gone: in
+// a Watch, too. If the right is given back, all goes on; and what is gone is.
+func TestTakenAwayWhileItLeaves(t *testing.T) {
+	mail := mailboxmem.New(owner)
+	home := guard(mail, owner)
+	var here atomic.Bool
+	here.Store(true)
+	a := account(mail, "bob", here.Load)
+	defer a.Close()
+	rights := func(r imap.Rights) {
+		t.Helper()
+		if err := home.SetACL(t.Context(), "Work", "bob", imap.ACLReplace, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := home.Create(t.Context(), "Work"); err != nil {
+		t.Fatal(err)
+	}
+	rights(imap.AllRights)
+	m, err := a.Open(t.Context(), "Work", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	search := func(want imap.Code) {
+		t.Helper()
+		if _, err := m.Search(t.Context(), &imap.SearchKey{}); err != nil && want == "" || imap.CodeOf(err) != want {
+			t.Errorf("search: %v, want %q", err, want)
+		}
+	}
+	woken := make(chan struct{}, 100)
+	stop := m.Watch(func() { woken <- struct{}{} })
+	here.Store(false)
+	rights(0)
+	<-woken
+	for _, want := range []bool{true, false} {
+		if c, err := m.Sync(t.Context(), false); err != nil || c.Revoked != want || c.Gone {
+			t.Errorf("sync: %+v, %v", c, err)
+		}
+	}
+	stop()
+	search(imap.CodeNoPerm)
+	if _, err := a.Open(t.Context(), "Work", false); imap.CodeOf(err) != imap.CodeNonExistent {
+		t.Errorf("open: %v", err)
+	}
+	rights(imap.AllRights)
+	search("")
+	here.Store(true)
+	if err := home.Delete(t.Context(), "Work"); err != nil {
+		t.Fatal(err)
+	}
+	search(imap.CodeNonExistent)
+}
+
 // Who observes goes along too.
 func TestLeavesWhileObserved(t *testing.T) {
 	l := newLeaving()

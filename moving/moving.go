@@ -69,6 +69,11 @@ type local struct {
 	uses int
 }
 
+// Reopen passes on.
+func (l *local) Reopen(ctx context.Context, name string, readOnly bool, id imap.ObjectID) (mailbox.Mailbox, error) {
+	return mailbox.Reopen(ctx, l.Home, name, readOnly, id)
+}
+
 func (l *local) use() *local {
 	l.mu.Lock()
 	defer l.mu.Unlock()

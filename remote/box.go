@@ -31,9 +31,14 @@ type box struct {
 
 // Open selects a mailbox on a connection of its own.
 func (a *Account) Open(ctx context.Context, name string, readOnly bool) (mailbox.Mailbox, error) {
+	return a.Reopen(ctx, name, readOnly, "")
+}
+
+// Reopen implements mailbox.Reopener, as far as the peer does.
+func (a *Account) Reopen(ctx context.Context, name string, readOnly bool, id imap.ObjectID) (mailbox.Mailbox, error) {
 	b := &box{account: a, name: name, readOnly: readOnly}
 	b.link = link{cfg: &a.cfg, mailbox: name, delimiter: a.control.delimiter, prepare: b.selectOn}
-	b.state.info.Name = name
+	b.state.info.Name, b.state.info.MailboxID = name, id
 	err := b.link.do(ctx, true, func(*imapclient.Conn) error { return nil })
 	if err != nil {
 		b.link.drop()
@@ -101,6 +106,7 @@ func (b *box) exchangeSelect(ctx context.Context, c *imapclient.Conn, peer strin
 		}
 	}
 	modSeq := c.Has("CONDSTORE")
+	s.known = c.Has(imapwire.SelectKnown)
 	selecting, err := c.Send(ctx, nil, func(e *imapwire.Encoder) { b.writeSelect(e, peer, s, modSeq) })
 	if err == nil && s.since == 0 {
 		asking, err = b.askAll(ctx, c, s)
@@ -165,12 +171,20 @@ func (b *box) writeSelect(e *imapwire.Encoder, peer string, s *selection, modSeq
 		verb = "EXAMINE"
 	}
 	e.Atom(verb).SP().Mailbox(peer)
+	info, before := b.Info(), " ("
+	if s.known && info.MailboxID != "" {
+		e.RawString(before).Atom(imapwire.SelectKnown).RawString(" (").Atom(string(info.MailboxID)).Special(')')
+		before = " "
+	}
 	switch {
 	case s.since > 0: // RFC 7162 section 3.2.5
-		e.RawString(" (QRESYNC (").Number(b.Info().UIDValidity).SP().Number64(uint64(s.since)).RawString("))")
+		e.RawString(before).RawString("QRESYNC (").Number(info.UIDValidity).SP().Number64(uint64(s.since)).Special(')')
 	case modSeq:
-		e.RawString(" (CONDSTORE)")
+		e.RawString(before).RawString("CONDSTORE")
+	case before == " (":
+		return
 	}
+	e.Special(')')
 }
 
 // fetchAnew fetches all messages of a mailbox without modification sequences.
@@ -225,6 +239,7 @@ type selection struct {
 	firstUnseen imap.SeqNum // 0 if it was not told
 
 	enable bool        // QRESYNC is to be enabled
+	known  bool        // the peer may be told which mailbox it was
 	brief  bool        // flags are not asked for
 	since  imap.ModSeq // ask only for what happened after it, by QRESYNC; 0: for all
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/imapclient"
+	"github.com/roost-mail/roost/imapwire"
 	"github.com/roost-mail/roost/mailbox"
 	"github.com/roost-mail/roost/remote"
 )
@@ -239,6 +240,49 @@ func TestMadeAnewIsGone(t *testing.T) {
 	}
 	_, err := m.Search(t.Context(), &imap.SearchKey{Op: imap.SearchAll})
 	wantCode(t, err, imap.CodeNonExistent)
+}
+
+// Whose rights are taken away while there is no connection hears that, and from a peer that does
+// not tell the two apart that the mailbox is gone.
+func TestRevokedWithoutConnection(t *testing.T) {
+	for _, row := range []struct {
+		name, hides string
+		deleted     bool
+		want        imap.Code
+	}{
+		{"revoked", "", false, imap.CodeNoPerm},
+		{"deleted too", "", true, imap.CodeNonExistent},
+		{"a peer that does not tell", imapwire.SelectKnown, false, imap.CodeNonExistent},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			b := newBackend(t)
+			b.guarded, b.hides = true, []string{row.hides}
+			home := guard(b.mail, owner)
+			grant := func(r imap.Rights) {
+				t.Helper()
+				if err := home.(mailbox.ACL).SetACL(t.Context(), "Work", "bob", imap.ACLReplace, r); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := home.Create(t.Context(), "Work"); err != nil {
+				t.Fatal(err)
+			}
+			grant(imap.AllRights)
+			m := open(t, b.account("bob"), "Work")
+			b.cut(false)
+			grant(0)
+			if row.deleted {
+				if err := home.Delete(t.Context(), "Work"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if c := synced(t, m); c.Revoked != (row.want == imap.CodeNoPerm) || c.Gone == c.Revoked {
+				t.Errorf("%+v", c)
+			}
+			_, err := m.Search(t.Context(), &imap.SearchKey{Op: imap.SearchAll})
+			wantCode(t, err, row.want)
+		})
+	}
 }
 
 // An APPEND whose answer was lost may have worked: it is not sent again.

@@ -138,7 +138,8 @@ func TestOwnerAwayMeanwhile(t *testing.T) {
 			"FETCH 1 FLAGS", "NO [NONEXISTENT]", "SELECT shared/ann/Done", "OK", "FETCH 1:* FLAGS", "OK",
 		}},
 		{"revoked", rights(""), []string{
-			"FETCH 1 FLAGS", "NO [N", "NOOP", "OK", "FETCH 1 FLAGS", "NO [N", "SELECT INBOX", "OK",
+			"FETCH 1 FLAGS", "NO [NOPERM]", "NOOP", "OK", "FETCH 1 FLAGS", "NO [NOPERM]",
+			"SELECT shared/ann/Work", "NO [NONEXISTENT]", "SELECT INBOX", "OK",
 		}},
 		{"read-only", rights("lr"), []string{
 			`STORE 1 +FLAGS (\Seen)`, "NO [NOPERM]", "FETCH 1 BODY[]", "OK", "NOOP", "OK", "EXPUNGE", "NO [NOPERM]",

@@ -2,6 +2,7 @@ package moving_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -296,5 +297,44 @@ func TestLeavesWhileObserved(t *testing.T) {
 	<-woken
 	if n := count(); n != 1 {
 		t.Errorf("%d messages after the move", n)
+	}
+}
+
+// observing notes whether an Observe may take its time.
+type observing struct {
+	moving.Home
+	waits *bool
+}
+
+func (o observing) Observe(ctx context.Context, below []string, notify func()) (func(), error) {
+	*o.waits = ctx.Err() == nil
+	return o.Home.Observe(ctx, below, notify)
+}
+
+// What is told first is that of where the mail is then, since later news are compared with it; a
+// move after that waits for nothing.
+func TestLeavesBeforeAnythingIsTold(t *testing.T) {
+	for _, told := range []bool{false, true} {
+		mail, here, waits := mailboxmem.New(owner), true, false
+		a := moving.New(moving.Config{
+			Owner: owner, Log: slog.New(slog.DiscardHandler), Here: func() bool { return here },
+			Open:      func(context.Context) (moving.Home, error) { return guard(mail, owner), nil },
+			Elsewhere: func() moving.Home { return observing{guard(mail, owner), &waits} },
+			Arrived:   func(err error) error { return err },
+		})
+		stop, err := a.Observe(t.Context(), nil, func() {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if told {
+			_, err = a.Overview(t.Context())
+		}
+		here = false
+		all, overviewErr := a.Overview(t.Context())
+		if err = errors.Join(err, overviewErr); err != nil || len(all) != 1 || waits == told {
+			t.Errorf("told before: %v: %+v, waits: %v, %v", told, all, waits, err)
+		}
+		stop()
+		_ = a.Close()
 	}
 }

@@ -20,6 +20,7 @@ type observation struct {
 	stop func()
 
 	last  []mailbox.Glance // as told last
+	told  bool             // there is a last
 	moved time.Time
 	heard atomic.Bool // since then
 }
@@ -50,28 +51,31 @@ func (a *Account) Observe(ctx context.Context, below []string, notify func()) (s
 }
 
 // look asks the observer, and once more elsewhere if the mail has left.
-func look[T any](o *observation, ask func(mailbox.Observer) (T, error)) (T, error) {
+func look[T any](ctx context.Context, o *observation, ask func(mailbox.Observer) (T, error)) (T, error) {
 	if o.here != nil && !o.account.cfg.Here() {
-		o.move()
+		o.move(ctx)
 	}
 	answer, err := ask(o.home)
 	if o.here != nil && isLost(err) {
-		o.move()
+		o.move(ctx)
 		answer, err = ask(o.home)
 	}
 	return answer, err
 }
 
-// move goes on elsewhere. It waits for nothing: notify is called when there is
-// something to tell.
-func (o *observation) move() {
+// move goes on elsewhere. Once something was told, it waits for nothing: notify is called when
+// there is something to tell. What is told first, later news are compared with: that is waited for.
+func (o *observation) move(ctx context.Context) {
 	o.stop()
 	_ = o.here.done()
 	o.here, o.moved = nil, time.Now()
 	o.home = o.account.elsewhere()
-	now, cancel := context.WithCancel(context.Background())
-	cancel()
-	stop, err := o.home.Observe(now, o.below, func() {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if o.told {
+		cancel()
+	}
+	stop, err := o.home.Observe(ctx, o.below, func() {
 		o.heard.Store(true)
 		o.notify()
 	})
@@ -92,12 +96,12 @@ func (a *Account) Overview(ctx context.Context) ([]mailbox.Glance, error) {
 	if o == nil {
 		return nil, nil
 	}
-	all, err := look(o, func(h mailbox.Observer) ([]mailbox.Glance, error) { return h.Overview(ctx) })
+	all, err := look(ctx, o, func(h mailbox.Observer) ([]mailbox.Glance, error) { return h.Overview(ctx) })
 	if err == nil && len(all) == 0 && !o.heard.Load() && time.Since(o.moved) < settleTime {
 		return append([]mailbox.Glance(nil), o.last...), nil
 	}
 	if err == nil {
-		o.last = append([]mailbox.Glance(nil), all...)
+		o.last, o.told = append([]mailbox.Glance(nil), all...), true
 	}
 	return all, err
 }
@@ -108,5 +112,5 @@ func (a *Account) MetadataChanges(ctx context.Context) ([]mailbox.MetadataChange
 	if a.observation == nil {
 		return nil, nil
 	}
-	return look(a.observation, func(h mailbox.Observer) ([]mailbox.MetadataChange, error) { return h.MetadataChanges(ctx) })
+	return look(ctx, a.observation, func(h mailbox.Observer) ([]mailbox.MetadataChange, error) { return h.MetadataChanges(ctx) })
 }

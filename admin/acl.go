@@ -209,8 +209,11 @@ func (c *call) askHolder(ctx context.Context, user string, op *Operation, args A
 	}
 	name := e.Held.Backend
 	i := slices.IndexFunc(nodes, func(n Node) bool { return n.Name == name })
-	if i < 0 || name == c.Node {
-		return nil, imap.Errorf(imap.CodeUnavailable, "backend %s, which serves %s, is not running or has just begun or ended to serve the user; try again", name, user)
+	switch {
+	case i < 0:
+		return nil, imap.Errorf(imap.CodeUnavailable, "backend %s, which serves %s, is not running; try again", name, user)
+	case name == c.Node:
+		return nil, imap.Errorf(imap.CodeUnavailable, "this is backend %s, which serves %s, but it has no lease now, or has just begun or ended to serve the user: its log says which; try again", name, user)
 	}
 	ctx, cancel := context.WithTimeout(ctx, peerTime)
 	defer cancel()
@@ -222,7 +225,7 @@ func (c *call) askHolder(ctx context.Context, user string, op *Operation, args A
 	if err == nil || imap.CodeOf(err) != imap.CodeServerBug && imap.CodeOf(err) != imap.CodeUnavailable {
 		return res, err
 	}
-	return nil, imap.Wrap(imap.CodeUnavailable, fmt.Sprintf("backend %s, which serves %s, does not answer: %v", name, user, err), err)
+	return nil, imap.Wrap(imap.CodeUnavailable, fmt.Sprintf("backend %s, which serves %s, does not answer: %s", name, user, reason(err)), err)
 }
 
 // ACL is a mailbox's entries.

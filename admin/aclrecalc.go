@@ -110,7 +110,7 @@ func (c *call) eachBackend(ctx context.Context, args Args, hear func(Result) (mo
 	for _, n := range nodes {
 		r, err := c.ask(ctx, n, c.op, args)
 		if err != nil {
-			silent = append(silent, Silent{n.Name, fmt.Sprint(err)})
+			silent = append(silent, Silent{n.Name, reason(err)})
 			continue
 		}
 		if !hear(r) {

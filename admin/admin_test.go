@@ -170,6 +170,12 @@ func TestCoordinatorAway(t *testing.T) {
 			t.Error(err)
 		}
 		time.Sleep(time.Minute)
+		for _, user := range []string{"", "alice"} {
+			res, err := call(t, w.admin, reader, nil, "director status", user)
+			if err != nil || !strings.Contains(text(res), "PROBLEM: the coordinator can't be followed, and this is how it was before: ") {
+				t.Errorf("%v\n%s", err, text(res))
+			}
+		}
 		res, err := call(t, w.admin, reader, nil, "cluster status")
 		if err != nil || !strings.HasPrefix(text(res), "PROBLEM") || !strings.Contains(text(res), "can't follow the coordinator") {
 			t.Errorf("%v\n%s", err, text(res))

@@ -114,6 +114,7 @@ type DirectorStatusResult struct {
 	Backends    []Backend `json:"backends,omitempty"`
 	Coordinated bool      `json:"coordinated"`
 	User        *Place    `json:"user,omitempty"`
+	Away        string    `json:"away,omitempty"` // why the coordinator can't be followed: this is how it was
 }
 
 func directorStatus(ctx context.Context, c *call) (Result, error) {
@@ -122,7 +123,13 @@ func directorStatus(ctx context.Context, c *call) (Result, error) {
 		return nil, err
 	}
 	res := &DirectorStatusResult{}
-	_, res.Coordinated = cl.(Coordinated)
+	if coordinated, is := cl.(Coordinated); is {
+		st, err := coordinated.Status(ctx)
+		if err != nil {
+			return nil, err
+		}
+		res.Coordinated, res.Away = true, st.Away
+	}
 	if c.args.word("user") == "" {
 		res.Backends, err = c.backends(ctx, cl)
 		return res, err
@@ -169,6 +176,14 @@ func (c *call) backends(ctx context.Context, cl Cluster) ([]Backend, error) {
 
 // Table has doveadm's columns, and with a coordinator some more.
 func (r *DirectorStatusResult) Table() Table {
+	t := r.table()
+	if r.Away != "" {
+		t.Foot = append(t.Foot, "PROBLEM: the coordinator can't be followed, and this is how it was before: "+r.Away)
+	}
+	return t
+}
+
+func (r *DirectorStatusResult) table() Table {
 	if r.User != nil {
 		return r.User.table()
 	}

@@ -3,6 +3,7 @@ package admin
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -320,7 +321,7 @@ func (c *call) others(ctx context.Context, take func(Result)) ([]Silent, error) 
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				silent = append(silent, Silent{n.Name, err.Error()})
+				silent = append(silent, Silent{n.Name, reason(err)})
 				return
 			}
 			take(res)
@@ -339,6 +340,14 @@ func (c *call) ask(ctx context.Context, n Node, op *Operation, args Args) (Resul
 		return nil, Unasked("admin_peer_token_file is not set here")
 	}
 	return c.Peers.Ask(ctx, n.Admin, op, args)
+}
+
+// reason is an error of ask for people: its text has the cause in it.
+func reason(err error) string {
+	if e, is := errors.AsType[*imap.Error](err); is {
+		return e.Text
+	}
+	return err.Error()
 }
 
 // Unasked is why nothing can be said to another node, as the configuration is.

@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -104,7 +103,7 @@ func (c *call) anyBackend(ctx context.Context) (Result, error) {
 		if err == nil || !unreached(err, c.op.Changes != "") {
 			return res, err
 		}
-		silent = append(silent, Silent{n.Name, fmt.Sprint(err)})
+		silent = append(silent, Silent{n.Name, reason(err)})
 	}
 	return nil, noneAnswers(silent)
 }

@@ -180,7 +180,7 @@ func TestTeamsInACluster(t *testing.T) {
 	member, session := there[0], r.login(t, there[0])
 	boss := r.login(t, here[0])
 	for _, node := range []string{"director", "be1"} {
-		if out := r.roost(node + " who --all"); strings.Contains(out, "did not answer") {
+		if out := r.roost(node + " who --all"); strings.Contains(out, "it has no admin_listen") {
 			t.Errorf("%s: %s", node, out)
 		}
 	}

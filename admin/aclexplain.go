@@ -135,7 +135,7 @@ func (r *ACLExplanation) index(ctx context.Context, c *call, b *Box) {
 	switch {
 	case err != nil:
 		r.Index.Error = imap.AsError(err).Text
-		r.say("The sharing index can't be read: LIST shows nothing of others.")
+		r.say("LIST shows nothing of others: %s.", r.Index.Error)
 	case x.Off:
 		r.say("There is no sharing index (acl_shared_dict): LIST shows nothing of others.")
 	case !x.Shares:

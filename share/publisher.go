@@ -198,17 +198,22 @@ func (p *Publisher) run() {
 			}
 			delay = min(2*delay, maxRetries*p.cfg.Retry)
 		}
+		if delay > p.cfg.Retry {
+			p.cfg.Log.Info("sharing index is updated again")
+		}
 		delay = p.cfg.Retry
 	}
 }
 
-// publishDirty tries each dirty owner once and reports whether none is left.
+// publishDirty tries each dirty owner once and reports whether none is left. What fails is
+// said in one line, however many owners there are.
 func (p *Publisher) publishDirty() bool {
 	p.mu.Lock()
 	owners := sortedKeys(p.dirty)
 	clear(p.dirty)
 	p.mu.Unlock()
-	clean := true
+	var failed []string
+	var why error
 	for _, owner := range owners {
 		if !p.mine(owner) {
 			continue // whoever has the mail now publishes
@@ -220,16 +225,16 @@ func (p *Publisher) publishDirty() bool {
 			continue
 		}
 		if err != nil {
-			if p.ctx.Err() == nil {
-				p.cfg.Log.Error("sharing index not updated, will retry", "owner", owner, "error", err)
-			}
-			clean = false
+			failed, why = append(failed, owner), err
 			p.mu.Lock()
 			p.dirty[owner] = struct{}{}
 			p.mu.Unlock()
 		}
 	}
-	return clean
+	if n := len(failed); n > 0 && p.ctx.Err() == nil {
+		p.cfg.Log.Error("sharing index not updated, will retry", "owners", n, "owner", failed[n-1], "error", why)
+	}
+	return len(failed) == 0
 }
 
 // forget has an owner be looked at when their mail is next opened.

@@ -144,10 +144,29 @@ func hasMail(set *config.Settings, res *auth.Result) error {
 	if err != nil {
 		return unavailable(err)
 	}
-	if _, err := os.Stat(dir); err != nil {
-		return imap.Wrap(imap.CodeNonExistent, fmt.Sprintf("%s has no mail here: %v", res.User, err), err)
+	return mailThere(set, res.User, dir)
+}
+
+// mailThere says that a user has no mail yet, or that a volume is not mounted on which it may be.
+func mailThere(set *config.Settings, user, dir string) error {
+	_, err := os.Stat(dir)
+	if err == nil {
+		return nil
 	}
-	return nil
+	if away := volumesAway(set); len(away) > 0 {
+		return imap.Errorf(imap.CodeUnavailable, "the mail of %s can't be opened here: %s", user, away[0].Text)
+	}
+	return imap.Wrap(imap.CodeNonExistent, fmt.Sprintf("%s has no mail here: %v", user, err), err)
+}
+
+// volumesAway are the volumes that are not mounted, or were never marked.
+func volumesAway(set *config.Settings) (away []config.Warning) {
+	for _, root := range set.Mail.Volumes {
+		if _, err := store.VolumeID(root); err != nil {
+			away = append(away, config.Warning{Pos: set.Where("mail_volume"), Text: fmt.Sprintf("volume %s is not there: %v", root, err)})
+		}
+	}
+	return away
 }
 
 // close closes an owner's mail.
@@ -221,6 +240,11 @@ func (a adminACLs) Recalc(ctx context.Context, owner string) error {
 	return nil
 }
 
+// indexAway is the error for a sharing index that can't be read.
+func indexAway(err error) error {
+	return imap.Wrap(imap.CodeUnavailable, fmt.Sprintf("the sharing index can't be read: %v", err), err)
+}
+
 // Indexed implements admin.ACLs.
 func (a adminACLs) Indexed(ctx context.Context, b *admin.Box) (x admin.Indexed, err error) {
 	if a.index == nil {
@@ -228,7 +252,7 @@ func (a adminACLs) Indexed(ctx context.Context, b *admin.Box) (x admin.Indexed, 
 	}
 	boxes, vague, err := a.index.Visible(ctx, b.User, b.Who.Groups)
 	if err != nil {
-		return x, imap.Wrap(imap.CodeUnavailable, "the sharing index can't be read", err)
+		return x, indexAway(err)
 	}
 	x.Shares = slices.Contains(vague, b.Owner)
 	for _, e := range boxes[b.Owner] {

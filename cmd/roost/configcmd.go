@@ -47,7 +47,7 @@ func checkFiles(set *config.Settings) ([]config.Warning, error) {
 	if _, err := coordinatorTLS(&set.Cluster); err != nil {
 		return nil, fmt.Errorf("%s: %w", set.Where("cluster_ssl_ca"), err)
 	}
-	return unreadable(set), nil
+	return append(unreadable(set), volumesAway(set)...), nil
 }
 
 func configShowCommand() *cobra.Command {

@@ -22,6 +22,7 @@ func TestConfigCheckReadsFiles(t *testing.T) {
 	for _, row := range []struct{ line, want string }{
 		{"passdb {\n  driver = passwd-file\n  args = " + users + "\n}\n", "roost.conf: ok"},
 		{"passdb {\n  driver = passwd-file\n  args = /nothing/here\n}\n", "roost.conf:3: warning: passdb can't be read, its users can't log in: open /nothing/here"},
+		{"mail_volume = /nothing/here\n", "roost.conf:3: warning: volume /nothing/here is not there: open /nothing/here"},
 		{"admin_peer_token_file = " + token + "\n", "roost.conf:3: admin_peer_token_file: " + token + ": others than its owner can read the token: chmod 600"},
 		{"admin_tokens_file = " + token + "\n", "roost.conf:3: admin_tokens_file: " + token + ": line 1: "},
 		{"ssl_client_ca_file = /nothing/here\n", "roost.conf:3: ssl_client_ca_file"},

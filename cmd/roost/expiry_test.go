@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -99,4 +101,42 @@ func awaitInFile(t *testing.T, path, text string) {
 			t.Fatalf("%s never has %s: %v\n%s", path, text, err, have)
 		}
 	}
+}
+
+// TestGrantsAfterATakeover: dates and groups hold at the backend that takes the owner's mail
+// over, too: who waits in a mailbox loses it when the date comes, or on leaving the group.
+func TestGrantsAfterATakeover(t *testing.T) {
+	r := startTeamCluster(t)
+	reader, theirs, other := "someone3", "be1", "be2"
+	if slices.Contains(r.usersAt(other), reader) {
+		theirs, other = other, theirs
+	}
+	owner := r.usersAt(other)[0]
+	r.lines(t, owner, "CREATE Dated", "CREATE Grouped", "SETACL Grouped $team lr")
+	set := "be1 acl set -u " + owner + " --expires %s Dated user=" + reader + " lookup read"
+	r.must(t, fmt.Sprintf(set, "30d"), "Expires")
+	waiting := map[string]*lineClient{}
+	for _, name := range []string{"Dated", "Grouped"} {
+		c := r.lines(t, reader, "SELECT shared/"+owner+"/"+name)
+		if _, err := fmt.Fprintf(c.conn, "i IDLE\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		hears(t, c, "+ ")
+		waiting[name] = c
+	}
+	r.must(t, fmt.Sprintf(set, "2s"), "ID") // is over before the move is, or after it
+	r.must(t, "director director move -q "+owner+" "+theirs, "is at "+theirs)
+	hears(t, waiting["Dated"], "* NO [N") // NOPERM, or NONEXISTENT if the mail was away meanwhile
+	r.must(t, "director director move -q "+owner+" "+other, "is at "+other)
+	path := filepath.Join(r.root, "etc/users")
+	text, err := os.ReadFile(path)
+	left := strings.Replace(string(text), "/"+reader+"::userdb_acl_groups=team ", "/"+reader+":: ", 1)
+	if err != nil || left == string(text) {
+		t.Fatalf("%s does not leave the group: %v", reader, err)
+	}
+	if err := errors.Join(os.WriteFile(path+".new", []byte(left), 0o600), os.Rename(path+".new", path)); err != nil {
+		t.Fatal(err)
+	}
+	hears(t, waiting["Grouped"], "* NO [N")
+	r.must(t, "be1 share verify -A", "no key is wrong")
 }

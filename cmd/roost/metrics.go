@@ -158,7 +158,7 @@ func storeMetrics() []metricRow {
 				give(float64(v.Free), v.Root)
 			}
 		}, nil},
-		{"roost_volume_ballast", gauge, "1 while its ballast is in place; 0 after the disk was full, or without mail_volume_ballast.", []string{"volume"}, func(n *scrape, give giveValue) {
+		{"roost_volume_ballast", gauge, "1 while its ballast is in place; 0 after the disk was full, before mail is opened there, or without mail_ballast.", []string{"volume"}, func(n *scrape, give giveValue) {
 			for _, v := range n.pulse.lastVolumes() {
 				give(truth(v.Ballast), v.Root)
 			}

@@ -38,6 +38,22 @@ func TestMetricsDocs(t *testing.T) {
 	}
 }
 
+// TestMetricsOfOtherDocs: what is written of metrics elsewhere names those that there are.
+func TestMetricsOfOtherDocs(t *testing.T) {
+	rows := metricRows()
+	for _, file := range []string{"operations.md", "cluster.md", "sharing.md"} {
+		text, err := os.ReadFile("../../docs/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range regexp.MustCompile(`\broost_[a-z0-9_]*[a-z0-9]\b`).FindAllString(string(text), -1) {
+			if !slices.ContainsFunc(rows, func(r metricRow) bool { return name == r.name || name == r.name+"_count" }) {
+				t.Errorf("docs/%s: there is no metric %s", file, name)
+			}
+		}
+	}
+}
+
 func metricsDocs() string {
 	var b strings.Builder
 	b.WriteString(`# Metrics

@@ -182,6 +182,9 @@ func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (n *no
 	if set.Cluster.Backend && len(set.Mail.Volumes) == 0 {
 		log.Warn("mail_volume is not set: a filesystem that is not mounted would look like empty mailboxes")
 	}
+	for _, w := range volumesAway(set) {
+		log.Error(w.Text, "where", w.Pos.String())
+	}
 	options := storeOptions(set, log)
 	if set.Cluster.Kind != config.NoCoordinator && set.Cluster.Backend {
 		options.Holder, options.Ownership = nodeName(set), &claims{p}

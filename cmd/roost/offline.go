@@ -75,8 +75,8 @@ func (o *offline) open(ctx context.Context, name string) (*store.Session, error)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(dir); err != nil {
-		return nil, fmt.Errorf("%s has no mail: %w", user, err)
+	if err := mailThere(o.set, user, dir); err != nil {
+		return nil, shownError(err)
 	}
 	account, err := o.store.Open(ctx, user, dir)
 	if errors.Is(err, store.ErrInUse) {

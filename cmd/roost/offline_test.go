@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/roost-mail/roost/admin"
 )
 
 // run is a command line and what it prints.
@@ -59,6 +61,9 @@ func TestUndeleteCommand(t *testing.T) {
 	}
 	if _, err := run("undelete", "-c", conf, "nobody"); err == nil {
 		t.Error("undeleted for nobody")
+	}
+	if _, err := run("store", "check", "-c", conf, "someone3"); exitCode(err) != admin.ExitNoUser || !strings.Contains(err.Error(), "has no mail here") {
+		t.Errorf("who has no mail: %v", err)
 	}
 	r.start(t, "be1", nil)
 	if got := r.say(t, "someone1", "STATUS Found (MESSAGES)", "SELECT Found", "FETCH 1 FLAGS"); !strings.Contains(got, `\Flagged`) {

@@ -48,7 +48,7 @@ func (a adminACLs) SharedWith(ctx context.Context, whom string) ([]admin.SharedB
 
 func sharedBoxes(list []share.Shared, err error) ([]admin.SharedBox, error) {
 	if err != nil {
-		return nil, imap.Wrap(imap.CodeUnavailable, "the sharing index can't be read", err)
+		return nil, indexAway(err)
 	}
 	boxes := make([]admin.SharedBox, 0, len(list))
 	for _, s := range list {

@@ -146,6 +146,11 @@ func findMail(ctx context.Context, file, arg string) (user, dir string, err erro
 	if err != nil {
 		return "", "", fmt.Errorf("user %s: %w", arg, err)
 	}
-	dir, err = mailDir(set, res)
+	if dir, err = mailDir(set, res); err == nil {
+		err = mailThere(set, res.User, dir)
+	}
+	if err != nil {
+		err = shownError(err)
+	}
 	return res.User, dir, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -25,7 +26,9 @@ type Mirror struct {
 
 	mu       sync.Mutex // guards what follows
 	table    Table
-	since    []Change      // made while the origin is being read
+	since    []Change // made while the origin is being read
+	stale    bool     // it has to be read again soon
+	commits  map[*commit]struct{}
 	loaded   chan struct{} // closed once table is the origin's
 	told     chan struct{} // closed at the next change
 	failed   error         // of the latest reading; nil if it went well
@@ -55,7 +58,10 @@ func NewMirror(d Dict, opt MirrorOptions) *Mirror {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
-	m := &Mirror{origin: d, opt: opt, reading: make(chan struct{}, 1), loaded: make(chan struct{}), told: make(chan struct{})}
+	m := &Mirror{
+		origin: d, opt: opt, reading: make(chan struct{}, 1), loaded: make(chan struct{}), told: make(chan struct{}),
+		commits: map[*commit]struct{}{},
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	m.stop = cancel
 	m.run.Go(func() { m.poll(ctx) })
@@ -112,7 +118,8 @@ func (m *Mirror) Failing() error {
 }
 
 // Writer is the origin, for those who read in order to write: it reads what is
-// there now, and what it commits is in the copy at once. Closing it does nothing.
+// there now, and what it commits is in the copy at once, but for keys that others
+// change at the same time: those follow. Closing it does nothing.
 func (m *Mirror) Writer() Dict { return mirrorWriter{m.origin, m} }
 
 type mirrorWriter struct {
@@ -120,13 +127,44 @@ type mirrorWriter struct {
 	m *Mirror
 }
 
+// commit is one of the Writer that is under way. Its answer may come after others have
+// changed the same keys, and after the copy has that.
+type commit struct {
+	told map[string]bool // by key: the origin has told of it meanwhile
+	read bool            // the origin was read meanwhile
+}
+
 // Commit implements Dict.
 func (w mirrorWriter) Commit(ctx context.Context, changes []Change, conditions ...Condition) error {
+	c := w.m.begin(changes)
 	err := w.Dict.Commit(ctx, changes, conditions...)
-	if err == nil {
-		w.m.apply(changes)
-	}
+	w.m.end(c, changes, err)
 	return err
+}
+
+func (m *Mirror) begin(changes []Change) *commit {
+	c := &commit{told: make(map[string]bool, len(changes))}
+	for _, change := range changes {
+		c.told[change.Key] = false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.commits[c] = struct{}{}
+	return c
+}
+
+// end makes the changes in the copy, but for keys of which the origin has told meanwhile: it
+// has told of these changes then, or will. If it was read meanwhile, only what is read from
+// now on is surely as new.
+func (m *Mirror) end(c *commit, changes []Change, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.commits, c)
+	if err != nil {
+		return
+	}
+	m.stale = m.stale || c.read || m.since != nil
+	m.apply(slices.DeleteFunc(slices.Clone(changes), func(change Change) bool { return c.told[change.Key] }))
 }
 
 // Close implements Dict.
@@ -159,7 +197,7 @@ func (m *Mirror) poll(ctx context.Context) {
 		began := time.Now()
 		now, same := m.unchanged(ctx, version)
 		all := m.opt.Every * rarely
-		if !same && !m.isFollowed() || began.Sub(read) >= all {
+		if !same && !m.isFollowed() || m.isStale() || began.Sub(read) >= all {
 			if m.read(ctx) == nil {
 				version, read = now, began
 			}
@@ -185,6 +223,12 @@ func (m *Mirror) unchanged(ctx context.Context, version string) (now string, sam
 	return now, now == version
 }
 
+func (m *Mirror) isStale() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.stale
+}
+
 func (m *Mirror) isFollowed() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -197,7 +241,7 @@ func (m *Mirror) follow(ctx context.Context, w Watcher) {
 	for ctx.Err() == nil {
 		err := w.Watch(ctx, func(changes []Change) {
 			if changes != nil {
-				m.apply(changes)
+				m.tell(changes)
 				return
 			}
 			began := time.Now()
@@ -241,7 +285,7 @@ func (m *Mirror) read(ctx context.Context) error {
 		return ctx.Err()
 	}
 	m.mu.Lock()
-	m.since = []Change{}
+	m.since, m.stale = []Change{}, false
 	m.mu.Unlock()
 	var entries []Entry
 	err := m.origin.Iterate(ctx, Root, func(key, value string) error {
@@ -263,7 +307,10 @@ func (m *Mirror) swap(table Table, err error) {
 	if (err != nil) != (m.failed != nil) {
 		m.say(err)
 	}
-	m.failed = err
+	m.failed, m.stale = err, m.stale || err != nil
+	for c := range m.commits {
+		c.read = true
+	}
 	since := m.since
 	m.since = nil
 	if err != nil {
@@ -285,10 +332,22 @@ func (m *Mirror) say(err error) {
 	m.opt.Log.Error("dictionary can't be read, what was read before is used", "error", err)
 }
 
-// apply makes changes in the copy that were made at the origin.
-func (m *Mirror) apply(changes []Change) {
+// tell takes in what the origin tells of.
+func (m *Mirror) tell(changes []Change) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	for c := range m.commits {
+		for _, change := range changes {
+			if _, both := c.told[change.Key]; both {
+				c.told[change.Key] = true
+			}
+		}
+	}
+	m.apply(changes)
+}
+
+// apply makes changes in the copy that were made at the origin. It is called with mu held.
+func (m *Mirror) apply(changes []Change) {
 	if m.since != nil {
 		m.since = append(m.since, changes...)
 	}

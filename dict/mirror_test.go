@@ -203,3 +203,71 @@ func TestMirrorCommitWhileReading(t *testing.T) {
 	close(origin.release)
 	shows(t, m, "shared/a", "1")
 }
+
+// overtaken is a dictionary that tells what it is told to, and whose commits are answered
+// after others' have been made.
+type overtaken struct {
+	*Memory
+	changed   func([]Change) // of the watch, while there is one
+	meanwhile func()
+}
+
+func (o *overtaken) Commit(ctx context.Context, changes []Change, conditions ...Condition) error {
+	err := o.Memory.Commit(ctx, changes, conditions...)
+	o.meanwhile()
+	return err
+}
+
+// followed is one that has a watch.
+type followed struct{ *overtaken }
+
+func (f followed) Watch(ctx context.Context, changed func([]Change)) error {
+	changed(nil)
+	f.changed = changed
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// A commit whose answer is late does not take back what others have changed since.
+func TestMirrorLateAnswer(t *testing.T) {
+	first, mine, others := Set("shared/a", "0"), Set("shared/a", "1"), Set("shared/a", "2")
+	for _, row := range []struct {
+		what    string
+		watched bool
+		change  Change           // that is committed
+		tell    func(*overtaken) // before the answer comes
+		after   []Change         // told after it
+	}{
+		{"all is told before the answer", true, mine, func(o *overtaken) { o.changed([]Change{mine}); o.changed([]Change{others}) }, nil},
+		{"some is told before the answer", true, mine, func(o *overtaken) { o.changed([]Change{first}) }, []Change{mine, others}},
+		{"all is told after the answer", true, mine, func(*overtaken) {}, []Change{mine, others}},
+		{"nothing is to be told of the commit", true, Unset("shared/a"), func(o *overtaken) { o.changed([]Change{others}) }, nil},
+		{"the watch breaks", true, mine, func(o *overtaken) { o.changed(nil) }, nil},
+		{"it is polled", false, mine, func(*overtaken) { time.Sleep(2 * time.Second) }, nil},
+	} {
+		t.Run(row.what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := &overtaken{Memory: NewMemory()}
+				var origin Dict = o
+				if row.watched {
+					origin = followed{o}
+				}
+				m := NewMirror(origin, MirrorOptions{})
+				defer m.Close()
+				synctest.Wait()
+				o.meanwhile = func() {
+					set(t, o.Memory, others.Key, others.Value)
+					row.tell(o)
+				}
+				if err := m.Writer().Commit(t.Context(), []Change{row.change}); err != nil {
+					t.Fatal(err)
+				}
+				for _, c := range row.after {
+					o.changed([]Change{c})
+				}
+				time.Sleep(2 * time.Second)
+				shows(t, m, "shared/a", "2")
+			})
+		})
+	}
+}

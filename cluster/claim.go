@@ -61,13 +61,28 @@ func (h *Holder) Serves(ctx context.Context, user string, r Revision) error {
 
 // Holds says whether a Claim of a user would be given now.
 func (h *Holder) Holds(user string) (yes bool) {
+	h.atUnit(user, func(m *Map, id Unit) { yes = h.claimNow(m, id, user) != nil })
+	return yes
+}
+
+// Keeps says whether a user is this backend's: Holds is so, or will be if the lease comes
+// back, in the same epoch then.
+func (h *Holder) Keeps(user string) (yes bool) {
+	h.atUnit(user, func(_ *Map, id Unit) {
+		u := h.units[id]
+		yes = u != nil && !u.leaving
+	})
+	return yes
+}
+
+// atUnit calls f with the unit of a user, with h.mu held.
+func (h *Holder) atUnit(user string, f func(m *Map, id Unit)) {
 	slot := SlotOf(h.cfg.Template, user)
 	h.cfg.View.Read(func(m *Map) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		yes = h.claimNow(m, m.UnitOf(user, h.cfg.Registration.Tag, slot), user) != nil
+		f(m, m.UnitOf(user, h.cfg.Registration.Tag, slot))
 	})
-	return yes
 }
 
 func (h *Holder) claim(ctx context.Context, user string, r Revision) (c *Claim, err error) {

@@ -194,6 +194,11 @@ func TestHolderOutage(t *testing.T) {
 		if !n.isSuspended() {
 			t.Error("b1 does not know")
 		}
+		for user := range claims {
+			if n.holder.Holds(user) || !n.holder.Keeps(user) {
+				t.Errorf("%s: the lease may come back", user)
+			}
+		}
 		n.mu.Lock()
 		n.open = claims // as read-only accounts
 		clear(n.thrown)

@@ -37,7 +37,8 @@ type PublisherConfig struct {
 
 	// Exists says whether there is such a user; without it all do. Mine says
 	// whether an owner's mail is this backend's, so that it publishes for the owner;
-	// without it every owner's is whose mail it can open.
+	// without it every owner's is whose mail it can open. It may be this backend's and
+	// not open for a while, but not go and come back in the same epoch.
 	Exists func(ctx context.Context, owner string) (bool, error)
 	Mine   func(owner string) bool
 
@@ -120,12 +121,13 @@ func (p *Publisher) Published(ctx context.Context, owner string, home Home) {
 // at once more.
 const maxChecked = 1 << 20
 
-// Opened is called when an account is opened. The first time in an epoch the owner's
-// entries are compared with the index, in the background: what a crash or a takeover
-// kept from being published is published then, and what was lost from the dict
-// comes back.
+// Opened is called when an account is opened. The first time in an epoch, and whenever
+// something is not published yet, the owner's entries are compared with the index, in the
+// background: what a crash, a takeover or a lapse of the right to the mail kept from being
+// published is published then, and what was lost from the dict comes back.
 func (p *Publisher) Opened(owner string, home Home) {
-	now := asOf{epoch: home.ShareState().Epoch}
+	state := home.ShareState()
+	now := asOf{epoch: state.Epoch}
 	p.mu.Lock()
 	now.rules = p.rules
 	last, seen := p.checked[owner]
@@ -134,7 +136,7 @@ func (p *Publisher) Opened(owner string, home Home) {
 	}
 	p.checked[owner] = now
 	p.mu.Unlock()
-	if !seen || last != now {
+	if !seen || last != now || state.Version != state.Published {
 		p.later(owner)
 	}
 }

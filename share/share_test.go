@@ -240,6 +240,27 @@ func TestDictAwayIsMadeUpFor(t *testing.T) {
 	})
 }
 
+// TestMadeUpForInTheSameEpoch has a change not be published because the right to the mail
+// lapsed, which comes back without anybody else having had it.
+func TestMadeUpForInTheSameEpoch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := dict.NewMemory()
+		home := openHome(t, "alice")
+		p := NewPublisher(PublisherConfig{Dict: d, Log: quiet, Open: func(context.Context, string) (Home, error) { return home, nil }})
+		defer p.Close()
+		p.Opened("alice", home)
+		synctest.Wait()
+		if err := home.UpdateEntries(t.Context(), "INBOX", allow("user=bob", "lr")); err != nil {
+			t.Fatal(err)
+		}
+		p.Opened("alice", home)
+		synctest.Wait()
+		if got := keys(t, d); !strings.Contains(got, "user/bob/alice") {
+			t.Errorf("not made up for: %q", got)
+		}
+	})
+}
+
 // BenchmarkVisible is what a LIST costs a user with whom 500 owners share 3 mailboxes each.
 func BenchmarkVisible(b *testing.B) {
 	ctx := b.Context()

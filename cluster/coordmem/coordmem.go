@@ -123,14 +123,37 @@ func (m *Memory) Restore(s *Snapshot) {
 	m.wake()
 }
 
+// Stop has leases stand still, as a coordinator that is off does. They run again for their
+// whole time after Start. It does not keep clients off.
+func (m *Memory) Stop() {
+	m.again(func(id cluster.LeaseID, ttl time.Duration) { m.leases[id] = newLease(ttl, 0) })
+}
+
+// Start undoes Stop.
+func (m *Memory) Start() { m.again(m.grant) }
+
+// again has other leases in the place of all.
+func (m *Memory) again(grant func(id cluster.LeaseID, ttl time.Duration)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id, l := range m.leases {
+		close(l.stop)
+		grant(id, l.ttl)
+	}
+}
+
 func (m *Memory) wake() {
 	close(m.changed)
 	m.changed = make(chan struct{})
 }
 
+func newLease(ttl, ends time.Duration) *lease {
+	return &lease{ttl: ttl, ends: ends, stop: make(chan struct{})}
+}
+
 // grant makes a lease. m.mu is held.
 func (m *Memory) grant(id cluster.LeaseID, ttl time.Duration) {
-	l := &lease{ttl: ttl, ends: m.clock.Now() + ttl, stop: make(chan struct{})}
+	l := newLease(ttl, m.clock.Now()+ttl)
 	m.leases[id] = l
 	go m.expire(id, l)
 }

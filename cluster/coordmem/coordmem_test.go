@@ -89,3 +89,31 @@ func TestRestore(t *testing.T) {
 		t.Errorf("a watch from after the backup: %v", err)
 	}
 }
+
+// While it is off leases stand still, and then they run for their whole time again.
+func TestStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := coordmem.New(clock{time.Now()})
+		defer m.Close()
+		c := m.Client()
+		id, ttl, err := c.Grant(t.Context(), 5*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := c.Commit(t.Context(), cluster.Txn{Then: []cluster.Op{{Key: "k", Lease: id}}}); err != nil {
+			t.Fatal(err)
+		}
+		m.Stop()
+		time.Sleep(time.Hour)
+		m.Start()
+		for _, row := range []struct {
+			after time.Duration
+			keys  int
+		}{{ttl - time.Millisecond, 1}, {2 * time.Millisecond, 0}} {
+			time.Sleep(row.after)
+			if kvs, _, err := c.Range(t.Context(), "k"); err != nil || len(kvs) != row.keys {
+				t.Errorf("%v, %v; want %d keys", kvs, err, row.keys)
+			}
+		}
+	})
+}

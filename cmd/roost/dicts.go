@@ -36,10 +36,14 @@ func (n *node) openSharing() error {
 		source, writer = n.mirror, n.mirror.Writer()
 	}
 	n.index = share.NewIndex(source, n.log)
-	n.publisher = share.NewPublisher(share.PublisherConfig{
+	publishing := share.PublisherConfig{
 		Dict: writer, Log: n.log, Open: n.parts.openHome, Rules: n.parts.aclRules(n.set),
-		Exists: n.parts.exists, Mine: n.holds, Sweep: n.set.ACL.SweepInterval, Mended: n.parts.auditMended,
-	})
+		Exists: n.parts.exists, Sweep: n.set.ACL.SweepInterval, Mended: n.parts.auditMended,
+	}
+	if n.holder != nil {
+		publishing.Mine = n.holder.Keeps
+	}
+	n.publisher = share.NewPublisher(publishing)
 	return nil
 }
 

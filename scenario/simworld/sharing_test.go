@@ -160,8 +160,9 @@ type sharing struct {
 	server    *imapserver.Server // of back sessions
 }
 
-// sweepTime is between two looks at the whole index.
-const sweepTime = 20 * time.Second
+// sweepTime is between two looks at the whole index. It is too long for a sweep to mend what
+// should be right without.
+const sweepTime = time.Hour
 
 func (b *backend) startSharing() {
 	w := b.machine.w
@@ -170,7 +171,7 @@ func (b *backend) startSharing() {
 	s.mirror = dict.NewMirror(dictLink{b.process, &w.dictionary}, dict.MirrorOptions{Log: log})
 	s.index = share.NewIndex(s.mirror, log)
 	s.publisher = share.NewPublisher(share.PublisherConfig{
-		Dict: s.mirror.Writer(), Log: log, Open: b.openHome, Rules: w.rules, Mine: b.holds, Sweep: sweepTime,
+		Dict: s.mirror.Writer(), Log: log, Open: b.openHome, Rules: w.rules, Mine: b.holder.Keeps, Sweep: sweepTime,
 	})
 	s.server = imapserver.New(imapserver.Config{Log: log, Authenticator: b})
 }

@@ -216,11 +216,16 @@ func (w *world) each(names []string, do func(*machine) error) error {
 }
 
 // coordinatorOr kills or starts the coordinator, or else does something to machines. It
-// keeps what it knows; only nobody reaches it.
+// keeps what it knows; only nobody reaches it, and leases run anew when it is back.
 func (w *world) coordinatorOr(off bool, nodes func(context.Context, scenario.Step) error) func(context.Context, scenario.Step) error {
 	return func(ctx context.Context, s scenario.Step) error {
 		if !slices.Equal(s.Args, []string{"coordinator"}) {
 			return nodes(ctx, s)
+		}
+		if off {
+			w.memory.Stop()
+		} else {
+			w.memory.Start()
 		}
 		return w.each([]string{"all"}, func(m *machine) error { return m.cutOff(off) })
 	}

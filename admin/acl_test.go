@@ -66,12 +66,12 @@ func (k *keptACLs) Answer(context.Context, *admin.Box) (imap.Rights, error) {
 // aclPeers are the other nodes, by their addresses; a missing one does not answer.
 type aclPeers map[string]*admin.Admin
 
-func (p aclPeers) Ask(ctx context.Context, address string, op *admin.Operation, args admin.Args) (admin.Result, error) {
+func (p aclPeers) Ask(ctx context.Context, address string, op *admin.Operation, args admin.Args, tell func(admin.Progress)) (admin.Result, error) {
 	a := p[address]
 	if a == nil {
 		return nil, imap.Errorf(imap.CodeUnavailable, "connection refused")
 	}
-	res, err := a.Call(ctx, admin.Caller{Name: "peer", Operate: true}, op, args, nil)
+	res, err := a.Call(ctx, admin.Caller{Name: "peer", Operate: true}, op, args, tell)
 	if err != nil {
 		return nil, admin.FromPeer(string(imap.CodeOf(err)), imap.AsError(err).Text, admin.ExitCode(err))
 	}

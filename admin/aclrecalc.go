@@ -108,6 +108,7 @@ func (c *call) eachBackend(ctx context.Context, args Args, hear func(Result) (mo
 		return nil, err
 	}
 	for _, n := range nodes {
+		c.tell(Progress{Doing: n.Name + " is asked"})
 		r, err := c.ask(ctx, n, c.op, args)
 		if err != nil {
 			silent = append(silent, Silent{n.Name, reason(err)})

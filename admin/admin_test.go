@@ -336,7 +336,7 @@ func TestMasks(t *testing.T) {
 // peers answer as the test says.
 type peers map[string]func(context.Context, *admin.Operation, admin.Args) (admin.Result, error)
 
-func (p peers) Ask(ctx context.Context, address string, op *admin.Operation, args admin.Args) (admin.Result, error) {
+func (p peers) Ask(ctx context.Context, address string, op *admin.Operation, args admin.Args, _ func(admin.Progress)) (admin.Result, error) {
 	return p[address](ctx, op, args)
 }
 

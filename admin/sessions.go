@@ -56,8 +56,8 @@ type Session struct {
 
 // Peers are the other nodes of the cluster.
 type Peers interface {
-	// Ask calls an operation that does not change anything, or kicks, at a node's API.
-	Ask(ctx context.Context, address string, op *Operation, args Args) (Result, error)
+	// Ask calls an operation at a node's API. tell hears of its progress, as that of Call.
+	Ask(ctx context.Context, address string, op *Operation, args Args, tell func(Progress)) (Result, error)
 }
 
 // Silent is a node that did not answer.
@@ -332,6 +332,8 @@ func (c *call) others(ctx context.Context, take func(Result)) ([]Silent, error) 
 	return silent, nil
 }
 
+// ask calls an operation at another node. Those that are Slow, and tell their progress, are
+// asked of one after another.
 func (c *call) ask(ctx context.Context, n Node, op *Operation, args Args) (Result, error) {
 	switch {
 	case n.Admin == "":
@@ -339,7 +341,10 @@ func (c *call) ask(ctx context.Context, n Node, op *Operation, args Args) (Resul
 	case c.Peers == nil:
 		return nil, Unasked("admin_peer_token_file is not set here")
 	}
-	return c.Peers.Ask(ctx, n.Admin, op, args)
+	return c.Peers.Ask(ctx, n.Admin, op, args, func(p Progress) {
+		p.Doing = n.Name + ": " + p.Doing
+		c.tell(p)
+	})
 }
 
 // reason is an error of ask for people: its text has the cause in it.

@@ -41,6 +41,18 @@ func (k *keptShares) Verify(_ context.Context, only string, repair bool, tell fu
 	return nil
 }
 
+// progressOfVerify is what who verifies all hears meanwhile.
+func progressOfVerify(t *testing.T, a *admin.Admin) string {
+	t.Helper()
+	op, _ := admin.Find("share verify")
+	var told []string
+	_, err := a.Call(t.Context(), admin.Caller{Name: "looks"}, op, admin.Args{"all-users": "true"}, func(p admin.Progress) { told = append(told, p.String()) })
+	if err != nil {
+		t.Error(err)
+	}
+	return strings.Join(told, ", ")
+}
+
 // TestSharesOfACluster: a director has a backend list, and all of them verify; what is wrong,
 // and who did not answer, is in the result.
 func TestSharesOfACluster(t *testing.T) {
@@ -75,6 +87,16 @@ func TestSharesOfACluster(t *testing.T) {
 		if got := callACL(t, director, row.line); got != row.want {
 			t.Errorf("%s: %q, want %q", row.line, got, row.want)
 		}
+	}
+
+	if got, want := progressOfVerify(t, director), "b1 is asked, b2 is asked"; got != want {
+		t.Errorf("progress %q, want %q", got, want)
+	}
+	for i := range 100 {
+		shares["b2"].wrong[fmt.Sprintf("more%d", i)] = 0
+	}
+	if got, want := progressOfVerify(t, director), "b1 is asked, b2 is asked, b2: 100 owners looked at, "; !strings.HasPrefix(got, want) {
+		t.Errorf("progress %q, want %q", got, want)
 	}
 
 	shares["b1"].away = owners["b1"]

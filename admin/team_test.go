@@ -398,11 +398,11 @@ type brokenPeers struct {
 	n    int
 }
 
-func (p *brokenPeers) Ask(ctx context.Context, address string, op *admin.Operation, args admin.Args) (admin.Result, error) {
+func (p *brokenPeers) Ask(ctx context.Context, address string, op *admin.Operation, args admin.Args, tell func(admin.Progress)) (admin.Result, error) {
 	if p.n++; p.n == 1 {
 		return nil, imap.Wrap(imap.CodeUnavailable, "no answer", p.err)
 	}
-	return p.rest.Ask(ctx, address, op, args)
+	return p.rest.Ask(ctx, address, op, args, tell)
 }
 
 // TestTeamsAreChangedOnce: a director asks another backend to change something only if the

@@ -426,7 +426,7 @@ func TestOthers(t *testing.T) {
 		if name == "far, no TLS" {
 			addr = "192.0.2.1:9443"
 		}
-		res, err := row.others.Ask(t.Context(), addr, op, nil)
+		res, err := row.others.Ask(t.Context(), addr, op, nil, nil)
 		switch {
 		case name == "no TLS":
 			if err == nil {

@@ -196,7 +196,7 @@ type Others struct {
 }
 
 // Ask implements admin.Peers.
-func (o *Others) Ask(ctx context.Context, address string, op *admin.Operation, args admin.Args) (admin.Result, error) {
+func (o *Others) Ask(ctx context.Context, address string, op *admin.Operation, args admin.Args, tell func(admin.Progress)) (admin.Result, error) {
 	scheme, config := "http://", (*tls.Config)(nil)
 	if o.TLS != nil {
 		host, _, err := net.SplitHostPort(address)
@@ -209,5 +209,5 @@ func (o *Others) Ask(ctx context.Context, address string, op *admin.Operation, a
 	if err != nil {
 		return nil, err
 	}
-	return c.Call(ctx, op, args, nil)
+	return c.Call(ctx, op, args, tell)
 }

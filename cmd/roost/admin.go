@@ -220,7 +220,7 @@ func (u adminUsers) List(ctx context.Context, pattern string) ([]string, error) 
 // adminPeers asks other nodes with the token of the latest reading.
 type adminPeers struct{ *parts }
 
-func (p adminPeers) Ask(ctx context.Context, address string, op *admin.Operation, args admin.Args) (admin.Result, error) {
+func (p adminPeers) Ask(ctx context.Context, address string, op *admin.Operation, args admin.Args, tell func(admin.Progress)) (admin.Result, error) {
 	n := p.latest()
 	if n.peerToken == "" {
 		return nil, admin.Unasked("admin_peer_token_file is not set here")
@@ -229,7 +229,7 @@ func (p adminPeers) Ask(ctx context.Context, address string, op *admin.Operation
 	if n.set.TLS.Mode != "no" {
 		o.TLS = func(host string) *tls.Config { return tlsconn.Named(n.clientTLS, host, !n.set.TLS.VerifyServers) }
 	}
-	res, err := o.Ask(ctx, address, op, args)
+	res, err := o.Ask(ctx, address, op, args, tell)
 	told, is := errors.AsType[*adminhttp.Error](err)
 	switch {
 	case !is:

@@ -83,6 +83,11 @@ func serverMetrics() []metricRow {
 				give(float64(n.publisher.Drifted()))
 			}
 		}, nil},
+		{"roost_share_index_readable", gauge, "1 while the dictionary of acl_shared_dict can be read; 0 while LIST shows what was read before.", nil, func(n *scrape, give giveValue) {
+			if n.mirror != nil {
+				give(truth(n.mirror.Failing() == nil))
+			}
+		}, nil},
 		{"roost_hop_connections_total", counter, "Connections made to other backends for shared mail.", nil, func(n *scrape, give giveValue) {
 			give(float64(n.hops.Connections.Load()))
 		}, nil},

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -90,7 +89,7 @@ var metricFamilies = []struct{ prefix, help string }{
 // that concerns a node alone has a value, and no user's name is in it.
 func TestMetrics(t *testing.T) {
 	s := startWatched(t, "health_check_user = probe\nhealth_check_password = secret\nhealth_check_interval = 1 s\n"+
-		"plugin {\n acl_shared_dict = file:"+filepath.Join(t.TempDir(), "dict")+"\n}\n")
+		"plugin {\n acl_shared_dict = fs:posix:prefix="+t.TempDir()+"/\n}\n")
 	c, err := imapclient.Dial(t.Context(), "tcp", s.plain, imapclient.Config{Timeout: patience})
 	if err == nil {
 		_, err = c.Login(t.Context(), "someone-secret", "secret")
@@ -120,7 +119,7 @@ func TestMetrics(t *testing.T) {
 	}
 	for _, want := range []string{
 		`roost_login_duration_seconds_count{result="ok"} 1`, `roost_sessions{state="authenticated"} 1`,
-		`roost_command_duration_seconds_count{command="LOGIN",result="ok"} `, `roost_backend_up{backend="be1"} 1`, "roost_ready 1",
+		`roost_command_duration_seconds_count{command="LOGIN",result="ok"} `, `roost_backend_up{backend="be1"} 1`, "roost_ready 1", "roost_share_index_readable 1",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s in\n%s", want, text)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -23,6 +24,7 @@ type Memory struct {
 	revision  cluster.Revision
 	compacted cluster.Revision // what happened up to here is forgotten
 	keys      map[string]cluster.KV
+	sorted    []string // the keys
 	history   []change // after compacted
 	leases    map[cluster.LeaseID]*lease
 	lastLease cluster.LeaseID
@@ -117,6 +119,7 @@ func (m *Memory) Restore(s *Snapshot) {
 	for k, kv := range s.keys {
 		m.keys[k] = kv
 	}
+	m.sorted = slices.Sorted(maps.Keys(m.keys))
 	for id, ttl := range s.leases {
 		m.grant(id, ttl)
 	}
@@ -205,9 +208,15 @@ func (m *Memory) apply(ops []cluster.Op) {
 		_, had := m.keys[op.Key]
 		switch {
 		case !op.Delete:
+			if !had {
+				i, _ := slices.BinarySearch(m.sorted, op.Key)
+				m.sorted = slices.Insert(m.sorted, i, op.Key)
+			}
 			m.keys[op.Key] = kv
 			c.events = append(c.events, cluster.Event{KV: kv})
 		case had:
+			i, _ := slices.BinarySearch(m.sorted, op.Key)
+			m.sorted = slices.Delete(m.sorted, i, i+1)
 			delete(m.keys, op.Key)
 			c.events = append(c.events, cluster.Event{KV: cluster.KV{Key: op.Key, Changed: c.revision}, Deleted: true})
 		}
@@ -318,18 +327,20 @@ func (c *Client) call(ctx context.Context, f func(m *Memory) error) error {
 func (c *Client) Range(ctx context.Context, prefix string) (kvs []cluster.KV, at cluster.Revision, err error) {
 	err = c.call(ctx, func(m *Memory) error {
 		at = m.revision
-		for key, kv := range m.keys {
-			if strings.HasPrefix(key, prefix) {
-				kv.Value = slices.Clone(kv.Value)
-				kvs = append(kvs, kv)
+		first, _ := slices.BinarySearch(m.sorted, prefix)
+		for _, key := range m.sorted[first:] {
+			if !strings.HasPrefix(key, prefix) {
+				break
 			}
+			kv := m.keys[key]
+			kv.Value = slices.Clone(kv.Value)
+			kvs = append(kvs, kv)
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, 0, err
 	}
-	slices.SortFunc(kvs, func(a, b cluster.KV) int { return strings.Compare(a.Key, b.Key) })
 	return kvs, at, nil
 }
 

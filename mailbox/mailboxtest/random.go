@@ -20,8 +20,13 @@ import (
 // are a mailbox.ACL, their rights change too. UIDVALIDITY and modification
 // sequences may differ; those of one home must grow as they should. Which
 // session gets \Recent depends on when each looks, and is not compared.
+//
+// Short tests take a third of the steps.
 func Random(t *testing.T, open, oracle func(t *testing.T) Fixture, seed uint64, steps int) {
 	t.Helper()
+	if testing.Short() {
+		steps /= 3
+	}
 	g := &game{
 		rng:    rand.New(rand.NewPCG(seed, 1)),
 		tested: newWorld(t, open(t)),

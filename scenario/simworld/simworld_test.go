@@ -68,6 +68,9 @@ func TestFaults(t *testing.T) {
 // TestPauseIsFound has a machine be paused, with its clocks, in a cluster whose backends
 // believe their clocks. Then there are two writers, and the world says so.
 func TestPauseIsFound(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it tries many seeds")
+	}
 	s, err := scenario.Parse("paused", `
 backends b1 b2
 directors d1

@@ -180,6 +180,9 @@ func (c *changer) records(b *builder) {
 		own.modseq = b.modseq()
 		b.add(own)
 	}
+	if r := c.h.box.readers[seen.reader]; r != nil && r.lost != 0 && seen.modseq+own.modseq > 0 { // that they may do it is seen here
+		b.add(&recLost{readers: []lostReader{{box: seen.box, reader: seen.reader}}})
+	}
 }
 
 // joined is ranges, at least one, as a set: in order, and those that touch as one.

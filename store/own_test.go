@@ -252,6 +252,34 @@ func TestForgetLost(t *testing.T) {
 	checkDir(t, dir)
 }
 
+// Who marks something has access, whatever was judged: readers from another installation, who are
+// no users here, keep what is theirs as long as they use it.
+func TestWhoMarksIsThere(t *testing.T) {
+	dir, now := filepath.Join(t.TempDir(), "mail"), time.Now()
+	o := testOptions(t)
+	o.Now = func() time.Time { return now }
+	s := New(o)
+	a, b := mustOpen(t, s, dir, owner), mustOpen(t, s, dir, View{Acting: "bob", PrivateSeen: true})
+	mustAppend(t, a, imap.Inbox, 1)
+	mustAppend(t, a, imap.Inbox, 2)
+	mustStore(t, b, imap.UIDSetOf(1), mailbox.FlagsAdd, imap.FlagSeen)
+	for look, want := range []int{0, 0, 0, 0, 1} { // every 20 days
+		n, err := a.ForgetLost(t.Context(), 30*24*time.Hour, func(context.Context, mailbox.Standing, string) (bool, error) { return false, nil })
+		if n != want || err != nil {
+			t.Fatalf("day %d: %d are forgotten, want %d; %v", 20*look, n, want, err)
+		}
+		if look == 1 {
+			wantFlagsIn(t, b, `\Seen`, ``)
+			mustStore(t, b, imap.UIDSetOf(2), mailbox.FlagsAdd, imap.FlagSeen)
+		}
+		now = now.Add(20 * 24 * time.Hour)
+	}
+	if err := errors.Join(a.Close(), b.Close(), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	checkDir(t, dir)
+}
+
 // What readers have for themselves, what they have set aside, and what a mailbox
 // says of it come back from a backup, and with messages from an undelete; no modification sequence falls.
 func TestPrivateFlagsComeBack(t *testing.T) {

@@ -1,7 +1,9 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -35,6 +37,8 @@ type asked struct {
 	at    Revision // 0: there is none
 	lease LeaseID
 }
+
+var errChanged = errors.New("it has changed meanwhile")
 
 const (
 	askTime  = 2 * ReleaseLimit // for an answer
@@ -203,7 +207,7 @@ func (c *Claim) haveGivenUp(r rival) (Revision, error) {
 	end := Txn{If: []Condition{{key, at}}, Then: []Op{{Key: key, Delete: true}}}
 	last, ok, err := h.commitWhile(c.unit, end)
 	if err != nil || !ok {
-		return 0, fmt.Errorf("the record of the request could not be deleted: %w", err)
+		return 0, fmt.Errorf("the record of the request could not be deleted: %w", cmp.Or(err, errChanged))
 	}
 	h.cfg.View.Note(end, last)
 	return last, nil
@@ -233,7 +237,7 @@ func (c *Claim) answer(asked Revision, r rival) (at Revision, err error) {
 		return 0, fmt.Errorf("%s does not answer", r.held.Backend)
 	}
 	if !a.Done || a.Holder != r.held.Backend {
-		return 0, fmt.Errorf("%s has changed meanwhile", r.unit)
+		return 0, fmt.Errorf("%s: %w", r.unit, errChanged)
 	}
 	return at, nil
 }
@@ -259,7 +263,7 @@ func (c *Claim) fenceDead(r rival) (done bool, err error) {
 	t := Txn{If: []Condition{{r.unit.key(), r.at}, old}, Then: []Op{op}}
 	at, ok, err := c.h.commitWhile(c.unit, t)
 	if err != nil || !ok {
-		return false, fmt.Errorf("%s has changed meanwhile: %w", r.unit, err)
+		return false, fmt.Errorf("%s could not be taken from who held it: %w", r.unit, cmp.Or(err, errChanged))
 	}
 	c.h.cfg.View.Note(t, at)
 	return true, nil

@@ -9,8 +9,8 @@ import (
 	"github.com/roost-mail/roost/mailbox"
 )
 
-// maxFlags bounds the flags that one command names.
-const maxFlags = 200
+// maxFlags bounds the flags that one command names: no fewer than a message can have.
+const maxFlags = 300
 
 // store is STORE. RFC 3501 section 6.4.6, RFC 7162 section 3.1.3.
 func (s *session) store(ctx context.Context, cmd *command) error {

@@ -2,6 +2,7 @@ package mailboxtest
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -28,6 +29,16 @@ func appendTests() []test {
 			got := b.fetchOne(1, &imap.FetchItems{InternalDate: true}).InternalDate
 			if !got.Equal(someDate) || got.Format(time.RFC3339) != someDate.Format(time.RFC3339) {
 				h.Fatalf("internal date: got %v, want %v", got, someDate)
+			}
+		}},
+		{"KeepsManyKeywords", func(h *home) {
+			var flags []imap.Flag
+			for n := range 250 {
+				flags = append(flags, imap.Flag(fmt.Sprint("k", n)))
+			}
+			_, b := h.withMail(1, flags...)
+			if got := b.fetchOne(1, &imap.FetchItems{Flags: true}).Flags; len(got) != len(flags) {
+				h.Fatalf("got %d of %d: %v", len(got), len(flags), got)
 			}
 		}},
 		{"WithoutDateIsNow", func(h *home) {

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -222,6 +224,20 @@ func TestDetachGivesWhatWasRead(t *testing.T) {
 	}
 }
 
+// A server that has forgotten when messages went tells of all that are not there.
+func TestLongVanished(t *testing.T) {
+	var long imap.UIDSet
+	for n := range uint32(30_000) {
+		long = append(long, imap.Range{Start: 2*n + 1, Stop: 2*n + 1})
+	}
+	conn := play(t, imapclient.Config{}, "S: * OK hello\nC: R1 NOOP\nS: * VANISHED (EARLIER) "+long.String()+"\nS: * VANISHED 7:5\nS: R1 OK")
+	var told []string
+	h := &imapclient.Handler{Vanished: func(uids imap.UIDSet, earlier bool) { told = append(told, fmt.Sprint(uids.Len(), earlier)) }}
+	if _, err := conn.Do(t.Context(), h, atom("NOOP")); err != nil || !slices.Equal(told, []string{"30000 true", "3 false"}) {
+		t.Fatalf("got %q, %v", told, err)
+	}
+}
+
 func TestBreaks(t *testing.T) {
 	for _, c := range []struct{ name, answer, want string }{
 		{"BYE", "S: * BYE [UNAVAILABLE] shutting down", "shutting down"},
@@ -229,6 +245,8 @@ func TestBreaks(t *testing.T) {
 		{"EndInALine", "S~ * 1 FE", "EOF"},
 		{"UnknownTag", "S: R99 OK", "unknown command"},
 		{"TooLong", "S: * SEARCH " + strings.Repeat("1 ", 600), "limit"},
+		{"BrokenVanished", "S: * VANISHED 1:*", "VANISHED"},
+		{"NoVanished", "S: * VANISHED 0", "VANISHED"},
 		{"BrokenFetch", "S: * 1 FETCH (UID x)", "FETCH"},
 		{"DeepEnvelope", "S: * 1 FETCH (ENVELOPE " + strings.Repeat("(", 300), "nested"},
 	} {

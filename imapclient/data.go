@@ -40,7 +40,6 @@ func (c *Conn) enabledList() bool {
 
 // vanished reads VANISHED. RFC 7162 section 3.2.10.
 func (c *Conn) vanished(h *Handler) bool {
-	var text string
 	if !c.dec.ExpectSP() {
 		return false
 	}
@@ -52,17 +51,11 @@ func (c *Conn) vanished(h *Handler) bool {
 			return false
 		}
 	}
-	if !c.dec.ExpectSeqSet(&text) {
-		return false
+	uids, ok := c.ranges()
+	if ok && h.Vanished != nil {
+		h.Vanished(imap.UIDSetOfRanges(uids...), earlier)
 	}
-	set, err := imap.ParseNumSet(text)
-	if err != nil || strings.Contains(text, "*") {
-		return c.dec.Expect(false, "set of UIDs")
-	}
-	if h.Vanished != nil {
-		h.Vanished(set.Resolve(0), earlier)
-	}
-	return true
+	return ok
 }
 
 func (c *Conn) search(h *Handler) bool {

@@ -34,8 +34,8 @@ type Section struct {
 	Binary  bool     // BINARY[...]: without its transfer encoding (RFC 3516); Kind is SectionAll
 	Fields  []string // of HEADER.FIELDS and HEADER.FIELDS.NOT
 	Partial bool
-	Offset  uint32 // of a partial fetch, in bytes
-	Count   uint32
+	Offset  uint64 // of a partial fetch, in bytes; of 63 bits, as Count
+	Count   uint64
 
 	// Item is how the response names the section; empty means by BODY[...].
 	// RFC822, RFC822.HEADER and RFC822.TEXT (RFC 3501 section 6.4.5) set it.

@@ -188,10 +188,10 @@ func (c *Conn) sectionName(kind string) (name string, is bool) {
 	c.dec.ExpectSpecial(']')
 	name += "]"
 	if c.dec.Special('<') {
-		var origin uint32
-		c.dec.ExpectNumber(&origin)
+		var origin uint64
+		c.dec.ExpectNumber64(&origin)
 		c.dec.ExpectSpecial('>')
-		name += "<" + strconv.FormatUint(uint64(origin), 10) + ">"
+		name += "<" + strconv.FormatUint(origin, 10) + ">"
 	}
 	return name, true
 }

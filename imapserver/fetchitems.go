@@ -262,8 +262,8 @@ func (s *session) parseSection() (imap.Section, error) {
 	}
 	if s.dec.Special('<') {
 		sec.Partial = true
-		if !s.dec.ExpectNumber(&sec.Offset) || !s.dec.ExpectSpecial('.') ||
-			!s.dec.ExpectNumber(&sec.Count) || !s.dec.ExpectSpecial('>') {
+		if !s.dec.ExpectNumber64(&sec.Offset) || !s.dec.ExpectSpecial('.') ||
+			!s.dec.ExpectNumber64(&sec.Count) || !s.dec.ExpectSpecial('>') {
 			return sec, s.dec.Err()
 		}
 		if sec.Count == 0 {
@@ -354,7 +354,7 @@ func sectionLabel(sec *imap.Section) string {
 	b = append(b, ']')
 	if sec.Partial {
 		b = append(b, '<')
-		b = strconv.AppendUint(b, uint64(sec.Offset), 10)
+		b = strconv.AppendUint(b, sec.Offset, 10)
 		b = append(b, '>')
 	}
 	return string(b)

@@ -1,6 +1,7 @@
 package imapserver
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -191,25 +192,14 @@ func (p *searchParser) withArgument(name string) (imap.SearchKey, error) {
 			err = imap.BadCommand("Invalid object ID")
 		}
 		return key, err
-	case "LARGER", "SMALLER":
-		key.Op = imap.SearchLarger
-		if name == "SMALLER" {
-			key.Op = imap.SearchSmaller
-		}
-		if p.dec.ExpectSP() {
-			p.dec.ExpectNumber(&key.Size)
-		}
-		return key, p.dec.Err()
-	case "YOUNGER", "OLDER": // RFC 5032
-		key.Op = imap.SearchYounger
-		if name == "OLDER" {
-			key.Op = imap.SearchOlder
-		}
-		if p.dec.ExpectSP() {
-			p.dec.ExpectNumber(&key.Size)
-		}
-		p.dec.Expect(key.Size > 0, "number of seconds")
-		return key, p.dec.Err()
+	case "LARGER":
+		return p.size(imap.SearchLarger)
+	case "SMALLER":
+		return p.size(imap.SearchSmaller)
+	case "YOUNGER": // RFC 5032
+		return p.age(imap.SearchYounger)
+	case "OLDER":
+		return p.age(imap.SearchOlder)
 	case "MODSEQ":
 		key.Op = imap.SearchModSeq
 		return key, p.modSeq(&key.ModSeq)
@@ -227,6 +217,24 @@ func (p *searchParser) withArgument(name string) (imap.SearchKey, error) {
 		return key, p.dec.Err()
 	}
 	return key, imap.BadCommand("Unknown search key")
+}
+
+// size reads a number of 63 bits. No message is as large as 32 of them can say.
+func (p *searchParser) size(op imap.SearchOp) (imap.SearchKey, error) {
+	var n uint64
+	if p.dec.ExpectSP() {
+		p.dec.ExpectNumber64(&n)
+	}
+	return imap.SearchKey{Op: op, Size: uint32(min(n, math.MaxUint32))}, p.dec.Err()
+}
+
+func (p *searchParser) age(op imap.SearchOp) (imap.SearchKey, error) {
+	key := imap.SearchKey{Op: op}
+	if p.dec.ExpectSP() {
+		p.dec.ExpectNumber(&key.Size)
+	}
+	p.dec.Expect(key.Size > 0, "number of seconds")
+	return key, p.dec.Err()
 }
 
 // bodyText is text for keys that read whole messages.

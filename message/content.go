@@ -52,16 +52,16 @@ func (c Content) Size(r io.ReaderAt) (int64, error) {
 // them: how many, and a reader that yields just those. The part is decoded as
 // far as that twice, a piece at a time, as the length has to be told first.
 func (c Content) Range(r io.ReaderAt, from, count int64) (n int64, body io.Reader, err error) {
+	from = min(from, c.length) // decoding never makes more of it
+	count = min(count, c.length)
 	switch c.encoding {
 	case EncodingUnknown:
 		return 0, nil, ErrUnknownEncoding
 	case EncodingIdentity:
-		from = min(from, c.length)
 		n = min(count, c.length-from)
 		return n, io.NewSectionReader(r, c.off+from, n), nil
 	}
-	end := from + min(count, c.length) // decoding never makes more of it
-	have, err := io.Copy(io.Discard, io.LimitReader(c.reader(r), end))
+	have, err := io.Copy(io.Discard, io.LimitReader(c.reader(r), from+count))
 	if err != nil {
 		return 0, nil, err
 	}

@@ -229,9 +229,9 @@ func sectionName(s *imap.Section, command bool) string {
 	}
 	name += "]"
 	if s.Partial {
-		name += "<" + strconv.FormatUint(uint64(s.Offset), 10)
+		name += "<" + strconv.FormatUint(s.Offset, 10)
 		if command {
-			name += "." + strconv.FormatUint(uint64(s.Count), 10)
+			name += "." + strconv.FormatUint(s.Count, 10)
 		}
 		name += ">"
 	}

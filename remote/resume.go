@@ -77,8 +77,8 @@ var errOtherSize = errors.New("a message is not what it was")
 // ask takes in all that is missing: it is given on by who does not wait for it.
 func (s *resumed) ask(c *imapclient.Conn, missing int64) (rest io.Reader, err error) {
 	section := *s.section
-	section.Offset += uint32(s.done)
-	section.Partial, section.Count = true, uint32(missing)
+	section.Offset += uint64(s.done)
+	section.Partial, section.Count = true, uint64(missing)
 	kind, name, _ := strings.Cut(sectionName(&section, true), "[")
 	h := &imapclient.Handler{Section: func(m *imapclient.FetchData, data *imapclient.SectionData) (err error) {
 		if data.Size != missing {

@@ -102,7 +102,7 @@ func TestCompressedReadsTheSame(t *testing.T) {
 			n := len(text)
 			for _, part := range [][2]int{{0, 10}, {n / 2, 5000}, {n - 7, 100}, {n, 5}} {
 				want := text[part[0]:min(n, part[0]+part[1])]
-				got, err := section(a, uid, imap.Section{Partial: true, Offset: uint32(part[0]), Count: uint32(part[1])})
+				got, err := section(a, uid, imap.Section{Partial: true, Offset: uint64(part[0]), Count: uint64(part[1])})
 				if err != nil || got != want {
 					t.Fatalf("UID %d, <%d.%d>: %d bytes, %v", uid, part[0], part[1], len(got), err)
 				}

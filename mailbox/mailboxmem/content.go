@@ -79,7 +79,7 @@ func (m *msg) section(s *imap.Section) (mailbox.SectionData, error) {
 	}
 	if s.Partial {
 		from := min(int64(s.Offset), int64(len(data)))
-		data = data[from:min(from+int64(s.Count), int64(len(data)))]
+		data = data[from:][:min(int64(s.Count), int64(len(data))-from)]
 	}
 	return mailbox.SectionData{Size: int64(len(data)), Body: bytes.NewReader(data)}, nil
 }

@@ -115,7 +115,7 @@ func fetchTests() []test {
 			_, b := h.withMail(1)
 			whole := len(shortMessage)
 			for _, c := range []struct{ offset, count int }{{0, 10}, {5, 7}, {whole - 3, 100}, {whole, 5}, {whole + 9, 5}} {
-				got, _ := b.section(1, imap.Section{Partial: true, Offset: uint32(c.offset), Count: uint32(c.count)})
+				got, _ := b.section(1, imap.Section{Partial: true, Offset: uint64(c.offset), Count: uint64(c.count)})
 				from := min(c.offset, whole)
 				if want := shortMessage[from:min(from+c.count, whole)]; got != want {
 					h.Errorf("<%d.%d>: got %q, want %q", c.offset, c.count, got, want)

@@ -157,6 +157,8 @@ func fetchBinary(h *home) {
 		{"BINARY[2]<1.2>", imap.Section{Part: []int{2}, Partial: true, Offset: 1, Count: 2}, "\x01\x02"},
 		{"BINARY[2]<3.9>", imap.Section{Part: []int{2}, Partial: true, Offset: 3, Count: 9}, "\xff"},
 		{"BINARY[2]<7.9>", imap.Section{Part: []int{2}, Partial: true, Offset: 7, Count: 9}, ""},
+		{"BINARY[2]<1.huge>", imap.Section{Part: []int{2}, Partial: true, Offset: 1, Count: 1<<63 - 1}, "\x01\x02\xff"},
+		{"BINARY[2]<huge.huge>", imap.Section{Part: []int{2}, Partial: true, Offset: 1<<63 - 1, Count: 1<<63 - 1}, ""},
 		{"BINARY[3]<3.2>", imap.Section{Part: []int{3}, Partial: true, Offset: 3, Count: 2}, "it"},
 		{"BINARY[9]", imap.Section{Part: []int{9}}, ""},
 	} {

@@ -431,9 +431,6 @@ func (s *Store) Close() error {
 	for _, b := range s.ballasts {
 		b.wait()
 	}
-	for _, b := range s.ballasts {
-		b.wait()
-	}
 	return errors.Join(append(errs, s.syncer.close())...)
 }
 

@@ -73,6 +73,11 @@ func (s *attempt) value(name string) (string, bool) {
 	case "master_user":
 		return master, true
 	}
+	return s.longValue(name, master)
+}
+
+// longValue is the variables whose names begin with the kind of what they are of.
+func (s *attempt) longValue(name, master string) (string, bool) {
 	if word, ok := strings.CutPrefix(name, "auth_"); ok {
 		return nameVariable(s.Acting, wordOf(word))
 	}

@@ -179,22 +179,8 @@ func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (n *no
 	if n.director, err = n.newDirector(ctx); err != nil {
 		return nil, err
 	}
-	if set.Cluster.Backend && len(set.Mail.Volumes) == 0 {
-		log.Warn("mail_volume is not set: a filesystem that is not mounted would look like empty mailboxes")
-	}
-	for _, w := range volumesAway(set) {
-		log.Error(w.Text, "where", w.Pos.String())
-	}
-	options := storeOptions(set, log)
-	if set.Cluster.Kind != config.NoCoordinator && set.Cluster.Backend {
-		options.Holder, options.Ownership = nodeName(set), &claims{p}
-	}
-	n.store = store.New(options)
-	if options.Ownership != nil {
-		if n.holder, err = p.newHolder(set); err != nil {
-			return nil, err
-		}
-		n.holds = n.holder.Holds
+	if err := n.makeStore(); err != nil {
+		return nil, err
 	}
 	if err := n.openSharing(); err != nil {
 		return nil, err
@@ -212,6 +198,30 @@ func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (n *no
 	n.pulse = newPulse(cluster.BootTime{})
 	n.pulse.addNode(n.parts)
 	return n, nil
+}
+
+// makeStore makes the store, and with a coordinator what says whose mail it may open.
+func (n *node) makeStore() (err error) {
+	set := n.set
+	if set.Cluster.Backend && len(set.Mail.Volumes) == 0 {
+		n.log.Warn("mail_volume is not set: a filesystem that is not mounted would look like empty mailboxes")
+	}
+	for _, w := range volumesAway(set) {
+		n.log.Error(w.Text, "where", w.Pos.String())
+	}
+	options := storeOptions(set, n.log)
+	if set.Cluster.Kind != config.NoCoordinator && set.Cluster.Backend {
+		options.Holder, options.Ownership = nodeName(set), &claims{n.parts}
+	}
+	n.store = store.New(options)
+	if options.Ownership == nil {
+		return nil
+	}
+	if n.holder, err = n.newHolder(set); err != nil {
+		return err
+	}
+	n.holds = n.holder.Holds
+	return nil
 }
 
 // read makes the node of a configuration.

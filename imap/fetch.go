@@ -1,5 +1,7 @@
 package imap
 
+import "slices"
+
 // FetchItems is what a FETCH asks for (RFC 9051 section 6.4.5). UIDs are
 // always told; sequence numbers belong to the session.
 type FetchItems struct {
@@ -54,6 +56,25 @@ const (
 	SectionText                               // TEXT
 	SectionMIME                               // MIME
 )
+
+// sectionKinds are the names of the kinds.
+var sectionKinds = [...]string{
+	SectionAll:             "",
+	SectionHeader:          "HEADER",
+	SectionHeaderFields:    "HEADER.FIELDS",
+	SectionHeaderFieldsNot: "HEADER.FIELDS.NOT",
+	SectionText:            "TEXT",
+	SectionMIME:            "MIME",
+}
+
+// String is the name in BODY[...], empty for SectionAll.
+func (k SectionKind) String() string { return sectionKinds[k] }
+
+// ParseSectionKind is the kind of a name, which is in capitals, and whether there is one.
+func ParseSectionKind(name string) (SectionKind, bool) {
+	i := slices.Index(sectionKinds[:], name)
+	return SectionKind(max(i, 0)), i >= 0
+}
 
 // Limits of what one FETCH may name.
 const (

@@ -299,28 +299,14 @@ func parseSectionSpec(sec *imap.Section, spec string) error {
 		sec.Part = append(sec.Part, int(n))
 		spec = rest
 	}
-	for kind, name := range sectionNames() {
-		if spec == name {
-			sec.Kind = imap.SectionKind(kind)
-			if sec.Kind == imap.SectionMIME && len(sec.Part) == 0 {
-				return imap.BadCommand("MIME needs a part")
-			}
-			return nil
-		}
+	var known bool
+	if sec.Kind, known = imap.ParseSectionKind(spec); !known {
+		return imap.BadCommand("Unknown section")
 	}
-	return imap.BadCommand("Unknown section")
-}
-
-// sectionNames are the names of the kinds of imap.SectionKind.
-func sectionNames() [6]string {
-	return [...]string{
-		imap.SectionAll:             "",
-		imap.SectionHeader:          "HEADER",
-		imap.SectionHeaderFields:    "HEADER.FIELDS",
-		imap.SectionHeaderFieldsNot: "HEADER.FIELDS.NOT",
-		imap.SectionText:            "TEXT",
-		imap.SectionMIME:            "MIME",
+	if sec.Kind == imap.SectionMIME && len(sec.Part) == 0 {
+		return imap.BadCommand("MIME needs a part")
 	}
+	return nil
 }
 
 // sectionLabel is how a response names a section: as the request did, without
@@ -333,7 +319,7 @@ func sectionLabel(sec *imap.Section) string {
 	if sec.Binary {
 		b = []byte("BINARY[")
 	}
-	name := sectionNames()[sec.Kind]
+	name := sec.Kind.String()
 	for i, n := range sec.Part {
 		b = strconv.AppendInt(b, int64(n), 10)
 		if i < len(sec.Part)-1 || name != "" {

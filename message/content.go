@@ -3,6 +3,8 @@ package message
 import (
 	"errors"
 	"io"
+
+	"github.com/roost-mail/roost/imap"
 )
 
 // ErrUnknownEncoding says that a part can't be shown without its transfer
@@ -20,7 +22,7 @@ type Content struct {
 // not a leaf has no transfer encoding of its own (RFC 2045 section 6.4), and
 // shows as BODY[path] does.
 func (d *Digest) Content(path []int) (c Content, ok bool) {
-	off, length, ok := d.Section(path, SectionBody)
+	off, length, ok := d.Section(path, imap.SectionAll)
 	if !ok {
 		return Content{}, false
 	}

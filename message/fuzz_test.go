@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/roost-mail/roost/imap"
 )
 
 // checkDigest checks what holds for the digest of any message.
@@ -239,7 +241,7 @@ func FuzzDecodeDigest(f *testing.F) {
 			}
 		}
 		for _, path := range [][]int{nil, {1}, {2}, {1, 1}, {2, 1}, {1, 1, 1}} {
-			for spec := SectionBody; spec <= SectionMIME+1; spec++ {
+			for spec := imap.SectionAll; spec <= imap.SectionMIME+1; spec++ {
 				d.Section(path, spec)
 			}
 		}

@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/roost-mail/roost/imap"
 )
 
 // mail is a message with CRLF line breaks from readable lines.
@@ -84,35 +86,35 @@ func TestSection(t *testing.T) {
 	d := ScanBytes(msg)
 	tests := []struct {
 		path  []int
-		spec  Specifier
+		spec  imap.SectionKind
 		first string // "" if there is no such section
 		last  string
 	}{
-		{nil, SectionBody, "Date: Thu, 5 Nov 2026 09", "--outer--\r\n"},
-		{nil, SectionHeader, "Date: Thu, 5 Nov 2026 09", "boundary=outer\r\n\r\n"},
-		{nil, SectionText, "--outer", "--outer--\r\n"},
-		{nil, SectionMIME, "", ""},
-		{[]int{1}, SectionBody, "See below.", "below.\r\n"},
-		{[]int{1}, SectionMIME, "\r\n", "\r\n"},
-		{[]int{1}, SectionHeader, "", ""},
-		{[]int{1}, SectionText, "", ""},
-		{[]int{1, 1}, SectionBody, "", ""},
-		{[]int{0}, SectionBody, "", ""},
-		{[]int{-1}, SectionBody, "", ""},
-		{[]int{3}, SectionBody, "", ""},
-		{[]int{2}, SectionBody, "Date: Thu, 5 Nov 2026 08", "--inner--\r\n"},
-		{[]int{2}, SectionMIME, "Content-Type: message/rfc822", "letter.eml\"\r\n\r\n"},
-		{[]int{2}, SectionHeader, "Date: Thu, 5 Nov 2026 08", "boundary=inner\r\n\r\n"},
-		{[]int{2}, SectionText, "--inner", "--inner--\r\n"},
-		{[]int{2, 1}, SectionBody, "The inner text.", "text."},
-		{[]int{2, 1, 1}, SectionBody, "", ""},
-		{[]int{2, 2}, SectionHeader, "From: eve", "+0000\r\n\r\n"},
-		{[]int{2, 2}, SectionText, "The innermost text.", "text.\r\n"},
-		{[]int{2, 2, 1}, SectionBody, "The innermost text.", "text.\r\n"},
-		{[]int{2, 2, 1}, SectionMIME, "From: eve", "+0000\r\n\r\n"},
-		{[]int{2, 2, 1}, SectionHeader, "", ""},
-		{[]int{2, 2, 1, 1}, SectionBody, "", ""},
-		{[]int{2, 2, 2}, SectionBody, "", ""},
+		{nil, imap.SectionAll, "Date: Thu, 5 Nov 2026 09", "--outer--\r\n"},
+		{nil, imap.SectionHeader, "Date: Thu, 5 Nov 2026 09", "boundary=outer\r\n\r\n"},
+		{nil, imap.SectionText, "--outer", "--outer--\r\n"},
+		{nil, imap.SectionMIME, "", ""},
+		{[]int{1}, imap.SectionAll, "See below.", "below.\r\n"},
+		{[]int{1}, imap.SectionMIME, "\r\n", "\r\n"},
+		{[]int{1}, imap.SectionHeader, "", ""},
+		{[]int{1}, imap.SectionText, "", ""},
+		{[]int{1, 1}, imap.SectionAll, "", ""},
+		{[]int{0}, imap.SectionAll, "", ""},
+		{[]int{-1}, imap.SectionAll, "", ""},
+		{[]int{3}, imap.SectionAll, "", ""},
+		{[]int{2}, imap.SectionAll, "Date: Thu, 5 Nov 2026 08", "--inner--\r\n"},
+		{[]int{2}, imap.SectionMIME, "Content-Type: message/rfc822", "letter.eml\"\r\n\r\n"},
+		{[]int{2}, imap.SectionHeader, "Date: Thu, 5 Nov 2026 08", "boundary=inner\r\n\r\n"},
+		{[]int{2}, imap.SectionText, "--inner", "--inner--\r\n"},
+		{[]int{2, 1}, imap.SectionAll, "The inner text.", "text."},
+		{[]int{2, 1, 1}, imap.SectionAll, "", ""},
+		{[]int{2, 2}, imap.SectionHeader, "From: eve", "+0000\r\n\r\n"},
+		{[]int{2, 2}, imap.SectionText, "The innermost text.", "text.\r\n"},
+		{[]int{2, 2, 1}, imap.SectionAll, "The innermost text.", "text.\r\n"},
+		{[]int{2, 2, 1}, imap.SectionMIME, "From: eve", "+0000\r\n\r\n"},
+		{[]int{2, 2, 1}, imap.SectionHeader, "", ""},
+		{[]int{2, 2, 1, 1}, imap.SectionAll, "", ""},
+		{[]int{2, 2, 2}, imap.SectionAll, "", ""},
 	}
 	for _, tt := range tests {
 		off, n, ok := d.Section(tt.path, tt.spec)
@@ -177,7 +179,7 @@ func TestHugeHeader(t *testing.T) {
 	if !bytes.Contains(d.Envelope, []byte(`"user" "example.org"))`)) {
 		t.Error("To does not end with a whole address")
 	}
-	if _, n, _ := d.Section([]int{1}, SectionBody); n != 6 {
+	if _, n, _ := d.Section([]int{1}, imap.SectionAll); n != 6 {
 		t.Errorf("the body has %d bytes", n)
 	}
 	msg = strings.Repeat("To: "+strings.Repeat("[", maxAddressBytes-100)+"\r\n", 50)

@@ -1,32 +1,22 @@
 package message
 
-// Specifier is what follows the part numbers in BODY[section].
-// RFC 9051 section 6.4.5.1.
-type Specifier uint8
+import "github.com/roost-mail/roost/imap"
 
-const (
-	// SectionBody is no specifier: BODY[] or BODY[1.2].
-	SectionBody Specifier = iota
-	// SectionHeader also finds the header for HEADER.FIELDS.
-	SectionHeader
-	SectionText
-	SectionMIME
-)
-
-// Section finds the bytes of BODY[path.spec] in the raw message. It is not ok
+// Section finds the bytes of BODY[path.kind] in the raw message, of HEADER.FIELDS those of
+// the header. It is not ok
 // if there is no such part, or if the part has no such section; a server then
 // answers with NIL or an empty string. HEADER and TEXT are sections of the
 // message and of parts that are messages, MIME is one of every numbered part;
 // of part 1 of a message that is no multipart it is the message's header.
-func (d *Digest) Section(path []int, spec Specifier) (off, length int64, ok bool) {
+func (d *Digest) Section(path []int, kind imap.SectionKind) (off, length int64, ok bool) {
 	if len(path) == 0 {
 		root := &d.Parts[0]
-		switch spec {
-		case SectionBody:
+		switch kind {
+		case imap.SectionAll:
 			return 0, d.Size, true
-		case SectionHeader:
+		case imap.SectionHeader, imap.SectionHeaderFields, imap.SectionHeaderFieldsNot:
 			return root.HeaderOff, root.HeaderLen, true
-		case SectionText:
+		case imap.SectionText:
 			return root.BodyOff(), root.BodyLen, true
 		}
 		return 0, 0, false
@@ -35,25 +25,25 @@ func (d *Digest) Section(path []int, spec Specifier) (off, length int64, ok bool
 	if !ok {
 		return 0, 0, false
 	}
-	return d.partSection(i, spec)
+	return d.partSection(i, kind)
 }
 
-func (d *Digest) partSection(i int32, spec Specifier) (off, length int64, ok bool) {
+func (d *Digest) partSection(i int32, kind imap.SectionKind) (off, length int64, ok bool) {
 	p := &d.Parts[i]
-	switch spec {
-	case SectionBody:
+	switch kind {
+	case imap.SectionAll:
 		return p.BodyOff(), p.BodyLen, true
-	case SectionMIME:
+	case imap.SectionMIME:
 		return p.HeaderOff, p.HeaderLen, true
 	}
 	if p.Kind != KindMessage {
 		return 0, 0, false
 	}
 	inner := &d.Parts[i+1]
-	switch spec {
-	case SectionHeader:
+	switch kind {
+	case imap.SectionHeader, imap.SectionHeaderFields, imap.SectionHeaderFieldsNot:
 		return inner.HeaderOff, inner.HeaderLen, true
-	case SectionText:
+	case imap.SectionText:
 		return inner.BodyOff(), inner.BodyLen, true
 	}
 	return 0, 0, false

@@ -216,7 +216,7 @@ func sectionName(s *imap.Section, command bool) string {
 	for _, n := range s.Part {
 		words = append(words, strconv.Itoa(n))
 	}
-	if kind := kindNames[s.Kind]; kind != "" {
+	if kind := s.Kind.String(); kind != "" {
 		words = append(words, kind)
 	}
 	name := "BODY["
@@ -255,15 +255,6 @@ func fieldNames(fields []string, command bool) string {
 		}
 	}
 	return string(out)
-}
-
-var kindNames = [...]string{
-	imap.SectionAll:             "",
-	imap.SectionHeader:          "HEADER",
-	imap.SectionHeaderFields:    "HEADER.FIELDS",
-	imap.SectionHeaderFieldsNot: "HEADER.FIELDS.NOT",
-	imap.SectionText:            "TEXT",
-	imap.SectionMIME:            "MIME",
 }
 
 // section takes a section as it comes.

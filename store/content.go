@@ -250,21 +250,12 @@ func unreadable(err error) error {
 // maxHeader bounds what of a header is read to pick fields from it.
 const maxHeader = 8 << 20
 
-var specifiers = [...]message.Specifier{
-	imap.SectionAll:             message.SectionBody,
-	imap.SectionHeader:          message.SectionHeader,
-	imap.SectionHeaderFields:    message.SectionHeader,
-	imap.SectionHeaderFieldsNot: message.SectionHeader,
-	imap.SectionText:            message.SectionText,
-	imap.SectionMIME:            message.SectionMIME,
-}
-
 // section finds the bytes that s asks for.
 func (c *content) section(s *imap.Section) (mailbox.SectionData, error) {
 	if s.Binary {
 		return c.binary(s)
 	}
-	off, length, ok := c.digest.Section(s.Part, specifiers[s.Kind])
+	off, length, ok := c.digest.Section(s.Part, s.Kind)
 	if !ok || off < 0 || length < 0 || off+length > c.size {
 		return mailbox.SectionData{Missing: true}, nil
 	}

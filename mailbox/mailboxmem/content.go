@@ -56,20 +56,11 @@ func (m *msg) content(items *imap.FetchItems, out *mailbox.Message) (err error) 
 }
 
 // specifiers are the names of package message for the kinds of sections.
-var specifiers = [...]message.Specifier{
-	imap.SectionAll:             message.SectionBody,
-	imap.SectionHeader:          message.SectionHeader,
-	imap.SectionHeaderFields:    message.SectionHeader,
-	imap.SectionHeaderFieldsNot: message.SectionHeader,
-	imap.SectionText:            message.SectionText,
-	imap.SectionMIME:            message.SectionMIME,
-}
-
 func (m *msg) section(s *imap.Section) (mailbox.SectionData, error) {
 	if s.Binary {
 		return m.binary(s)
 	}
-	off, length, ok := m.digest.Section(s.Part, specifiers[s.Kind])
+	off, length, ok := m.digest.Section(s.Part, s.Kind)
 	if !ok {
 		return mailbox.SectionData{Missing: true}, nil
 	}
@@ -111,7 +102,7 @@ func (m *msg) matchesContent(k *imap.SearchKey) (bool, error) {
 	case imap.SearchText:
 		return matcher.Text(bytes.NewReader(m.body), m.digest, needle)
 	case imap.SearchHeader:
-		off, length, _ := m.digest.Section(nil, message.SectionHeader)
+		off, length, _ := m.digest.Section(nil, imap.SectionHeader)
 		return matcher.Header(m.body[off:off+length], k.Field, needle), nil
 	}
 	return m.matchesSent(k), nil

@@ -47,12 +47,16 @@ func TestSessions(t *testing.T) {
 			c.cmd("LOGIN " + login + " secret")
 		}
 		for _, command := range commands {
-			if command == "IDLE" {
+			switch command {
+			case "IDLE":
 				c.send("t IDLE")
 				wantLine(t, c.r, "+ …")
-				continue
+			case "echo": // who answers it has taken over
+				c.send(command)
+				wantLine(t, c.r, command)
+			default:
+				c.cmd(command)
 			}
-			c.cmd(command)
 		}
 	}
 	open("")
@@ -62,7 +66,7 @@ func TestSessions(t *testing.T) {
 	open("emil", "SELECT INBOX", "CLOSE")
 	open("fred", "SELECT INBOX", "IDLE")
 	open("bob*ann", "NOOP")
-	open("proxied")
+	open("proxied", "echo")
 	want := []string{
 		" login  ",
 		" login ID ",

@@ -131,7 +131,7 @@ type mirrorWriter struct {
 // changed the same keys, and after the copy has that.
 type commit struct {
 	told map[string]bool // by key: the origin has told of it meanwhile
-	read bool            // the origin was read meanwhile
+	read bool            // the origin was read meanwhile, and did not tell of all changes
 }
 
 // Commit implements Dict.
@@ -154,8 +154,8 @@ func (m *Mirror) begin(changes []Change) *commit {
 }
 
 // end makes the changes in the copy, but for keys of which the origin has told meanwhile: it
-// has told of these changes then, or will. If it was read meanwhile, only what is read from
-// now on is surely as new.
+// has told of these changes then, or will. If it was read meanwhile instead, only what is
+// read from now on is surely as new.
 func (m *Mirror) end(c *commit, changes []Change, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -163,7 +163,7 @@ func (m *Mirror) end(c *commit, changes []Change, err error) {
 	if err != nil {
 		return
 	}
-	m.stale = m.stale || c.read || m.since != nil
+	m.stale = m.stale || c.read || m.since != nil && !m.followed
 	m.apply(slices.DeleteFunc(slices.Clone(changes), func(change Change) bool { return c.told[change.Key] }))
 }
 
@@ -245,6 +245,7 @@ func (m *Mirror) follow(ctx context.Context, w Watcher) {
 				return
 			}
 			began := time.Now()
+			m.setFollowed(false) // what happened before is not told
 			read := m.read(ctx) == nil
 			m.setFollowed(read)
 			said = said && !read
@@ -309,7 +310,7 @@ func (m *Mirror) swap(table Table, err error) {
 	}
 	m.failed, m.stale = err, m.stale || err != nil
 	for c := range m.commits {
-		c.read = true
+		c.read = c.read || !m.followed
 	}
 	since := m.since
 	m.since = nil

@@ -8,19 +8,11 @@ import (
 	"github.com/roost-mail/roost/mailbox"
 )
 
-// acl is the account's ACL side.
-func (s *session) acl() (mailbox.ACL, error) {
-	acl, ok := s.account().(mailbox.ACL)
-	if !ok {
-		return nil, imap.Errorf(imap.CodeCannot, "ACLs disabled.")
-	}
-	return acl, nil
-}
-
 // setACL is SETACL. RFC 4314 section 3.1.
 func (s *session) setACL(ctx context.Context, cmd *command) error {
 	var identifier, letters string
-	if err := s.parseACL(cmd, &identifier, &letters); err != nil {
+	acl, err := s.parseACL(cmd, &identifier, &letters)
+	if err != nil {
 		return err
 	}
 	change := imap.ACLReplace
@@ -31,20 +23,13 @@ func (s *session) setACL(ctx context.Context, cmd *command) error {
 	if err != nil {
 		return err
 	}
-	acl, err := s.acl()
-	if err != nil {
-		return err
-	}
 	return acl.SetACL(ctx, cmd.mailbox, identifier, change, rights)
 }
 
 // deleteACL is DELETEACL. RFC 4314 section 3.2.
 func (s *session) deleteACL(ctx context.Context, cmd *command) error {
 	var identifier string
-	if err := s.parseACL(cmd, &identifier, nil); err != nil {
-		return err
-	}
-	acl, err := s.acl()
+	acl, err := s.parseACL(cmd, &identifier, nil)
 	if err != nil {
 		return err
 	}
@@ -53,10 +38,7 @@ func (s *session) deleteACL(ctx context.Context, cmd *command) error {
 
 // getACL is GETACL. RFC 4314 section 3.3.
 func (s *session) getACL(ctx context.Context, cmd *command) error {
-	if err := s.parseACL(cmd, nil, nil); err != nil {
-		return err
-	}
-	acl, err := s.acl()
+	acl, err := s.parseACL(cmd, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -75,10 +57,7 @@ func (s *session) getACL(ctx context.Context, cmd *command) error {
 // listRights is LISTRIGHTS. RFC 4314 section 3.4.
 func (s *session) listRights(ctx context.Context, cmd *command) error {
 	var identifier string
-	if err := s.parseACL(cmd, &identifier, nil); err != nil {
-		return err
-	}
-	acl, err := s.acl()
+	acl, err := s.parseACL(cmd, &identifier, nil)
 	if err != nil {
 		return err
 	}
@@ -115,10 +94,7 @@ func rightGroups(r imap.GrantableRights) []string {
 
 // myRights is MYRIGHTS. RFC 4314 section 3.5.
 func (s *session) myRights(ctx context.Context, cmd *command) error {
-	if err := s.parseACL(cmd, nil, nil); err != nil {
-		return err
-	}
-	acl, err := s.acl()
+	acl, err := s.parseACL(cmd, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -136,21 +112,27 @@ func (s *session) writeMyRights(name string, rights imap.Rights) {
 }
 
 // parseACL reads a mailbox name and, where they are asked for, an identifier
-// and rights.
-func (s *session) parseACL(cmd *command, identifier, rights *string) error {
+// and rights. It gives the account's ACL side.
+func (s *session) parseACL(cmd *command, identifier, rights *string) (mailbox.ACL, error) {
 	if !s.dec.ExpectSP() || !s.dec.ExpectMailbox(&cmd.mailbox) {
-		return s.dec.Err()
+		return nil, s.dec.Err()
 	}
 	for _, arg := range []*string{identifier, rights} {
 		if arg != nil && (!s.dec.ExpectSP() || !s.dec.ExpectAString(arg)) {
-			return s.dec.Err()
+			return nil, s.dec.Err()
 		}
 	}
 	if !s.dec.ExpectCRLF() {
-		return s.dec.Err()
+		return nil, s.dec.Err()
 	}
 	if identifier != nil {
-		return imap.CheckIdentifier(*identifier)
+		if err := imap.CheckIdentifier(*identifier); err != nil {
+			return nil, err
+		}
 	}
-	return nil
+	acl, ok := s.account().(mailbox.ACL)
+	if !ok {
+		return nil, imap.Errorf(imap.CodeCannot, "ACLs disabled.")
+	}
+	return acl, nil
 }

@@ -20,7 +20,7 @@ const digestVersion = 1
 // errDigest is the root of all decoding errors.
 var errDigest = errors.New("malformed message digest")
 
-// Append appends the binary form of d, which DecodeDigest reads.
+// Append appends the binary form of d, which Decode reads.
 func (d *Digest) Append(dst []byte) []byte {
 	dst = append(dst, digestVersion)
 	dst = binary.AppendUvarint(dst, uint64(d.Size))
@@ -64,18 +64,9 @@ func appendBytes(dst, b []byte) []byte {
 	return append(dst, b...)
 }
 
-// DecodeDigest reads what Append wrote. The digest aliases b, which must not
-// change while it is used.
-func DecodeDigest(b []byte) (*Digest, error) {
-	d := new(Digest)
-	if err := d.Decode(b); err != nil {
-		return nil, err
-	}
-	return d, nil
-}
-
-// Decode is DecodeDigest into a digest that was used before; it reuses the
-// memory of Parts. After an error d holds nothing of use. Any input is safe:
+// Decode reads what Append wrote, into a digest that may have been used before: it
+// reuses the memory of Parts. The digest aliases b, which must not change while it is
+// used. After an error d holds nothing of use. Any input is safe:
 // what is decoded is a tree whose parts lie within their parents.
 func (d *Digest) Decode(b []byte) error {
 	r := digestReader{b: b}

@@ -11,7 +11,7 @@ func TestDigestCodec(t *testing.T) {
 	for name, msg := range fixtures(t) {
 		d := ScanBytes(msg)
 		b := d.Append([]byte("prefix"))[len("prefix"):]
-		got, err := DecodeDigest(b)
+		got, err := decodeDigest(b)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -23,14 +23,14 @@ func TestDigestCodec(t *testing.T) {
 		}
 		older := len(b) - len(appendBytes(nil, d.EncodedKeys))
 		for n := range b {
-			if _, err := DecodeDigest(b[:n]); err == nil && n != older {
+			if _, err := decodeDigest(b[:n]); err == nil && n != older {
 				t.Errorf("%s: the first %d of %d bytes are decoded", name, n, len(b))
 			}
 		}
-		if got, err := DecodeDigest(b[:older]); err != nil || got.Keys(new(Keys)) || !bytes.Equal(got.Envelope, d.Envelope) {
+		if got, err := decodeDigest(b[:older]); err != nil || got.Keys(new(Keys)) || !bytes.Equal(got.Envelope, d.Envelope) {
 			t.Errorf("%s: a digest without keys is not decoded: %v", name, err)
 		}
-		if _, err := DecodeDigest(append(b, 0)); err == nil {
+		if _, err := decodeDigest(append(b, 0)); err == nil {
 			t.Errorf("%s: a byte too much is decoded", name)
 		}
 	}
@@ -77,7 +77,7 @@ func TestDecodeDigestRefuses(t *testing.T) {
 		{"bytes that are not there", []byte{1, 5, 0, 0xff, 0xff, 0xff, 0x7f}, false},
 	}
 	for _, tt := range tests {
-		if _, err := DecodeDigest(tt.b); (err == nil) != tt.ok {
+		if _, err := decodeDigest(tt.b); (err == nil) != tt.ok {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}

@@ -26,7 +26,7 @@ func checkDigest(t *testing.T, d *Digest, msg []byte) {
 	if err := checkBody(d.AppendBody(nil), false); err != nil {
 		t.Fatalf("%v in %q", err, d.AppendBody(nil))
 	}
-	decoded, err := DecodeDigest(d.Append(nil))
+	decoded, err := decodeDigest(d.Append(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +225,7 @@ func FuzzDecodeDigest(f *testing.F) {
 		f.Add(ScanBytes(msg).Append(nil))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		d, err := DecodeDigest(b)
+		d, err := decodeDigest(b)
 		if err != nil {
 			return
 		}
@@ -245,7 +245,7 @@ func FuzzDecodeDigest(f *testing.F) {
 				d.Section(path, spec)
 			}
 		}
-		again, err := DecodeDigest(d.Append(nil))
+		again, err := decodeDigest(d.Append(nil))
 		if err != nil || !sameDigest(again, d) {
 			t.Fatalf("the digest changes when it is encoded and decoded: %v", err)
 		}

@@ -174,7 +174,7 @@ func TestNeedle(t *testing.T) {
 		{"한국어", "국", true},
 	}
 	for _, tt := range tests {
-		if got := NewNeedle(tt.needle).MatchString(tt.text); got != tt.want {
+		if got := NewNeedle(tt.needle).matchString(tt.text); got != tt.want {
 			t.Errorf("%q in %q: %v", tt.needle, tt.text, got)
 		}
 	}

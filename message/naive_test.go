@@ -22,7 +22,7 @@ func naiveText(msg []byte, d *Digest, needle string, body bool) bool {
 		if !body || i > 0 && d.isMessage(int32(i)) {
 			for f := range Fields(msg[p.HeaderOff:p.BodyOff()]) {
 				text := append(append([]byte(nil), f.Name...), ": "...)
-				if bytes.Contains(naiveFold(AppendDecoded(text, f.Value)), want) {
+				if bytes.Contains(naiveFold(appendDecoded(text, f.Value)), want) {
 					return true
 				}
 			}
@@ -96,7 +96,7 @@ func TestMatchHeaderIsExact(t *testing.T) {
 		raw, n := []byte(header.String()), NewNeedle(needle)
 		want := false
 		for f := range Fields(raw) {
-			want = want || strings.EqualFold(string(f.Name), "subject") && bytes.Contains(naiveFold(AppendDecoded(nil, f.Value)), naiveFold([]byte(needle)))
+			want = want || strings.EqualFold(string(f.Name), "subject") && bytes.Contains(naiveFold(appendDecoded(nil, f.Value)), naiveFold([]byte(needle)))
 		}
 		if got := m.Header(raw, "Subject", n); got != want {
 			t.Fatalf("%v, want %v: needle %q\n%q", got, want, needle, raw)

@@ -43,13 +43,6 @@ func longestRun(text []byte) []byte {
 // Empty is true of a needle that every text contains.
 func (n *Needle) Empty() bool { return len(n.folded) == 0 }
 
-// MatchString says whether text, which is UTF-8, contains the needle.
-func (n *Needle) MatchString(text string) bool {
-	var f folder
-	valid, _ := appendUTF8(nil, []byte(text), true)
-	return bytes.Contains(f.append(nil, valid), n.folded)
-}
-
 // folder brings UTF-8 text into the form that is compared.
 type folder struct {
 	// cache holds the folded form of the letters of Europe and the Near East.

@@ -2,14 +2,6 @@ package message
 
 import "bytes"
 
-// BaseSubject is the base subject of a raw Subject value, as UTF-8 text: what
-// is left of it without "Re:", "Fwd:", "(fwd)", "[list]" and the like. reply
-// says that one of the marks of a reply or a forward was among them. RFC 5256
-// section 2.1, whose steps are named below.
-func BaseSubject(value []byte) (base []byte, reply bool) {
-	return baseSubject(oneSpace(AppendDecoded(nil, value)))
-}
-
 // oneSpace is step 1, in place: white space of any length is one space.
 func oneSpace(b []byte) []byte {
 	out, space := b[:0], false
@@ -26,8 +18,10 @@ func oneSpace(b []byte) []byte {
 	return out
 }
 
-// baseSubject are steps 2 to 6 on decoded text. It takes time in proportion to
-// the length of s.
+// baseSubject is what is left of a subject, on decoded text in oneSpace, without "Re:",
+// "Fwd:", "(fwd)", "[list]" and the like. reply says that one of the marks of a reply or a
+// forward was among them. RFC 5256 section 2.1, steps 2 to 6. It takes time in
+// proportion to the length of s.
 func baseSubject(s []byte) (base []byte, reply bool) {
 	for {
 		var forwarded, replied, wrapped bool

@@ -48,7 +48,7 @@ func TestBaseSubject(t *testing.T) {
 		{"=?iso-8859-1?Q?gr=FC=DFe?= =?utf-8?b?w6Q=?=", "grüßeä", false},
 		{"=?utf-8?q?a=00b?=", "a\x00b", false},
 	} {
-		got, reply := BaseSubject([]byte(c.in))
+		got, reply := baseSubjectOf([]byte(c.in))
 		if string(got) != c.want || reply != c.reply {
 			t.Errorf("%q: got %q, %v, want %q, %v", c.in, got, reply, c.want, c.reply)
 		}
@@ -98,7 +98,7 @@ func FuzzBaseSubject(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		BaseSubject([]byte(s))
+		baseSubjectOf([]byte(s))
 		plain := string(oneSpace([]byte(strings.ToValidUTF8(s, "?"))))
 		got, reply := baseSubject([]byte(plain))
 		want, wantReply := literalBase(plain)

@@ -146,7 +146,7 @@ func TestAppendDecoded(t *testing.T) {
 		{"", ""},
 	}
 	for _, tt := range tests {
-		if got := string(AppendDecoded(nil, []byte(tt.in))); got != tt.want {
+		if got := string(appendDecoded(nil, []byte(tt.in))); got != tt.want {
 			t.Errorf("%q: got %q, want %q", tt.in, got, tt.want)
 		}
 	}

@@ -2,14 +2,6 @@ package message
 
 import "bytes"
 
-// AppendDecoded appends a raw header value as UTF-8 text: unfolded, and its
-// encoded words decoded. RFC 2047. Encoded words are found wherever they
-// stand; one that cannot be read stays as it is.
-func AppendDecoded(dst, value []byte) []byte {
-	var w wordDecoder
-	return w.append(dst, value)
-}
-
 // wordDecoder decodes header values and keeps its buffers for the next.
 type wordDecoder struct {
 	line     []byte // the value on one line

@@ -99,7 +99,7 @@ func TestSessions(t *testing.T) {
 func TestEnd(t *testing.T) {
 	for _, quiet := range []time.Duration{time.Millisecond, time.Hour} {
 		ts := newTestServer(t, func(c *Config) {
-			c.Authenticator, c.QuietTime = namedUsers(), quiet
+			c.Authenticator, c.QuietTime, c.EndTime = namedUsers(), quiet, time.Minute
 		})
 		clients := map[string]*testConn{}
 		for _, name := range []string{"greeted", "bob", "bob selected", "bob idle", "bob appending", "carl", "proxied"} {

@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/roost-mail/roost/imap"
 )
@@ -120,11 +122,15 @@ func (a *Admin) audit(c *call, took time.Duration, err error) {
 	log.Info("administrator's change")
 }
 
-// argsText is the arguments on one line, each name and value quoted if need be.
+// argsText is the arguments on one line, a value quoted that could be taken for several.
 func argsText(args Args) string {
 	var words []string
 	for _, name := range slices.Sorted(maps.Keys(args)) {
-		words = append(words, fmt.Sprintf("%s=%.200s", name, args[name]))
+		value := fmt.Sprintf("%.200s", args[name])
+		if strings.ContainsFunc(value, func(r rune) bool { return r == ' ' || r == '"' || !unicode.IsPrint(r) }) {
+			value = strconv.Quote(value)
+		}
+		words = append(words, name+"="+value)
 	}
 	return strings.Join(words, " ")
 }
@@ -143,12 +149,11 @@ func known(ctx context.Context, err error) error {
 // Errors of names, which have exit codes of their own.
 var (
 	errNoHost = errors.New("no such backend")
-	errNobody = errors.New("no such session")
 	errNoBox  = errors.New("no such mailbox")
 )
 
-// NoHost is the error for a backend that is not known.
-func NoHost(host string) error {
+// noHost is the error for a backend that is not known.
+func noHost(host string) error {
 	return imap.Wrap(imap.CodeNonExistent, fmt.Sprintf("backend %s doesn't exist", host), errNoHost)
 }
 
@@ -159,11 +164,6 @@ func FromPeer(code, text string, exit int) error {
 		e.Err = errNoBox
 	}
 	return e
-}
-
-// NeedsCluster is the error of what can't be done without a coordinator.
-func NeedsCluster(what string) error {
-	return imap.Errorf(imap.CodeCannot, "%s needs a coordinator: cluster = … in the configuration", what)
 }
 
 // Exit codes, as doveadm has them.
@@ -184,7 +184,7 @@ func ExitCode(err error) int {
 		return 0
 	case e.Bad:
 		return ExitUsage
-	case errors.Is(err, errNoHost), errors.Is(err, errNobody), errors.Is(err, errNoBox):
+	case errors.Is(err, errNoHost), errors.Is(err, errNoBox):
 		return ExitNotFound
 	}
 	switch e.Code {
@@ -220,5 +220,5 @@ func (c *call) coordinated() (Coordinated, error) {
 	if cl, ok := c.Cluster.(Coordinated); ok {
 		return cl, nil
 	}
-	return nil, NeedsCluster(c.op.Name)
+	return nil, imap.Errorf(imap.CodeCannot, "%s needs a coordinator: cluster = … in the configuration", c.op.Name)
 }

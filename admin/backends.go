@@ -387,11 +387,8 @@ func (c *call) within(ctx context.Context, limit time.Duration, wait func(contex
 		last = p
 		c.tell(p)
 	})
-	if ctx.Err() == nil || !errors.Is(err, ctx.Err()) && err != nil {
+	if err == nil || ctx.Err() == nil || !errors.Is(err, ctx.Err()) {
 		return err
-	}
-	if err == nil {
-		return nil
 	}
 	return imap.Wrap(imap.CodeUnavailable, fmt.Sprintf("%s: not done within %v: %s. It goes on; call it again to see how far it is", c.op.Name, limit, last), err)
 }
@@ -416,16 +413,16 @@ func findBackend(ctx context.Context, cl Cluster, host string) (Backend, error) 
 	if err != nil {
 		return Backend{}, err
 	}
-	i, err := Resolve(host, list)
+	i, err := resolve(host, list)
 	if err != nil {
 		return Backend{}, err
 	}
 	return list[i], nil
 }
 
-// Resolve finds a backend by its name, else by its address, with or without the
+// resolve finds a backend by its name, else by its address, with or without the
 // port, if that is only one backend's.
-func Resolve(host string, list []Backend) (int, error) {
+func resolve(host string, list []Backend) (int, error) {
 	found := -1
 	for i, b := range list {
 		if b.Host == host {
@@ -440,7 +437,7 @@ func Resolve(host string, list []Backend) (int, error) {
 		found = i
 	}
 	if found < 0 {
-		return 0, NoHost(host)
+		return 0, noHost(host)
 	}
 	return found, nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/roost-mail/roost/admin"
+	"github.com/roost-mail/roost/admin/admintest"
 	"github.com/roost-mail/roost/cluster"
 )
 
@@ -174,6 +175,47 @@ func TestKickByField(t *testing.T) {
 		}
 		if res, err := call(t, w.admin, reader, nil, "who", "count=true"); err != nil || text(res) != "2 sessions\n" {
 			t.Errorf("who is left: %v, %v", res, err)
+		}
+	})
+}
+
+// overtaken is a coordinator at which somebody else is faster, once.
+type overtaken struct {
+	cluster.Coordinator
+	before func()
+}
+
+func (c *overtaken) Commit(ctx context.Context, t cluster.Txn) (cluster.Revision, bool, error) {
+	if before := c.before; before != nil {
+		c.before = nil
+		before()
+	}
+	return c.Coordinator.Commit(ctx, t)
+}
+
+// TestAddOvertaken: who says director add once more, and meanwhile somebody has changed the
+// backend's weight, is who has wished what there is then.
+func TestAddOvertaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.Start("be1", cluster.Registration{Volumes: []string{"v"}})
+		put := func(by string, weight int) {
+			w.Put("wishes/be1", cluster.Wish{State: cluster.Up, Weight: weight, By: by}, 0)
+		}
+		put("first", 100)
+		coordinator := &overtaken{w.Coordinator, func() { put("second", 50) }}
+		template, err := cluster.ParseTemplate("%Lu")
+		if err != nil {
+			t.Fatal(err)
+		}
+		shared := admin.NewShared(w.View, coordinator, template, admintest.Clock{})
+		if err := shared.Add(t.Context(), "be1", cluster.Wish{State: cluster.Up, Weight: 100, By: "third"}, nil); err != nil {
+			t.Fatal(err)
+		}
+		var now cluster.Node
+		w.View.Read(func(m *cluster.Map) { now, _ = m.Node("be1") })
+		if now.Wish.Weight != 100 || now.Wish.By != "third" {
+			t.Errorf("%+v", now.Wish)
 		}
 	})
 }

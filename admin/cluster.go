@@ -8,7 +8,7 @@ import (
 )
 
 // Cluster is where users live, and what an administrator wishes of that. Errors are
-// *imap.Error; NoHost for a backend that is not known. A host may be given by its
+// *imap.Error; NONEXISTENT for a backend that is not known. A host may be given by its
 // name or, if that is unique, its address.
 type Cluster interface {
 	// Backends are all that are known, ordered by name.

@@ -146,11 +146,12 @@ func (s *Shared) Add(ctx context.Context, host string, wish cluster.Wish, foreig
 		if err != nil {
 			return nil, err
 		}
-		if same := n.Wish.State == wish.State && n.Wish.Weight == wish.Weight; n.WishAt != 0 && same {
-			wish = n.Wish
+		w := wish
+		if n.WishAt != 0 && n.Wish.State == wish.State && n.Wish.Weight == wish.Weight {
+			w = n.Wish
 		}
 		if foreign == nil {
-			t, err := cluster.SetWish(n.Name, wish, n.WishAt)
+			t, err := cluster.SetWish(n.Name, w, n.WishAt)
 			return &t, err
 		}
 		if r := n.Registration; n.RegisteredAt != 0 && (!r.Foreign || r.Tag != foreign.Tag) {
@@ -161,7 +162,7 @@ func (s *Shared) Add(ctx context.Context, host string, wish cluster.Wish, foreig
 		if len(roost) > 0 {
 			return nil, imap.Errorf(imap.CodeCannot, "backends%s are Roost, as %s: one that is none needs another tag (-t), which the passdb's director_tag gives its users", ofTag(foreign.Tag), roost[0])
 		}
-		t, err := cluster.Register(n, *foreign, wish)
+		t, err := cluster.Register(n, *foreign, w)
 		if err != nil {
 			return nil, imap.BadCommand("%v", err)
 		}

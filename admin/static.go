@@ -20,13 +20,10 @@ import (
 // itself: users of a backend that is marked down get the next one because the
 // administrator has said so.
 type Fixed struct {
-	Where    *cluster.Adjusted
-	Sessions Sessions
-	Log      *slog.Logger
-
-	// Settle is for how long a login may be under way to a backend: logins of users
-	// who move wait for it, and their sessions are looked for until then.
-	Settle time.Duration
+	where      *cluster.Adjusted
+	sessions   Sessions
+	log        *slog.Logger
+	settleTime time.Duration
 
 	mu      sync.Mutex // guards what follows, and is held while a change begins
 	wishes  map[string]cluster.Wish
@@ -38,10 +35,12 @@ type Fixed struct {
 
 var _ Cluster = (*Fixed)(nil)
 
-// NewFixed makes a Fixed. Close ends what it does by itself.
+// NewFixed makes a Fixed. Close ends what it does by itself. settle is for how long a login
+// may be under way to a backend: logins of users who move wait for it, and their sessions
+// are looked for until then.
 func NewFixed(where *cluster.Adjusted, sessions Sessions, log *slog.Logger, settle time.Duration) *Fixed {
 	return &Fixed{
-		Where: where, Sessions: sessions, Log: log, Settle: settle,
+		where: where, sessions: sessions, log: log, settleTime: settle,
 		wishes: map[string]cluster.Wish{}, pins: map[string]cluster.Pin{}, stop: make(chan struct{}),
 	}
 }
@@ -62,7 +61,7 @@ const maxSettle = 30 * time.Second
 
 // Backends implements Cluster.
 func (f *Fixed) Backends(context.Context) ([]Backend, error) {
-	members, _ := f.Where.State()
+	members, _ := f.where.State()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	list := make([]Backend, 0, len(members))
@@ -89,7 +88,7 @@ func address(b cluster.Backend) string {
 
 // Place implements Cluster.
 func (f *Fixed) Place(_ context.Context, user, tag string) (Place, error) {
-	s := f.Where.Spot(cluster.Query{User: user, Tag: tag})
+	s := f.where.Spot(cluster.Query{User: user, Tag: tag})
 	p := Place{User: user, Unit: fmt.Sprint(s.Hash), Hash: s.Hash, Current: s.Now.Name, State: "served", Hashed: s.Hashed.Name, Initial: s.Initial.Name}
 	switch {
 	case s.Changing:
@@ -105,7 +104,7 @@ func (f *Fixed) Place(_ context.Context, user, tag string) (Place, error) {
 
 // Pins implements Cluster.
 func (f *Fixed) Pins(context.Context) (map[string]cluster.Pin, error) {
-	_, moved := f.Where.State()
+	_, moved := f.where.State()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	pins := map[string]cluster.Pin{}
@@ -144,14 +143,14 @@ func (f *Fixed) Wish(ctx context.Context, host string, change func(*cluster.Wish
 
 // Pin implements Cluster.
 func (f *Fixed) Pin(_ context.Context, user, host, by string) error {
-	if _, moved := f.Where.State(); moved[user].Name == host {
+	if _, moved := f.where.State(); moved[user].Name == host {
 		return nil
 	}
 	return f.begin(func(members []cluster.Member, moved map[string]cluster.Backend) error {
 		i := slices.IndexFunc(members, func(m cluster.Member) bool { return m.Name == host })
 		switch {
 		case i < 0:
-			return NoHost(host)
+			return noHost(host)
 		case len(moved) >= cluster.MaxPins:
 			return imap.Errorf(imap.CodeLimit, "more than %d users are moved", cluster.MaxPins)
 		}
@@ -163,7 +162,7 @@ func (f *Fixed) Pin(_ context.Context, user, host, by string) error {
 
 // Unpin implements Cluster.
 func (f *Fixed) Unpin(_ context.Context, users ...string) error {
-	_, moved := f.Where.State()
+	_, moved := f.where.State()
 	if !slices.ContainsFunc(users, func(user string) bool { return moved[user].Name != "" }) {
 		return nil
 	}
@@ -184,17 +183,17 @@ func (f *Fixed) begin(change func([]cluster.Member, map[string]cluster.Backend) 
 	switch {
 	case f.closed:
 		return imap.Errorf(imap.CodeUnavailable, "the server is shutting down")
-	case f.Where.Turn() != nil:
+	case f.where.Turn() != nil:
 		return imap.Errorf(imap.CodeInUse, "another change is going on - try again later")
 	}
-	members, moved := f.Where.State()
+	members, moved := f.where.State()
 	if moved == nil {
 		moved = map[string]cluster.Backend{}
 	}
 	if err := change(members, moved); err != nil {
 		return err
 	}
-	turn, err := f.Where.Begin(members, moved)
+	turn, err := f.where.Begin(members, moved)
 	if err != nil {
 		return imap.Wrap(imap.CodeInUse, "not changed: "+err.Error(), err)
 	}
@@ -211,13 +210,13 @@ func (f *Fixed) settle(turn *cluster.Turn, members []cluster.Member) {
 	defer turn.End()
 	began := time.Now()
 	for {
-		f.Sessions.End(func(s *Session) bool { return leaves(turn, members, s) }, byeMoved)
+		f.sessions.End(func(s *Session) bool { return leaves(turn, members, s) }, byeMoved)
 		n := f.left(turn, members)
 		switch took := time.Since(began); {
-		case n == 0 && took >= f.Settle:
+		case n == 0 && took >= f.settleTime:
 			return
 		case took >= maxSettle:
-			f.Log.Error("users move although their old sessions have not ended: state may now be inconsistent", "sessions", n, "after", took)
+			f.log.Error("users move although their old sessions have not ended: state may now be inconsistent", "sessions", n, "after", took)
 			return
 		}
 		select {
@@ -229,7 +228,7 @@ func (f *Fixed) settle(turn *cluster.Turn, members []cluster.Member) {
 }
 
 func (f *Fixed) left(turn *cluster.Turn, members []cluster.Member) (n int) {
-	for s := range f.Sessions.List() {
+	for s := range f.sessions.List() {
 		if leaves(turn, members, &s) {
 			n++
 		}
@@ -252,9 +251,9 @@ func leaves(turn *cluster.Turn, members []cluster.Member, s *Session) bool {
 
 // Await implements Cluster.
 func (f *Fixed) Await(ctx context.Context, _ string, tell func(Progress)) error {
-	members, _ := f.Where.State()
+	members, _ := f.where.State()
 	for {
-		turn := f.Where.Turn()
+		turn := f.where.Turn()
 		if turn == nil {
 			return nil
 		}

@@ -190,11 +190,16 @@ func (c *call) here() Args {
 	return args
 }
 
+// alone is the error where no mail is kept, and other nodes are not asked. call is who knows.
+func (c *call) alone(call string) error {
+	return imap.Errorf(imap.CodeCannot, "%s: no mail is kept here, and without a coordinator nodes don't ask each other: call %s", c.op.Name, call)
+}
+
 // askHolder has the backend answer that serves a user.
 func (c *call) askHolder(ctx context.Context, user string, op *Operation, args Args) (Result, error) {
 	cl, ok := c.Cluster.(Coordinated)
 	if !ok {
-		return nil, imap.Errorf(imap.CodeCannot, "%s: no mail is kept here, and without a coordinator nodes don't ask each other: call the backend that serves %s", c.op.Name, user)
+		return nil, c.alone("the backend that serves " + user)
 	}
 	e, err := cl.Explain(ctx, user, c.args.word("tag"))
 	if err != nil {

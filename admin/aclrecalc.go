@@ -54,7 +54,7 @@ func aclRecalc(ctx context.Context, c *call) (Result, error) {
 		return res, c.recalcElsewhere(ctx, res)
 	}
 	if c.ACLs == nil {
-		return nil, imap.Errorf(imap.CodeCannot, "acl recalc: no mail is kept here, and without a coordinator nodes don't ask each other: call the backends")
+		return nil, c.alone("the backends")
 	}
 	return res, nil
 }

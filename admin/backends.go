@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -156,13 +157,10 @@ func (c *call) backends(ctx context.Context, cl Cluster) ([]Backend, error) {
 	}
 	sessions, users := map[string]int{}, map[string]map[string]bool{}
 	for s := range c.Sessions.List() {
-		host := s.Backend
-		if host == "" {
-			host = c.Node
-		}
 		if s.User == "" {
 			continue
 		}
+		host := cmp.Or(s.Backend, c.Node)
 		if sessions[host]++; users[host] == nil {
 			users[host] = map[string]bool{}
 		}
@@ -229,10 +227,7 @@ func (b *Backend) remarks() string {
 }
 
 func (p *Place) table() Table {
-	current := p.Current
-	if current == "" {
-		current = "n/a"
-	}
+	current := cmp.Or(p.Current, "n/a")
 	switch {
 	case p.Pinned != "" && p.Pinned == p.Current:
 		current += " (moved there by an administrator)"
@@ -242,18 +237,11 @@ func (p *Place) table() Table {
 		current += " (moving to " + p.Hashed + ")"
 	}
 	t := Table{Foot: []string{"Current: " + current}}
-	t.Foot = append(t.Foot, "Hashed: "+orNone(p.Hashed))
+	t.Foot = append(t.Foot, "Hashed: "+cmp.Or(p.Hashed, "n/a"))
 	if p.Initial != "" {
 		t.Foot = append(t.Foot, "Initial config: "+p.Initial)
 	}
 	return t
-}
-
-func orNone(host string) string {
-	if host == "" {
-		return "n/a"
-	}
-	return host
 }
 
 // BackendChanged is a backend after a change.
@@ -406,6 +394,15 @@ func (p Progress) String() string {
 		parts = append(parts, p.Trouble)
 	}
 	return strings.Join(parts, ", ")
+}
+
+// host is the name of the backend that the arguments name, if they name one.
+func (c *call) host(ctx context.Context, cl Cluster) (string, error) {
+	if c.args.word("host") == "" {
+		return "", nil
+	}
+	b, err := findBackend(ctx, cl, c.args.word("host"))
+	return b.Host, err
 }
 
 func findBackend(ctx context.Context, cl Cluster, host string) (Backend, error) {

@@ -31,11 +31,9 @@ func directorFlush(ctx context.Context, c *call) (Result, error) {
 	}
 	host := c.args.word("host")
 	if host != "all" {
-		b, err := findBackend(ctx, cl, host)
-		if err != nil {
+		if host, err = c.host(ctx, cl); err != nil {
 			return nil, err
 		}
-		host = b.Host
 	}
 	pins, err := cl.Pins(ctx)
 	if err != nil {
@@ -74,7 +72,7 @@ func (r *Rebalance) Table() Table {
 	t := Table{}
 	total := 0
 	for _, m := range r.Moves {
-		t.Rows = append(t.Rows, []string{orNobody(m.From), orNobody(m.To), strconv.Itoa(m.Units)})
+		t.Rows = append(t.Rows, []string{cmp.Or(m.From, "(nobody)"), cmp.Or(m.To, "(nobody)"), strconv.Itoa(m.Units)})
 		total += m.Units
 	}
 	pins := count(len(r.Ended), "pin") + " ended"
@@ -97,13 +95,6 @@ func (r *Rebalance) Table() Table {
 		t.Foot = append(t.Foot, count(r.Kept, "pin")+" kept; --moved ends them too")
 	}
 	return t
-}
-
-func orNobody(host string) string {
-	if host == "" {
-		return "(nobody)"
-	}
-	return host
 }
 
 func directorRebalance(ctx context.Context, c *call) (Result, error) {
@@ -231,23 +222,30 @@ const movesEvery = time.Second
 
 // awaitSlots waits until all slots are where they belong.
 func awaitSlots(ctx context.Context, cl Coordinated, tell func(Progress)) error {
-	began, first := time.Now(), 0
-	for {
+	return look(ctx, movesEvery, tell, func() (p Progress, done bool, err error) {
 		moves, err := cl.Moves(ctx, nil)
-		if err != nil || len(moves) == 0 {
-			return err
-		}
-		p := Progress{}
 		for _, m := range moves {
 			p.Units += m.Units
 		}
 		p.Doing = count(p.Units, "slot") + " not yet where they belong"
+		return p, len(moves) == 0, err
+	})
+}
+
+// look looks again and again what is left, and tells, until nothing is.
+func look(ctx context.Context, every time.Duration, tell func(Progress), left func() (p Progress, done bool, err error)) error {
+	began, first := time.Now(), 0
+	for {
+		p, done, err := left()
+		if err != nil || done {
+			return err
+		}
 		if first = max(first, p.Units); first > p.Units {
 			p.Left = time.Since(began).Seconds() * float64(p.Units) / float64(first-p.Units)
 		}
 		tell(p)
 		select {
-		case <-time.After(movesEvery):
+		case <-time.After(every):
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -268,27 +268,16 @@ func (s *Shared) pin(user string) (pin cluster.Pin, at cluster.Revision) {
 	return pin, at
 }
 
-// wait looks every lookEvery what is left, until nothing is, and tells.
+// wait looks what is left, until nothing is, and tells, also if that may be old.
 func (s *Shared) wait(ctx context.Context, tell func(Progress), left func() Progress, done func(Progress) bool) error {
-	began, first := time.Now(), 0
-	for {
+	return look(ctx, lookEvery, tell, func() (Progress, bool, error) {
 		p := left()
-		if done(p) {
-			return nil
-		}
-		if first = max(first, p.Units); first > p.Units {
-			p.Left = time.Since(began).Seconds() * float64(p.Units) / float64(first-p.Units)
-		}
+		over := done(p)
 		if away := s.view.Contact().Away; away != nil {
 			p.Trouble = "this node does not hear from the coordinator: " + away.Error()
 		}
-		tell(p)
-		select {
-		case <-time.After(lookEvery):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+		return p, over, nil
+	})
 }
 
 // Await implements Cluster. A backend that should have nothing has nothing then, and will get

@@ -68,7 +68,7 @@ func problems(m *cluster.Map, st *ClusterStatus) (all []string) {
 		case n.Registration.Foreign:
 			say("user %s was moved to %s, which is no Roost, and moves can't lead there: say director unmove %s; the passdb's field host does that", user, pin.Backend, user)
 		case n.AliveAt == 0:
-			say("user %s was moved to %s, which is not alive: start it, or say director unmove %s", user, orNone(pin.Backend), user)
+			say("user %s was moved to %s, which is not alive: start it, or say director unmove %s", user, cmp.Or(pin.Backend, "n/a"), user)
 		}
 	}
 	return all

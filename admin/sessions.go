@@ -454,12 +454,10 @@ func proxyKick(ctx context.Context, c *call) (Result, error) {
 		return nil, err
 	}
 	host := c.args.word("host")
-	if cl, cerr := c.cluster(); host != "" && cerr == nil {
-		b, err := findBackend(ctx, cl, host)
-		if err != nil {
+	if c.Cluster != nil {
+		if host, err = c.host(ctx, c.Cluster); err != nil {
 			return nil, err
 		}
-		host = b.Host
 	}
 	return c.end(ctx, func(s *Session) bool { return s.Backend != "" && match(s) && (host == "" || s.Backend == host) })
 }

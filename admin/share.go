@@ -163,7 +163,7 @@ func shareList(ctx context.Context, c *call) (Result, error) {
 // askAny has backends answer, one after another until one does.
 func (c *call) askAny(ctx context.Context) (answer Result, err error) {
 	if _, ok := c.Cluster.(Coordinated); !ok {
-		return nil, imap.Errorf(imap.CodeCannot, "%s: no mail is kept here, and without a coordinator nodes don't ask each other: call a backend", c.op.Name)
+		return nil, c.alone("a backend")
 	}
 	silent, err := c.eachBackend(ctx, c.here(), func(r Result) (more bool) {
 		answer = r
@@ -269,7 +269,7 @@ func shareVerify(ctx context.Context, c *call) (Result, error) {
 		return res, c.verifyElsewhere(ctx, res)
 	}
 	if c.Shares == nil {
-		return nil, imap.Errorf(imap.CodeCannot, "share verify: no mail is kept here, and without a coordinator nodes don't ask each other: call the backends")
+		return nil, c.alone("the backends")
 	}
 	return res, nil
 }

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -68,10 +69,7 @@ func when(t time.Time) string {
 
 // dash stands where there is nothing, in a column that is not the last.
 func dash(text string) string {
-	if text == "" {
-		return "-"
-	}
-	return text
+	return cmp.Or(text, "-")
 }
 
 // count is a number of things: "1 session", "2 sessions".

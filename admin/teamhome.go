@@ -90,7 +90,7 @@ func (c *call) openTeams(ctx context.Context, place TeamPlace, create bool) (Tea
 // can't be reached; a change goes on only if nothing was said to it.
 func (c *call) anyBackend(ctx context.Context) (Result, error) {
 	if _, ok := c.Cluster.(Coordinated); !ok {
-		return nil, imap.Errorf(imap.CodeCannot, "%s: no mail is kept here, and without a coordinator nodes don't ask each other: call the backend that serves the namespace's account", c.op.Name)
+		return nil, c.alone("the backend that serves the namespace's account")
 	}
 	nodes, err := c.otherBackends(ctx)
 	if err != nil {

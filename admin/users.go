@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -57,7 +58,7 @@ func (r *UserMap) Table() Table {
 		case p.State != "served":
 			remarks = p.State
 		}
-		t.Rows = append(t.Rows, []string{p.User, p.Unit, orNone(p.Current), remarks})
+		t.Rows = append(t.Rows, []string{p.User, p.Unit, cmp.Or(p.Current, "n/a"), remarks})
 	}
 	return t
 }
@@ -67,13 +68,9 @@ func directorMap(ctx context.Context, c *call) (Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	host := c.args.word("host")
-	if host != "" {
-		b, err := findBackend(ctx, cl, host)
-		if err != nil {
-			return nil, err
-		}
-		host = b.Host
+	host, err := c.host(ctx, cl)
+	if err != nil {
+		return nil, err
 	}
 	users, err := c.mapped(ctx)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"slices"
@@ -12,7 +13,6 @@ import (
 	"github.com/roost-mail/roost/acl"
 	"github.com/roost-mail/roost/admin"
 	"github.com/roost-mail/roost/audit"
-	"github.com/roost-mail/roost/auth"
 	"github.com/roost-mail/roost/config"
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/imapserver"
@@ -114,18 +114,14 @@ func (a adminACLs) open(ctx context.Context, owner string, create bool) (*keptHo
 	if err != nil {
 		return nil, lookupFailure(owner, err)
 	}
-	set, _, err := n.set.ForUser(res.UserFields)
+	dir, set, err := mailDir(n.set, res)
 	if err != nil {
 		return nil, unavailable(err)
 	}
 	if !create {
-		if err := hasMail(n.set, res); err != nil {
+		if err := mailThere(n.set, res.User, dir); err != nil {
 			return nil, err
 		}
-	}
-	dir, err := mailDir(n.set, res)
-	if err != nil {
-		return nil, unavailable(err)
 	}
 	home, err := n.openStore(ctx, res.User, dir, store.View{Acting: res.User})
 	if err != nil {
@@ -138,16 +134,8 @@ func (a adminACLs) open(ctx context.Context, owner string, create bool) (*keptHo
 	return &keptHome{acls: a, owner: res.User, home: home, set: set, rules: a.aclRules(set)}, nil
 }
 
-// hasMail says that a user who was never here has no mail yet.
-func hasMail(set *config.Settings, res *auth.Result) error {
-	dir, err := mailDir(set, res)
-	if err != nil {
-		return unavailable(err)
-	}
-	return mailThere(set, res.User, dir)
-}
-
-// mailThere says that a user has no mail yet, or that a volume is not mounted on which it may be.
+// mailThere is NONEXISTENT for a user who has no mail yet, and UNAVAILABLE if a volume is not
+// mounted on which it may be, or nobody can tell.
 func mailThere(set *config.Settings, user, dir string) error {
 	_, err := os.Stat(dir)
 	if err == nil {
@@ -156,7 +144,10 @@ func mailThere(set *config.Settings, user, dir string) error {
 	if away := volumesAway(set); len(away) > 0 {
 		return imap.Errorf(imap.CodeUnavailable, "the mail of %s can't be opened here: %s", user, away[0].Text)
 	}
-	return imap.Wrap(imap.CodeNonExistent, fmt.Sprintf("%s has no mail here: %v", user, err), err)
+	if errors.Is(err, fs.ErrNotExist) {
+		return imap.Wrap(imap.CodeNonExistent, fmt.Sprintf("%s has no mail here: %v", user, err), err)
+	}
+	return imap.Wrap(imap.CodeUnavailable, fmt.Sprintf("whether %s has mail here is not known: %v", user, err), err)
 }
 
 // volumesAway are the volumes that are not mounted, or were never marked.
@@ -247,10 +238,10 @@ func indexAway(err error) error {
 
 // Indexed implements admin.ACLs.
 func (a adminACLs) Indexed(ctx context.Context, b *admin.Box) (x admin.Indexed, err error) {
-	if a.index == nil {
+	if a.sharing == nil {
 		return admin.Indexed{Off: true}, nil
 	}
-	boxes, vague, err := a.index.Visible(ctx, b.User, b.Who.Groups)
+	boxes, vague, err := a.sharing.index.Visible(ctx, b.User, b.Who.Groups)
 	if err != nil {
 		return x, indexAway(err)
 	}

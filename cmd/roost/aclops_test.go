@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/roost-mail/roost/admin"
+	"github.com/roost-mail/roost/config"
+	"github.com/roost-mail/roost/imap"
 )
 
 // TestACLCommands runs testdata/acl/commands.txt: lines with $ are commands for a
@@ -114,5 +116,17 @@ func TestACLCommandsNeedMail(t *testing.T) {
 	got := r.roost("be1 acl get -u someone1 Work")
 	if !strings.Contains(got, "no server answers") || !strings.Contains(got, fmt.Sprintf("exit %d", admin.ExitTemporary)) {
 		t.Error(got)
+	}
+}
+
+// A disk that can't be read is no sign that a user was never here.
+func TestMailThere(t *testing.T) {
+	dir := t.TempDir()
+	for path, want := range map[string]imap.Code{
+		dir: imap.CodeNone, dir + "/never": imap.CodeNonExistent, dir + "/" + strings.Repeat("x", 300): imap.CodeUnavailable,
+	} {
+		if err := mailThere(&config.Settings{}, "ann", path); imap.CodeOf(err) != want {
+			t.Errorf("%.80s: %v", path, err)
+		}
 	}
 }

@@ -15,29 +15,19 @@ import (
 )
 
 // openSharing opens the dictionary of acl_shared_dict, and what reads and writes it.
-// LIST reads a copy in memory, unless the dictionary is one itself.
 func (n *node) openSharing() error {
 	if err := n.openForeign(); err != nil {
 		return err
 	}
-	cfg := n.set.ACL.SharedDict
-	if cfg.Driver == "" {
+	if n.set.ACL.SharedDict.Driver == "" {
 		return nil
 	}
-	d, err := openDict(n.set, cfg, n.log)
-	if err != nil {
+	var err error
+	if n.sharing, err = n.openIndex(n.set.ACL.SharedDict); err != nil {
 		return fmt.Errorf("%s: acl_shared_dict: %w", n.set.Where("plugin/acl_shared_dict"), err)
 	}
-	n.dict = d
-	var source share.Source = d
-	writer := d
-	if cfg.Driver != "file" {
-		n.mirror = dict.NewMirror(d, dict.MirrorOptions{Log: n.log})
-		source, writer = n.mirror, n.mirror.Writer()
-	}
-	n.index = share.NewIndex(source, n.log)
 	publishing := share.PublisherConfig{
-		Dict: writer, Log: n.log, Open: n.parts.openHome, Rules: n.parts.aclRules(n.set),
+		Dict: n.sharing.writer(), Log: n.log, Open: n.parts.openHome, Rules: n.parts.aclRules(n.set),
 		Exists: n.parts.exists, Sweep: n.set.ACL.SweepInterval, Mended: n.parts.auditMended,
 	}
 	if n.holder != nil {
@@ -47,40 +37,57 @@ func (n *node) openSharing() error {
 	return nil
 }
 
-// readIndex is the sharing index of another installation, which is only read.
-type readIndex struct {
+// sharing is a sharing index and its dictionary. LIST reads a copy in memory, unless the
+// dictionary is one itself.
+type sharing struct {
 	dict   dict.Dict
 	mirror *dict.Mirror // of dict; nil if reading dict costs next to nothing
 	index  *share.Index
 }
 
-func (x *readIndex) close() error {
+func (n *node) openIndex(cfg config.Dict) (*sharing, error) {
+	d, err := openDict(n.set, cfg, n.log)
+	if err != nil {
+		return nil, err
+	}
+	x := &sharing{dict: d}
+	var source share.Source = d
+	if cfg.Driver != "file" {
+		x.mirror = dict.NewMirror(d, dict.MirrorOptions{Log: n.log})
+		source = x.mirror
+	}
+	x.index = share.NewIndex(source, n.log)
+	return x, nil
+}
+
+// writer is the dictionary, whose copy shows at once what is written.
+func (x *sharing) writer() dict.Dict {
+	if x.mirror == nil {
+		return x.dict
+	}
+	return x.mirror.Writer()
+}
+
+func (x *sharing) close() error {
 	if x.mirror != nil {
 		x.mirror.Close()
 	}
 	return x.dict.Close()
 }
 
-// openForeign opens the dictionaries that namespaces have of their own.
+// openForeign opens the dictionaries that namespaces have of their own, which are only read.
 func (n *node) openForeign() error {
-	n.foreign = map[string]*readIndex{}
+	n.foreign = map[string]*sharing{}
 	for i := range n.set.Namespaces {
 		ns := &n.set.Namespaces[i]
 		cfg := ns.SharedDict
 		if cfg.Driver == "" || n.foreign[cfg.URI] != nil {
 			continue
 		}
-		d, err := openDict(n.set, cfg, n.log)
+		x, err := n.openIndex(cfg)
 		if err != nil {
 			return fmt.Errorf("%s: namespace %s: acl_shared_dict: %w", ns.Pos, ns.Name, err)
 		}
-		x := &readIndex{dict: d}
-		var source share.Source = d
-		if cfg.Driver != "file" {
-			x.mirror = dict.NewMirror(d, dict.MirrorOptions{Log: n.log})
-			source = x.mirror
-		}
-		x.index = share.NewIndex(source, n.log)
 		n.foreign[cfg.URI] = x
 	}
 	return nil

@@ -8,7 +8,6 @@ import (
 	"github.com/roost-mail/roost/acl"
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
-	"github.com/roost-mail/roost/store"
 )
 
 // lostReaders forgets what readers had for themselves in mailboxes to which they
@@ -84,19 +83,7 @@ func (l *lostReaders) look(ctx context.Context, owner string) {
 // forgetLost looks at one owner. That the owner is known shows that userdbs can
 // tell who is.
 func (n *node) forgetLost(ctx context.Context, owner string, keep time.Duration) (int, error) {
-	res, err := n.auth.Lookup(ctx, owner)
-	if err != nil {
-		return 0, err
-	}
-	dir, err := mailDir(n.set, res)
-	if err != nil {
-		return 0, err
-	}
-	set, _, err := n.set.ForUser(res.UserFields)
-	if err != nil {
-		return 0, err
-	}
-	home, err := n.openSession(ctx, res.User, dir, store.View{Acting: res.User})
+	home, set, err := n.openOwn(ctx, owner)
 	if err != nil {
 		return 0, err
 	}
@@ -104,7 +91,7 @@ func (n *node) forgetLost(ctx context.Context, owner string, keep time.Duration)
 	if !home.HasReaders() {
 		return 0, nil
 	}
-	a := access{node: n, owner: res.User, rules: n.aclRules(set), rights: set.ACL.Enabled, known: map[string]*acl.Identity{}}
+	a := access{node: n, owner: owner, rules: n.aclRules(set), rights: set.ACL.Enabled, known: map[string]*acl.Identity{}}
 	return home.ForgetLost(ctx, keep, a.has)
 }
 

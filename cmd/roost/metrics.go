@@ -84,8 +84,8 @@ func serverMetrics() []metricRow {
 			}
 		}, nil},
 		{"roost_share_index_readable", gauge, "1 while the dictionary of acl_shared_dict can be read; 0 while LIST shows what was read before.", nil, func(n *scrape, give giveValue) {
-			if n.mirror != nil {
-				give(truth(n.mirror.Failing() == nil))
+			if n.sharing != nil && n.sharing.mirror != nil {
+				give(truth(n.sharing.mirror.Failing() == nil))
 			}
 		}, nil},
 		{"roost_hop_connections_total", counter, "Connections made to other backends for shared mail.", nil, func(n *scrape, give giveValue) {

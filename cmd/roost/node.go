@@ -26,7 +26,6 @@ import (
 	"github.com/roost-mail/roost/auth"
 	"github.com/roost-mail/roost/cluster"
 	"github.com/roost-mail/roost/config"
-	"github.com/roost-mail/roost/dict"
 	"github.com/roost-mail/roost/director"
 	"github.com/roost-mail/roost/haproxy"
 	"github.com/roost-mail/roost/health"
@@ -80,14 +79,11 @@ type parts struct {
 
 	director  *director.Director
 	store     *store.Store
-	dict      dict.Dict    // nil without acl_shared_dict
-	mirror    *dict.Mirror // of dict; nil if reading dict costs next to nothing
-	index     *share.Index
+	sharing   *sharing // nil without acl_shared_dict, as is publisher
 	publisher *share.Publisher
 	audit     *audit.Log             // nil without acl_audit_log
-	foreign   map[string]*readIndex  // of other installations, by the address
+	foreign   map[string]*sharing    // of other installations, by the address
 	holds     func(user string) bool // this backend holds them; nil without a coordinator
-	dial      *net.Dialer            // for back sessions
 	veil      time.Duration          // of which it takes a multiple to hear that others have no such mailbox
 
 	poller    *idle.Poller // waits for quiet connections
@@ -145,7 +141,7 @@ func hasIndexPvt(ns *config.Namespace) bool {
 // newNode builds everything and opens nothing but the sharing dictionary.
 func newNode(ctx context.Context, set *config.Settings, log *slog.Logger) (n *node, err error) {
 	p := &parts{
-		log: log, dial: &net.Dialer{}, conns: connCounts{open: map[connKey]int{}}, moves: namespace.NewMoves(), veil: evenTime,
+		log: log, conns: connCounts{open: map[connKey]int{}}, moves: namespace.NewMoves(), veil: evenTime,
 		failed: make(chan error, 1), holding: func() {},
 	}
 	p.lost, p.expirer, p.members = newLostReaders(p), newExpirer(p), newMemberships(p)
@@ -500,11 +496,8 @@ func (n *node) close(ctx context.Context) error {
 	if n.audit != nil {
 		errs = append(errs, n.audit.Close())
 	}
-	if n.mirror != nil {
-		n.mirror.Close()
-	}
-	if n.dict != nil {
-		errs = append(errs, n.dict.Close())
+	if n.sharing != nil {
+		errs = append(errs, n.sharing.close())
 	}
 	for _, x := range n.foreign {
 		errs = append(errs, x.close())

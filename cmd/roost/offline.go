@@ -65,7 +65,7 @@ func (o *offline) find(ctx context.Context, name string) (user, dir string, err 
 	if err != nil {
 		return "", "", fmt.Errorf("user %s: %w", name, err)
 	}
-	dir, err = mailDir(o.set, res)
+	dir, _, err = mailDir(o.set, res)
 	return res.User, dir, err
 }
 

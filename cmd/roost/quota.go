@@ -60,17 +60,13 @@ func showQuota(cmd *cobra.Command, file, name string, asJSON bool) error {
 	if err != nil {
 		return fmt.Errorf("user %s: %w", name, err)
 	}
-	own, _, err := set.ForUser(res.UserFields)
+	dir, own, err := mailDir(set, res)
 	if err != nil {
 		return err
 	}
 	policy := quotaPolicy(own.Quota)
 	if policy == nil {
 		return fmt.Errorf("user %s has no quota", name)
-	}
-	dir, err := mailDir(set, res)
-	if err != nil {
-		return err
 	}
 	used, err := store.Usage(dir, policy)
 	if err != nil {

@@ -192,10 +192,10 @@ func listMode(s string) namespace.ListMode {
 
 // shares is the sharing index; without acl_shared_dict nothing is listed.
 func (u *user) shares() namespace.Index {
-	if u.node.index == nil {
+	if u.node.sharing == nil {
 		return noIndex{}
 	}
-	return u.node.index
+	return u.node.sharing.index
 }
 
 // noIndex knows nothing: others' mailboxes can be opened by name only.

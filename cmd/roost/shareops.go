@@ -12,10 +12,10 @@ import (
 
 // sharingIndex is the index, if there is one.
 func (a adminACLs) sharingIndex() (*share.Index, error) {
-	if a.index == nil {
+	if a.sharing == nil {
 		return nil, imap.Errorf(imap.CodeCannot, "there is no sharing index: acl_shared_dict is not set")
 	}
-	return a.index, nil
+	return a.sharing.index, nil
 }
 
 // SharedBy implements admin.Shares.
@@ -103,7 +103,11 @@ func (a adminACLs) mailOrNobody(ctx context.Context, user string) error {
 	case err != nil:
 		return lookupFailure(user, err)
 	}
-	return hasMail(n.set, res)
+	dir, _, err := mailDir(n.set, res)
+	if err != nil {
+		return unavailable(err)
+	}
+	return mailThere(n.set, res.User, dir)
 }
 
 func (a adminACLs) verify(ctx context.Context, owners []string, repair bool, tell func(admin.ShareDrift)) error {

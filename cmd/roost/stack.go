@@ -348,29 +348,37 @@ func (n *node) openSession(ctx context.Context, owner, dir string, view store.Vi
 	return session, nil
 }
 
-// mailDir is where a user's mail is, outside any session.
-func mailDir(set *config.Settings, res *auth.Result) (string, error) {
-	set, _, err := set.ForUser(res.UserFields)
-	if err != nil {
-		return "", err
+// mailDir is where a user's mail is, outside any session, and the user's settings.
+func mailDir(set *config.Settings, res *auth.Result) (dir string, own *config.Settings, err error) {
+	if own, _, err = set.ForUser(res.UserFields); err != nil {
+		return "", nil, err
 	}
-	u := &user{set: set, name: res.User, vars: &config.Vars{User: res.User, Home: res.UserFields["home"]}}
+	u := &user{set: own, name: res.User, vars: &config.Vars{User: res.User, Home: res.UserFields["home"]}}
 	err = u.locate(res.UserFields["home"])
-	return u.dir, err
+	return u.dir, own, err
 }
 
 // openHome opens an owner's mail to publish its shares.
 func (p *parts) openHome(ctx context.Context, owner string) (share.Home, error) {
-	n := p.latest()
+	home, _, err := p.latest().openOwn(ctx, owner)
+	if err != nil {
+		return nil, err
+	}
+	return home, nil
+}
+
+// openOwn opens an owner's mail as the owner sees it, outside any session.
+func (n *node) openOwn(ctx context.Context, owner string) (*store.Session, *config.Settings, error) {
 	res, err := n.auth.Lookup(ctx, owner)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	dir, err := mailDir(n.set, res)
+	dir, set, err := mailDir(n.set, res)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return n.openSession(ctx, res.User, dir, store.View{Acting: res.User})
+	home, err := n.openSession(ctx, res.User, dir, store.View{Acting: res.User})
+	return home, set, err
 }
 
 // exists says whether there is such a user.

@@ -146,7 +146,7 @@ func findMail(ctx context.Context, file, arg string) (user, dir string, err erro
 	if err != nil {
 		return "", "", fmt.Errorf("user %s: %w", arg, err)
 	}
-	if dir, err = mailDir(set, res); err == nil {
+	if dir, _, err = mailDir(set, res); err == nil {
 		err = mailThere(set, res.User, dir)
 	}
 	if err != nil {

@@ -237,7 +237,7 @@ func (s *search) locate(ctx context.Context) error {
 	}
 	s.at = target{name: b.Name, host: b.Host, security: r.Security, revision: b.Revision, foreign: b.Foreign}
 	if s.at.security == imapclient.Plain {
-		s.at.security = securityOf(b.TLS)
+		s.at.security = imapclient.SecurityOf(b.TLS)
 	}
 	s.at.addr = b.Addr(portOr(0, s.at.security)).String()
 	if s.at.host == "" {
@@ -255,16 +255,6 @@ func portOr(port uint16, security imapclient.Security) uint16 {
 		return imapsPort
 	}
 	return imapPort
-}
-
-func securityOf(tls string) imapclient.Security {
-	switch tls {
-	case "imaps":
-		return imapclient.ImplicitTLS
-	case "starttls":
-		return imapclient.StartTLS
-	}
-	return imapclient.Plain
 }
 
 // reach connects and waits until the backend would take a login. One that is

@@ -21,6 +21,18 @@ const (
 	StartTLS             // by the command STARTTLS, before anything else is sent
 )
 
+// SecurityOf is that of "imaps" and "starttls", as settings and records of backends have
+// it; of all else Plain.
+func SecurityOf(name string) Security {
+	switch name {
+	case "imaps":
+		return ImplicitTLS
+	case "starttls":
+		return StartTLS
+	}
+	return Plain
+}
+
 // encrypt is nc with TLS from its first byte, if that is asked for.
 func encrypt(ctx context.Context, nc net.Conn, cfg *Config) (net.Conn, error) {
 	if cfg.Security != ImplicitTLS {

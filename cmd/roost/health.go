@@ -62,7 +62,7 @@ func healthSettings(set *config.Settings) health.Settings {
 
 // backendTarget is a backend of director_mail_servers.
 func backendTarget(set *config.Settings, b cluster.Backend) health.Target {
-	t := health.Target{Name: b.Name, Host: b.Host, Security: imapcSecurity(set.Health.SSL), AnyCert: !set.TLS.VerifyServers}
+	t := health.Target{Name: b.Name, Host: b.Host, Security: imapclient.SecurityOf(set.Health.SSL), AnyCert: !set.TLS.VerifyServers}
 	if t.Host == "" {
 		t.Host = b.IP.String()
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/roost-mail/roost/cluster"
 	"github.com/roost-mail/roost/cluster/coordetcd/member"
 	"github.com/roost-mail/roost/health"
+	"github.com/roost-mail/roost/imapclient"
 )
 
 // observed are the parts of a node with a coordinator that metrics, readiness and
@@ -112,7 +113,7 @@ func registeredTargets(v *cluster.View, self string, anyCert bool) []health.Targ
 			}
 			r := n.Registration
 			all = append(all, health.Target{
-				Name: n.Name, Host: r.Host, Addr: net.JoinHostPort(r.Host, strconv.Itoa(int(r.Port))), Security: imapcSecurity(r.TLS), AnyCert: anyCert,
+				Name: n.Name, Host: r.Host, Addr: net.JoinHostPort(r.Host, strconv.Itoa(int(r.Port))), Security: imapclient.SecurityOf(r.TLS), AnyCert: anyCert,
 			})
 		}
 	})

@@ -337,7 +337,7 @@ func (u *user) backConfig(set *config.Imapc, owner, master string) remote.Config
 		IdleTime: set.MaxIdleTime,
 		Dial: func(ctx context.Context) (*imapclient.Conn, error) {
 			addr := net.JoinHostPort(set.Host, strconv.Itoa(set.Port))
-			cfg := imapclient.Config{Timeout: timeout, RawLog: u.imapcRawLog(set), Security: imapcSecurity(set.SSL), Counters: &u.node.hops}
+			cfg := imapclient.Config{Timeout: timeout, RawLog: u.imapcRawLog(set), Security: imapclient.SecurityOf(set.SSL), Counters: &u.node.hops}
 			if cfg.Security != imapclient.Plain {
 				anyCert := !set.SSLVerify || !u.set.TLS.VerifyServers
 				cfg.TLS = tlsconn.Named(u.node.latest().clientTLS, set.Host, anyCert)
@@ -353,15 +353,4 @@ func (u *user) backConfig(set *config.Imapc, owner, master string) remote.Config
 		}
 	}
 	return cfg
-}
-
-// imapcSecurity is the value of imapc_ssl.
-func imapcSecurity(ssl string) imapclient.Security {
-	switch ssl {
-	case "imaps":
-		return imapclient.ImplicitTLS
-	case "starttls":
-		return imapclient.StartTLS
-	}
-	return imapclient.Plain
 }

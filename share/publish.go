@@ -144,16 +144,23 @@ func (p *Publisher) shows(ctx context.Context, owner string, want map[string]str
 
 // wantedBy are the keys that say what home shares.
 func (p *Publisher) wantedBy(ctx context.Context, owner string, home Home) (map[string]string, error) {
-	boxes, err := p.boxes(ctx, home)
+	var rules acl.Rules
+	if p.cfg.Rules != nil {
+		var err error
+		if rules, err = p.cfg.Rules(ctx, owner); err != nil {
+			return nil, fmt.Errorf("read rules: %w", err)
+		}
+	}
+	boxes, err := entriesByBox(ctx, home, &rules)
 	if err != nil {
 		return nil, fmt.Errorf("read ACLs: %w", err)
 	}
 	return wanted(owner, boxes), nil
 }
 
-// boxes are the entries that hold for each mailbox. What has expired is among them until
-// it is removed, so that they depend on nothing but the home.
-func (p *Publisher) boxes(ctx context.Context, home Home) (map[string][]mailbox.Entry, error) {
+// entriesByBox are the entries that hold for each mailbox. What has expired is among them
+// until it is removed, so that they depend on nothing but the home and the rules.
+func entriesByBox(ctx context.Context, home Home, rules *acl.Rules) (map[string][]mailbox.Entry, error) {
 	names, err := home.Mailboxes(ctx)
 	if err != nil {
 		return nil, err
@@ -167,7 +174,7 @@ func (p *Publisher) boxes(ctx context.Context, home Home) (map[string][]mailbox.
 		if err != nil {
 			return nil, err
 		}
-		if entries := p.cfg.Rules.Dated(standing); len(entries) > 0 {
+		if entries := rules.Dated(standing); len(entries) > 0 {
 			boxes[name] = entries
 		}
 	}

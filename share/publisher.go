@@ -33,7 +33,9 @@ type PublisherConfig struct {
 	// that is mended. It must not wait.
 	Mended func(Drift)
 
-	Rules acl.Rules // which entries hold for a mailbox
+	// Rules say which entries hold for an owner's mailboxes, as they are now. nil: the zero
+	// Rules, for all owners. RulesChanged has to be called when they have changed.
+	Rules func(ctx context.Context, owner string) (acl.Rules, error)
 
 	// Exists says whether there is such a user; without it all do. Mine says
 	// whether an owner's mail is this backend's, so that it publishes for the owner;

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/roost-mail/roost/acl"
 	"github.com/roost-mail/roost/dict"
 	"github.com/roost-mail/roost/imap"
 	"github.com/roost-mail/roost/mailbox"
@@ -102,6 +103,25 @@ shared/shared-boxes/user/bob/carol = 1
 		if s := a.ShareState(); s.Version != s.Published {
 			t.Errorf("after %s: %+v", step.name, s)
 		}
+	}
+}
+
+// TestRulesOfTheOwner: rules may be one owner's own.
+func TestRulesOfTheOwner(t *testing.T) {
+	d := dict.NewMemory()
+	p := NewPublisher(PublisherConfig{Dict: d, Log: quiet, Rules: func(_ context.Context, owner string) (acl.Rules, error) {
+		return acl.Rules{DefaultsFromInbox: owner == "alice"}, nil
+	}})
+	defer p.Close()
+	for _, owner := range []string{"alice", "carol"} {
+		a := NewPublishing(p, owner, openHome(t, owner))
+		if err := errors.Join(a.Create(t.Context(), "Work"), a.UpdateEntries(t.Context(), imap.Inbox, allow("user=bob", "lr"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := keys(t, d)
+	if !strings.Contains(got, "box/alice/Work") || strings.Contains(got, "box/carol/Work") || !strings.Contains(got, "box/carol/INBOX") {
+		t.Errorf("published:\n%s", got)
 	}
 }
 

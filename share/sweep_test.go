@@ -245,7 +245,7 @@ func TestRulesChange(t *testing.T) {
 		var now atomic.Pointer[acl.Globals]
 		d := dict.NewMemory()
 		p := NewPublisher(PublisherConfig{
-			Dict: d, Log: quiet, Rules: acl.Rules{Globals: now.Load},
+			Dict: d, Log: quiet, Rules: func(context.Context, string) (acl.Rules, error) { return acl.Rules{Globals: now.Load}, nil },
 			Open: func(_ context.Context, owner string) (Home, error) { return homes[owner], nil },
 		})
 		defer p.Close()

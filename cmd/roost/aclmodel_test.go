@@ -102,7 +102,7 @@ func newACLWorld(t *testing.T, r *rand.Rand, m *acltest.Model, varied bool) *acl
 	}
 	d := dict.NewMemory()
 	w.publisher = share.NewPublisher(share.PublisherConfig{
-		Dict: d, Log: log, Rules: w.rules,
+		Dict: d, Log: log, Rules: func(context.Context, string) (acl.Rules, error) { return w.rules, nil },
 		Open: func(context.Context, string) (share.Home, error) { return w.session("ann"), nil },
 	})
 	w.index = share.NewIndex(d, log)

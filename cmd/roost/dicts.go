@@ -27,7 +27,7 @@ func (n *node) openSharing() error {
 		return fmt.Errorf("%s: acl_shared_dict: %w", n.set.Where("plugin/acl_shared_dict"), err)
 	}
 	publishing := share.PublisherConfig{
-		Dict: n.sharing.writer(), Log: n.log, Open: n.parts.openHome, Rules: n.parts.aclRules(n.set),
+		Dict: n.sharing.writer(), Log: n.log, Open: n.parts.openHome, Rules: n.parts.rulesOf,
 		Exists: n.parts.exists, Sweep: n.set.ACL.SweepInterval, Mended: n.parts.auditMended,
 	}
 	if n.holder != nil {

@@ -82,26 +82,44 @@ func (f *globalsFollower) look(p *parts) {
 	}
 	f.complaint = ""
 	p.current.Store(&next)
-	p.globalsChanged(old, &next)
+	p.rulesChanged(old, &next)
 }
 
 func unchanged(a, b os.FileInfo) bool {
 	return a != nil && b != nil && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) && os.SameFile(a, b)
 }
 
-// globalsChanged tells all whom the difference of global rights concerns: those who
-// have such mailboxes open, the sharing index, and the audit log.
-func (p *parts) globalsChanged(old, now *node) {
+// rulesChanged tells all whom the difference of global rights, and of what INBOX lends,
+// concerns: those who have such mailboxes open, the sharing index, and the audit log.
+func (p *parts) rulesChanged(old, now *node) {
 	changed := acl.CompareGlobals(old.globals, now.globals)
-	if len(changed.Gone)+len(changed.Came) == 0 {
+	globals, all := len(changed.Gone)+len(changed.Came) > 0, old.set.ACL.DefaultsFromInbox != now.set.ACL.DefaultsFromInbox
+	if globals {
+		p.log.Info("global rights have changed", "file", now.set.ACL.GlobalFile, "lines_gone", len(changed.Gone), "lines_new", len(changed.Came))
+		p.auditGlobals(changed)
+	}
+	if !globals && !all {
 		return
 	}
-	p.log.Info("global rights have changed", "file", now.set.ACL.GlobalFile, "lines_gone", len(changed.Gone), "lines_new", len(changed.Came))
-	p.auditGlobals(changed)
-	open := p.store.RightsChanged(changed.Concern)
+	open := p.store.RightsChanged(func(name string) bool { return all || changed.Concern(name) })
 	if p.publisher != nil {
 		p.publisher.RulesChanged(open)
 	}
+}
+
+// rulesOf are the rules for an owner's mailboxes, as the configuration and the owner's own
+// settings say now.
+func (p *parts) rulesOf(ctx context.Context, owner string) (acl.Rules, error) {
+	n := p.latest()
+	res, err := n.auth.Lookup(ctx, owner)
+	if err != nil {
+		return acl.Rules{}, err
+	}
+	set, _, err := n.set.ForUser(res.UserFields)
+	if err != nil {
+		return acl.Rules{}, err
+	}
+	return p.aclRules(set), nil
 }
 
 // aclRules are the rules of settings, with the global rights as they were read last.

@@ -59,6 +59,30 @@ func TestGlobalsAreFollowed(t *testing.T) {
 	}
 }
 
+// TestReloadedDefaults: what INBOX lends to the mailboxes without rights of their own is listed for
+// others no longer than the configuration says so.
+func TestReloadedDefaults(t *testing.T) {
+	r := startRigWith(t, "rig", func(r *rig) {
+		configureRights(t, r, "#be plugin {\n#be   acl_defaults_from_inbox = yes\n#be }\n")
+	})
+	owner, reader := dialIMAP(t, r.address()), dialIMAP(t, r.address())
+	defer owner.close()
+	defer reader.close()
+	owner.command("LOGIN someone1 pass")
+	owner.command("CREATE Work")
+	owner.command("SETACL INBOX someone2 lr")
+	owner.expect("OK")
+	reader.command("LOGIN someone2 pass")
+	reader.until(`LIST "" "shared/*"`, func(answer string) bool { return strings.Contains(answer, "Work") })
+	appendTo(t, r.files["be1"], "plugin {\n  acl_defaults_from_inbox = no\n}\n")
+	if _, _, err := r.nodes["be1"].reload(r.files["be1"]); err != nil {
+		t.Fatal(err)
+	}
+	reader.until(`LIST "" "shared/*"`, func(answer string) bool { return !strings.Contains(answer, "Work") })
+	reader.command("SELECT shared/someone1/Work")
+	reader.expect("NO [NONEXISTENT]")
+}
+
 // setGlobals puts another file of global rights in the place of the old one.
 func (r *rig) setGlobals(t *testing.T, text string) {
 	t.Helper()

@@ -32,7 +32,7 @@ func (p *parts) reload(file string) (warnings, kept []config.Warning, err error)
 	}
 	p.current.Store(next)
 	p.reopenAudit()
-	p.globalsChanged(old, next)
+	p.rulesChanged(old, next)
 	return warnings, kept, nil
 }
 

@@ -171,7 +171,7 @@ func (b *backend) startSharing() {
 	s.mirror = dict.NewMirror(dictLink{b.process, &w.dictionary}, dict.MirrorOptions{Log: log})
 	s.index = share.NewIndex(s.mirror, log)
 	s.publisher = share.NewPublisher(share.PublisherConfig{
-		Dict: s.mirror.Writer(), Log: log, Open: b.openHome, Rules: w.rules, Mine: b.holder.Keeps, Sweep: sweepTime,
+		Dict: s.mirror.Writer(), Log: log, Open: b.openHome, Rules: func(context.Context, string) (acl.Rules, error) { return w.rules, nil }, Mine: b.holder.Keeps, Sweep: sweepTime,
 	})
 	s.server = imapserver.New(imapserver.Config{Log: log, Authenticator: b})
 }

@@ -356,11 +356,11 @@ func tryCreate(err error) error {
 
 // Open passes on, and teaches the mailbox to copy into other accounts.
 func (t *Tree) Open(ctx context.Context, name string, readOnly bool) (mailbox.Mailbox, error) {
+	t.finishMoves(ctx, name, nil) // which may close accounts
 	p, err := t.find(name)
 	if err != nil {
 		return nil, err
 	}
-	t.finishMoves(ctx, name, nil)
 	m, err := p.account.Open(ctx, p.name, readOnly)
 	if err != nil {
 		return nil, err

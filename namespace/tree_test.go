@@ -397,8 +397,18 @@ func TestAccountsOfOthersAreBounded(t *testing.T) {
 		}
 		return n
 	}
+	own := s.open("bob", "bob")
+	for i := range 20 { // moves that were interrupted, and of which nothing can be done any more
+		err := own.SetMetadata(t.Context(), "", []imap.MetadataEntry{{
+			Name:  fmt.Sprintf("/private/vendor/roost/move/%d", i),
+			Value: fmt.Appendf(nil, `{"From": "shared/gone%d/INBOX", "To": "shared/first/INBOX"}`, i),
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	tree := namespace.New(namespace.Config{
-		User: "bob", Own: s.open("bob", "bob"), Log: slog.New(slog.DiscardHandler),
+		User: "bob", Own: own, Moves: namespace.NewMoves(), Log: slog.New(slog.DiscardHandler),
 		Shared: []namespace.Shared{{
 			Root: "shared/",
 			Match: func(name string) (owner, rest string, ok bool) {
@@ -419,6 +429,9 @@ func TestAccountsOfOthersAreBounded(t *testing.T) {
 	m, err := tree.Open(t.Context(), "shared/first/INBOX", false)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if open["first"] != 1 {
+		t.Error("the mailbox was opened from an account that was closed")
 	}
 	for i := range 100 {
 		name := fmt.Sprintf("shared/u%d/INBOX", i)

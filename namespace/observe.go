@@ -189,7 +189,7 @@ func (t *Tree) ownersBelow(ctx context.Context, names []string) ([]observed, err
 func (t *Tree) visibleOwners(ctx context.Context, s *Shared) ([]string, error) {
 	mailboxes, vague, err := s.Index.Visible(ctx, t.cfg.User, t.groups())
 	if err != nil {
-		return nil, err
+		return nil, imap.Wrap(imap.CodeUnavailable, "It is not known now who shares mailboxes", err)
 	}
 	owners := vague
 	for owner := range mailboxes {

@@ -376,6 +376,30 @@ func TestTransferIsAllOrNone(t *testing.T) {
 	}
 }
 
+// noIndex is an index whose dictionary is away.
+type noIndex struct{}
+
+func (noIndex) Visible(context.Context, string, []string) (map[string][]mailbox.ListEntry, []string, error) {
+	return nil, nil, errors.New("no route to host")
+}
+
+// Whom to observe can't be known without the index, which is told as such.
+func TestObserveWithoutIndex(t *testing.T) {
+	tree := namespace.New(namespace.Config{
+		User: "bob", Own: newSite("bob").open("bob", "bob"), Log: slog.New(slog.DiscardHandler),
+		Shared: []namespace.Shared{{Root: "shared/", Index: noIndex{}}},
+	})
+	defer tree.Close()
+	if _, err := tree.Observe(t.Context(), []string{"shared"}, func() {}); imap.CodeOf(err) != imap.CodeUnavailable {
+		t.Error(err)
+	}
+	if stop, err := tree.Observe(t.Context(), nil, func() {}); err != nil {
+		t.Error(err)
+	} else {
+		stop()
+	}
+}
+
 // counting notes which accounts are open.
 type counting struct {
 	mailbox.Complete

@@ -89,7 +89,7 @@ func parseDated(line string) (mailbox.Entry, error) {
 	date, rest, _ := strings.Cut(rest, " ")
 	e, err := parseLine(rest)
 	if err == nil && e.Negative {
-		err = errors.Join(errDatedNegative, ErrUnreadableNegative)
+		err = errors.Join(errDatedNegative, errUnreadableNegative)
 	}
 	if err == nil {
 		e.Expires, err = ParseDate(date)

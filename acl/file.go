@@ -12,15 +12,15 @@ import (
 	"github.com/roost-mail/roost/mailbox"
 )
 
-// MaxFile bounds an ACL file, in bytes.
-const MaxFile = 1 << 20
+// maxFile bounds an ACL file, in bytes.
+const maxFile = 1 << 20
 
 // fileOrder is the order in which Dovecot writes rights: by their long names.
 const fileOrder = "akxeilprwts"
 
-// ErrUnreadableNegative says that an entry which takes rights away could not
+// errUnreadableNegative says that an entry which takes rights away could not
 // be read: nobody but the owner may then do anything.
-var ErrUnreadableNegative = errors.New("a negative entry can't be read")
+var errUnreadableNegative = errors.New("a negative entry can't be read")
 
 // ParseFile reads a dovecot-acl file. A line that can't be read is skipped and
 // reported in problems, with its number; if it may have been a negative entry,
@@ -39,7 +39,7 @@ func ParseFile(r io.Reader) (entries []mailbox.Entry, problems []error) {
 		}
 		if err != nil {
 			problems = append(problems, fmt.Errorf("line %d: %w", n, err))
-			closed = closed || errors.Is(err, ErrUnreadableNegative)
+			closed = closed || errors.Is(err, errUnreadableNegative)
 		}
 	}
 	if closed {
@@ -49,9 +49,9 @@ func ParseFile(r io.Reader) (entries []mailbox.Entry, problems []error) {
 }
 
 func readFile(r io.Reader) (string, error) {
-	text, err := io.ReadAll(io.LimitReader(r, MaxFile+1))
-	if err == nil && len(text) > MaxFile {
-		err = fmt.Errorf("ACL file is larger than %d bytes", MaxFile)
+	text, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+	if err == nil && len(text) > maxFile {
+		err = fmt.Errorf("ACL file is larger than %d bytes", maxFile)
 	}
 	return string(text), err
 }
@@ -94,7 +94,7 @@ func unite(entries []mailbox.Entry, e mailbox.Entry) ([]mailbox.Entry, error) {
 func parseLine(line string) (mailbox.Entry, error) {
 	id, rest, err := cutWord(line)
 	if err != nil && strings.HasPrefix(line, `"-`) {
-		err = errors.Join(err, ErrUnreadableNegative)
+		err = errors.Join(err, errUnreadableNegative)
 	}
 	if err != nil {
 		return mailbox.Entry{}, err
@@ -107,7 +107,7 @@ func parseLine(line string) (mailbox.Entry, error) {
 	fail := func(format string, args ...any) (mailbox.Entry, error) {
 		err := fmt.Errorf(format, args...)
 		if e.Negative {
-			err = errors.Join(err, ErrUnreadableNegative)
+			err = errors.Join(err, errUnreadableNegative)
 		}
 		return mailbox.Entry{}, err
 	}
@@ -165,7 +165,7 @@ const globalMark = "#global "
 // ParseShared reads what FormatShared has written.
 func ParseShared(text string) (entries []mailbox.Entry, problems []error) {
 	entries, problems = ParseFile(strings.NewReader(text))
-	if len(text) > MaxFile {
+	if len(text) > maxFile {
 		return entries, problems
 	}
 	for line := range strings.Lines(text) {

@@ -9,9 +9,9 @@ import (
 	"github.com/roost-mail/roost/mailbox"
 )
 
-// MaxGlobals bounds the entries of a global ACL file: all are looked at whenever
+// maxGlobals bounds the entries of a global ACL file: all are looked at whenever
 // rights are asked for.
-const MaxGlobals = 1000
+const maxGlobals = 1000
 
 // Globals are the entries of a global ACL file: those of an administrator, for all
 // mailboxes of all owners whose names match. It is not changed once made.
@@ -42,8 +42,8 @@ func ParseGlobals(r io.Reader) (*Globals, error) {
 		if err == nil {
 			e, err = parseLine(strings.TrimLeft(rest, " "))
 		}
-		if err == nil && len(g.lines) == MaxGlobals {
-			err = fmt.Errorf("there are more than %d entries", MaxGlobals)
+		if err == nil && len(g.lines) == maxGlobals {
+			err = fmt.Errorf("there are more than %d entries", maxGlobals)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", n, err)

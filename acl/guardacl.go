@@ -59,7 +59,7 @@ func (g *Guard) GetACL(ctx context.Context, name string) ([]imap.ACLEntry, error
 	if err != nil {
 		return nil, err
 	}
-	return Show(g.opts.Rules.Entries(standing), g.owner), nil
+	return show(g.opts.Rules.Entries(standing), g.owner), nil
 }
 
 // ListRights needs a.
@@ -67,7 +67,7 @@ func (g *Guard) ListRights(ctx context.Context, name, identifier string) (imap.G
 	if err := g.needAdmin(ctx, name); err != nil {
 		return imap.GrantableRights{}, err
 	}
-	id, negative, err := FromIMAP(identifier, g.opts.Normalize)
+	id, negative, err := fromIMAP(identifier, g.opts.Normalize)
 	if err != nil {
 		return imap.GrantableRights{}, err
 	}
@@ -90,7 +90,7 @@ func (g *Guard) setACL(ctx context.Context, e *Event, identifier string, change 
 	if err := g.needAdmin(ctx, e.Mailbox); err != nil {
 		return err
 	}
-	id, negative, err := FromIMAP(identifier, g.opts.Normalize)
+	id, negative, err := fromIMAP(identifier, g.opts.Normalize)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (g *Guard) DeleteACL(ctx context.Context, name, identifier string) error {
 		if err := g.needAdmin(ctx, name); err != nil {
 			return err
 		}
-		id, negative, err := FromIMAP(identifier, g.opts.Normalize)
+		id, negative, err := fromIMAP(identifier, g.opts.Normalize)
 		if err != nil {
 			return err
 		}

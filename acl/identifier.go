@@ -51,11 +51,11 @@ func split(id string) (k kind, name string, ok bool) {
 	return 0, "", false
 }
 
-// FromIMAP turns an identifier as SETACL names it into file form: `bob` is
+// fromIMAP turns an identifier as SETACL names it into file form: `bob` is
 // user=bob, `$team` group=team, `!$team` group-override=team, and a leading
 // `-` makes it negative (RFC 4314 section 3). normalize brings a user's name
 // into its one form. An identifier that can't be is BAD.
-func FromIMAP(id string, normalize func(string) string) (identifier string, negative bool, err error) {
+func fromIMAP(id string, normalize func(string) string) (identifier string, negative bool, err error) {
 	if err := imap.CheckIdentifier(id); err != nil {
 		return "", false, err
 	}
@@ -85,7 +85,7 @@ func FromIMAP(id string, normalize func(string) string) (identifier string, nega
 	return id, negative, nil
 }
 
-// toIMAP is the inverse of FromIMAP; ownerName stands for the owner entry.
+// toIMAP is the inverse of fromIMAP; ownerName stands for the owner entry.
 func toIMAP(id string, negative bool, ownerName string) string {
 	k, name, ok := split(id)
 	switch {

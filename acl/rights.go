@@ -136,9 +136,9 @@ func (j *judgement) rights(id Identity) imap.Rights {
 	return j.granted &^ j.denied
 }
 
-// Show is the ACL response of a mailbox: its entries in IMAP's form, global ones
+// show is the ACL response of a mailbox: its entries in IMAP's form, global ones
 // with # before them, and the owner's rights even if no entry names the owner.
-func Show(entries []mailbox.Entry, owner string) []imap.ACLEntry {
+func show(entries []mailbox.Entry, owner string) []imap.ACLEntry {
 	ownerName := owner
 	named := func(e mailbox.Entry) bool { return e.Identifier == idUser+owner && !e.Global }
 	if slices.ContainsFunc(entries, named) {
@@ -213,6 +213,6 @@ func Without(entries []mailbox.Entry, identifier string, negative bool) []mailbo
 	})
 }
 
-// MaxEntries bounds the entries of one mailbox. With identifiers as long as they
-// may be they still fit into MaxFile.
-const MaxEntries = 500
+// maxEntries bounds the entries of one mailbox. With identifiers as long as they
+// may be they still fit into maxFile.
+const maxEntries = 500

@@ -42,7 +42,7 @@ func checkOracle(t *testing.T, file, bob, alice, getacl string) {
 		t.Errorf("alice has %s, want %s", got, alice)
 	}
 	var shown []string
-	for _, e := range Show(entries, "alice") {
+	for _, e := range show(entries, "alice") {
 		shown = append(shown, e.Identifier, showRights(e.Rights))
 	}
 	if got := strings.Join(shown, " "); got != getacl {
@@ -91,16 +91,16 @@ func TestIdentifierForms(t *testing.T) {
 		{"user=bob", "user=user=bob", false},
 		{"ann b@example.org", "user=ann b@example.org", false},
 	} {
-		id, negative, err := FromIMAP(row.imap, lower)
+		id, negative, err := fromIMAP(row.imap, lower)
 		if err != nil || id != row.file || negative != row.negative {
-			t.Errorf("FromIMAP(%q) = %q %v %v", row.imap, id, negative, err)
+			t.Errorf("fromIMAP(%q) = %q %v %v", row.imap, id, negative, err)
 		}
 	}
 	for _, bad := range []string{"", "-", "#global", "$", "x\nanyone", "x\tlr", "\xff", strings.Repeat("x", imap.MaxIdentifier+1)} {
-		if id, _, err := FromIMAP(bad, lower); err == nil {
-			t.Errorf("FromIMAP(%q) = %q, want BAD", bad, id)
+		if id, _, err := fromIMAP(bad, lower); err == nil {
+			t.Errorf("fromIMAP(%q) = %q, want BAD", bad, id)
 		} else if !imap.AsError(err).Bad {
-			t.Errorf("FromIMAP(%q): %v is not BAD", bad, err)
+			t.Errorf("fromIMAP(%q): %v is not BAD", bad, err)
 		}
 	}
 }

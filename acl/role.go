@@ -84,7 +84,7 @@ func ParseMember(text string, normalize func(string) string) (identifier string,
 		}
 		return text, nil
 	}
-	id, negative, err := FromIMAP(text, normalize)
+	id, negative, err := fromIMAP(text, normalize)
 	if err == nil && (negative || id == idOwner) {
 		err = imap.BadCommand("%s can't be a member: NAME is a user, $NAME a group", text)
 	}

@@ -103,7 +103,7 @@ func (r *Rules) Changed(s mailbox.Standing, change func([]mailbox.Entry) ([]mail
 	switch {
 	case err != nil:
 		return nil, err
-	case len(entries) > MaxEntries:
+	case len(entries) > maxEntries:
 		return nil, imap.Errorf(imap.CodeLimit, "Too many ACL entries")
 	case slices.Equal(entries, holding) && (len(holding) == len(had) || r.Source(s) != FromMailbox):
 		return s.Own, nil

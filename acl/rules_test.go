@@ -65,7 +65,7 @@ func TestGlobalsAreShownAndKept(t *testing.T) {
 	rules := Rules{Globals: globals(t, "# site\n\n* user=postmaster lr\n\"Two words\" -anyone l\n")}
 	entries := rules.Entries(mailbox.Standing{Name: "Two words", Own: parsed(t, "user=bob lr\n")})
 	var shown []string
-	for _, e := range Show(entries, "alice") {
+	for _, e := range show(entries, "alice") {
 		shown = append(shown, e.Identifier, showRights(e.Rights))
 	}
 	if got := strings.Join(shown, " "); got != "bob lr #postmaster lr #-anyone l alice all" {
@@ -96,8 +96,8 @@ func TestGlobalsThatCantBeRead(t *testing.T) {
 		{"Work USER=bob lr\n", "line 1: unknown identifier"},
 		{"\"Work user=bob lr\n", "line 1: what is quoted does not end"},
 		{" user=bob lr\n", "line 1: "},
-		{strings.Repeat("* anyone l\n", MaxGlobals+1), "line 1001: there are more than 1000 entries"},
-		{strings.Repeat("#", MaxFile+1), "larger than"},
+		{strings.Repeat("* anyone l\n", maxGlobals+1), "line 1001: there are more than 1000 entries"},
+		{strings.Repeat("#", maxFile+1), "larger than"},
 	} {
 		if _, err := ParseGlobals(strings.NewReader(row.text)); err == nil || !strings.Contains(err.Error(), row.want) {
 			t.Errorf("%.40q: %v, want %s", row.text, err, row.want)

@@ -60,9 +60,6 @@ type Config struct {
 
 	// TLS gives the configuration for connections to targets that want it.
 	TLS func() *tls.Config
-
-	// Now is the time of day, for display. nil is time.Now.
-	Now func() time.Time
 }
 
 // Step is a part of a check.

@@ -43,9 +43,6 @@ func NewMonitor(cfg Config) *Monitor {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
 	m := &Monitor{cfg: cfg, turns: make(chan struct{}, maxChecks), backends: map[Target]*backend{}}
 	m.probe = m.check
 	return m
@@ -85,7 +82,7 @@ func (m *Monitor) follow(ctx context.Context, targets []Target, running *sync.Wa
 			continue
 		}
 		ctx, stop := context.WithCancel(ctx)
-		b := &backend{State: State{Target: t, Up: true, Since: m.cfg.Now()}, since: m.cfg.Clock.Now(), stop: stop}
+		b := &backend{State: State{Target: t, Up: true, Since: time.Now()}, since: m.cfg.Clock.Now(), stop: stop}
 		m.backends[t] = b
 		running.Go(func() { m.watch(ctx, b) })
 	}
@@ -172,7 +169,7 @@ func (b *backend) silence(err error) int {
 func (m *Monitor) turn(b *backend) {
 	now := m.cfg.Clock.Now()
 	lasted := (now - b.since).Round(time.Millisecond)
-	b.Up, b.streak, b.since, b.Since = !b.Up, 0, now, m.cfg.Now()
+	b.Up, b.streak, b.since, b.Since = !b.Up, 0, now, time.Now()
 	log := m.cfg.Log.With("backend", b.Name, "addr", b.Addr)
 	if b.Up {
 		log.Info("backend is up again", "down_for", lasted)

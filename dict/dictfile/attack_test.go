@@ -367,7 +367,7 @@ func TestOddFiles(t *testing.T) {
 			return errors.Join(os.Remove(filepath.Dir(path)), os.WriteFile(filepath.Dir(path), nil, 0o600))
 		},
 		"huge": func(path string) error {
-			return errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, MaxFile+1))
+			return errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, maxFile+1))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -39,8 +39,8 @@ import (
 	"github.com/roost-mail/roost/dict"
 )
 
-// MaxFile is the size in bytes beyond which a file is neither read nor written.
-const MaxFile = 256 << 20
+// maxFile is the size in bytes beyond which a file is neither read nor written.
+const maxFile = 256 << 20
 
 // ErrLocked is the error of a Commit that waited too long for others' locks.
 // Nothing was changed.
@@ -68,7 +68,7 @@ type Dict struct {
 	closed    chan struct{}
 	closeOnce sync.Once
 
-	limit int64                   // MaxFile, less in tests
+	limit int64                   // maxFile, less in tests
 	fault func(step string) error // set by tests only: the error of a step of a commit
 }
 
@@ -94,7 +94,7 @@ func Open(path string, opt Options) (*Dict, error) {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
 	d := &Dict{
-		path: filepath.Clean(path), opt: opt, limit: MaxFile,
+		path: filepath.Clean(path), opt: opt, limit: maxFile,
 		reading: make(turn, 1), writing: make(turn, 1), closed: make(chan struct{}),
 	}
 	return d, nil

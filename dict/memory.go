@@ -8,44 +8,28 @@ import (
 
 // Memory is a Dict in memory, for tests.
 type Memory struct {
+	Reader
+
 	mu      sync.Mutex // guards what is below; not held while a callback runs
-	table   Table
+	now     Table
 	version uint64
 	closed  bool
 }
 
 // NewMemory returns an empty dictionary.
-func NewMemory() *Memory { return &Memory{} }
+func NewMemory() *Memory {
+	m := &Memory{}
+	m.Reader = NewReader(func(ctx context.Context) (Table, error) {
+		table, _, err := m.state(ctx)
+		return table, err
+	})
+	return m
+}
 
 var (
 	_ Dict      = (*Memory)(nil)
 	_ Versioner = (*Memory)(nil)
 )
-
-// Get implements Dict.
-func (m *Memory) Get(ctx context.Context, key string) (string, bool, error) {
-	if err := CheckKey(key); err != nil {
-		return "", false, err
-	}
-	table, _, err := m.state(ctx)
-	if err != nil {
-		return "", false, err
-	}
-	value, ok := table.Get(key)
-	return value, ok, nil
-}
-
-// Iterate implements Dict. It shows the state at the time of the call.
-func (m *Memory) Iterate(ctx context.Context, prefix string, fn func(key, value string) error) error {
-	if err := CheckPrefix(prefix); err != nil {
-		return err
-	}
-	table, _, err := m.state(ctx)
-	if err != nil {
-		return err
-	}
-	return table.Walk(ctx, prefix, fn)
-}
 
 // Commit implements Dict.
 func (m *Memory) Commit(ctx context.Context, changes []Change, conditions ...Condition) error {
@@ -60,11 +44,11 @@ func (m *Memory) Commit(ctx context.Context, changes []Change, conditions ...Con
 	if m.closed {
 		return ErrClosed
 	}
-	next, changed, err := m.table.Apply(changes, conditions)
+	next, changed, err := m.now.Apply(changes, conditions)
 	if err != nil || !changed {
 		return err
 	}
-	m.table = next
+	m.now = next
 	m.version++
 	return nil
 }
@@ -80,7 +64,7 @@ func (m *Memory) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.closed = true
-	m.table = Table{}
+	m.now = Table{}
 	return nil
 }
 
@@ -93,5 +77,5 @@ func (m *Memory) state(ctx context.Context) (Table, uint64, error) {
 	if m.closed {
 		return Table{}, 0, ErrClosed
 	}
-	return m.table, m.version, nil
+	return m.now, m.version, nil
 }

@@ -17,6 +17,8 @@ import (
 //
 // It runs two goroutines, which end with Close.
 type Mirror struct {
+	Reader // of the copy. Before the origin was read once it waits for that
+
 	origin Dict
 	opt    MirrorOptions
 	stop   context.CancelFunc
@@ -62,6 +64,7 @@ func NewMirror(d Dict, opt MirrorOptions) *Mirror {
 		origin: d, opt: opt, reading: make(chan struct{}, 1), loaded: make(chan struct{}), told: make(chan struct{}),
 		commits: map[*commit]struct{}{},
 	}
+	m.Reader = NewReader(m.latest)
 	ctx, cancel := context.WithCancel(context.Background())
 	m.stop = cancel
 	m.run.Go(func() { m.poll(ctx) })
@@ -75,31 +78,6 @@ func NewMirror(d Dict, opt MirrorOptions) *Mirror {
 func (m *Mirror) Close() {
 	m.stop()
 	m.run.Wait()
-}
-
-// Get is Dict.Get, of the copy. Before the origin was read once it waits for that.
-func (m *Mirror) Get(ctx context.Context, key string) (string, bool, error) {
-	if err := CheckKey(key); err != nil {
-		return "", false, err
-	}
-	table, err := m.latest(ctx)
-	if err != nil {
-		return "", false, err
-	}
-	value, ok := table.Get(key)
-	return value, ok, nil
-}
-
-// Iterate is Dict.Iterate, of the copy.
-func (m *Mirror) Iterate(ctx context.Context, prefix string, fn func(key, value string) error) error {
-	if err := CheckPrefix(prefix); err != nil {
-		return err
-	}
-	table, err := m.latest(ctx)
-	if err != nil {
-		return err
-	}
-	return table.Walk(ctx, prefix, fn)
 }
 
 // Changed returns a channel that is closed when the copy next changes.

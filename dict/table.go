@@ -68,6 +68,39 @@ func (t Table) Walk(ctx context.Context, prefix string, fn func(key, value strin
 	return nil
 }
 
+// Reader is the reading half of a Dict that is held as a Table.
+type Reader struct {
+	table func(ctx context.Context) (Table, error)
+}
+
+// NewReader reads what table gives.
+func NewReader(table func(ctx context.Context) (Table, error)) Reader { return Reader{table} }
+
+// Get implements Dict.
+func (r Reader) Get(ctx context.Context, key string) (string, bool, error) {
+	if err := CheckKey(key); err != nil {
+		return "", false, err
+	}
+	table, err := r.table(ctx)
+	if err != nil {
+		return "", false, err
+	}
+	value, ok := table.Get(key)
+	return value, ok, nil
+}
+
+// Iterate implements Dict. It shows the state at the time of the call.
+func (r Reader) Iterate(ctx context.Context, prefix string, fn func(key, value string) error) error {
+	if err := CheckPrefix(prefix); err != nil {
+		return err
+	}
+	table, err := r.table(ctx)
+	if err != nil {
+		return err
+	}
+	return table.Walk(ctx, prefix, fn)
+}
+
 // search is the index of the first entry whose key is not less than key.
 func (t Table) search(key string) int {
 	return sort.Search(len(t.entries), func(i int) bool { return t.entries[i].Key >= key })

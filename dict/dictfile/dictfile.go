@@ -56,6 +56,7 @@ type Options struct {
 // Dict is a handle on a dictionary file; it implements dict.Dict and
 // dict.Versioner. Every read sees one state of the whole file.
 type Dict struct {
+	dict.Reader
 	path string
 	opt  Options
 
@@ -97,32 +98,14 @@ func Open(path string, opt Options) (*Dict, error) {
 		path: filepath.Clean(path), opt: opt, limit: maxFile,
 		reading: make(turn, 1), writing: make(turn, 1), closed: make(chan struct{}),
 	}
+	d.Reader = dict.NewReader(func(ctx context.Context) (dict.Table, error) {
+		s, err := d.latest(ctx)
+		if err != nil {
+			return dict.Table{}, err
+		}
+		return s.table, nil
+	})
 	return d, nil
-}
-
-// Get implements dict.Dict.
-func (d *Dict) Get(ctx context.Context, key string) (string, bool, error) {
-	if err := dict.CheckKey(key); err != nil {
-		return "", false, err
-	}
-	s, err := d.latest(ctx)
-	if err != nil {
-		return "", false, err
-	}
-	value, ok := s.table.Get(key)
-	return value, ok, nil
-}
-
-// Iterate implements dict.Dict. It shows the state at the time of the call.
-func (d *Dict) Iterate(ctx context.Context, prefix string, fn func(key, value string) error) error {
-	if err := dict.CheckPrefix(prefix); err != nil {
-		return err
-	}
-	s, err := d.latest(ctx)
-	if err != nil {
-		return err
-	}
-	return s.table.Walk(ctx, prefix, fn)
 }
 
 // Version implements dict.Versioner. It costs a stat(2) when nothing changed.

@@ -140,12 +140,16 @@ func (r *Moved) Table() Table {
 	return Table{Foot: []string{"User " + p.User + " is at " + p.Current}}
 }
 
-func directorMove(ctx context.Context, c *call) (Result, error) {
-	cl, err := c.cluster()
-	if err != nil {
-		return nil, err
+// clusterAndUser are what a move is about.
+func (c *call) clusterAndUser() (cl Cluster, user string, err error) {
+	if cl, err = c.cluster(); err == nil {
+		user, err = c.user("user")
 	}
-	user, err := c.user("user")
+	return cl, user, err
+}
+
+func directorMove(ctx context.Context, c *call) (Result, error) {
+	cl, user, err := c.clusterAndUser()
 	if err != nil {
 		return nil, err
 	}
@@ -160,11 +164,7 @@ func directorMove(ctx context.Context, c *call) (Result, error) {
 }
 
 func directorUnmove(ctx context.Context, c *call) (Result, error) {
-	cl, err := c.cluster()
-	if err != nil {
-		return nil, err
-	}
-	user, err := c.user("user")
+	cl, user, err := c.clusterAndUser()
 	if err != nil {
 		return nil, err
 	}

@@ -217,8 +217,8 @@ func (a adminACLs) Change(ctx context.Context, by admin.Author, b *admin.Box, ch
 
 // Recalc implements admin.ACLs.
 func (a adminACLs) Recalc(ctx context.Context, owner string) error {
-	if a.publisher == nil {
-		return imap.Errorf(imap.CodeCannot, "there is no sharing index: acl_shared_dict is not set")
+	if err := a.needSharing(); err != nil {
+		return err
 	}
 	k, err := a.open(ctx, owner, false)
 	if err != nil {

@@ -10,29 +10,28 @@ import (
 	"github.com/roost-mail/roost/share"
 )
 
-// sharingIndex is the index, if there is one.
-func (a adminACLs) sharingIndex() (*share.Index, error) {
+// needSharing is an error where there is no sharing index.
+func (a adminACLs) needSharing() error {
 	if a.sharing == nil {
-		return nil, imap.Errorf(imap.CodeCannot, "there is no sharing index: acl_shared_dict is not set")
+		return imap.Errorf(imap.CodeCannot, "there is no sharing index: acl_shared_dict is not set")
 	}
-	return a.sharing.index, nil
+	return nil
 }
 
 // SharedBy implements admin.Shares.
 func (a adminACLs) SharedBy(ctx context.Context, owner string) ([]admin.SharedBox, error) {
-	x, err := a.sharingIndex()
-	if err != nil {
+	if err := a.needSharing(); err != nil {
 		return nil, err
 	}
-	return sharedBoxes(x.From(ctx, owner))
+	return sharedBoxes(a.sharing.index.From(ctx, owner))
 }
 
 // SharedWith implements admin.Shares.
 func (a adminACLs) SharedWith(ctx context.Context, whom string) ([]admin.SharedBox, error) {
-	x, err := a.sharingIndex()
-	if err != nil {
+	if err := a.needSharing(); err != nil {
 		return nil, err
 	}
+	x := a.sharing.index
 	if group, is := strings.CutPrefix(whom, "$"); is {
 		return sharedBoxes(x.ToGroup(ctx, group))
 	}
@@ -61,8 +60,8 @@ func sharedBoxes(list []share.Shared, err error) ([]admin.SharedBox, error) {
 // speaks and those whom the userdb lists; without one it can't be known whose mail is
 // here, but for those who were opened.
 func (a adminACLs) Verify(ctx context.Context, owner string, repair bool, tell func(admin.ShareDrift)) error {
-	if a.publisher == nil {
-		return imap.Errorf(imap.CodeCannot, "there is no sharing index: acl_shared_dict is not set")
+	if err := a.needSharing(); err != nil {
+		return err
 	}
 	if owner != "" {
 		if err := a.mailOrNobody(ctx, owner); err != nil {

@@ -45,6 +45,11 @@ func (n *node) logIn(ctx context.Context, c *imapserver.Client, cred imapserver.
 	} else {
 		err = n.session(ctx, c, res, login, false)
 	}
+	return loggedIn(login, err)
+}
+
+// loggedIn is a login that nothing has kept from being one.
+func loggedIn(login *imapserver.Login, err error) (*imapserver.Login, error) {
 	if err != nil {
 		return nil, err
 	}

@@ -88,13 +88,6 @@ func (p *parts) strays(s imapserver.SessionInfo) bool {
 	return s.Asker != "" && !p.verifier.Stands(s.Asker, s.Acting)
 }
 
-func loggedIn(login *imapserver.Login, err error) (*imapserver.Login, error) {
-	if err != nil {
-		return nil, err
-	}
-	return login, nil
-}
-
 // checkDelegated refuses what would give a user whom another node vouches for more than
 // the ACLs do.
 func (u *user) checkDelegated(res *auth.Result) error {

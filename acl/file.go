@@ -23,9 +23,9 @@ const fileOrder = "akxeilprwts"
 var errUnreadableNegative = errors.New("a negative entry can't be read")
 
 // ParseFile reads a dovecot-acl file. A line that can't be read is skipped and
-// reported in problems, with its number; if it may have been a negative entry,
-// nobody but the owner keeps any right. Several lines of one identifier are
-// united.
+// reported in problems, with its number; if it may have been a negative entry, or there are
+// more entries than a mailbox can have, nobody but the owner keeps any right. Several lines
+// of one identifier are united.
 func ParseFile(r io.Reader) (entries []mailbox.Entry, problems []error) {
 	text, err := readFile(r)
 	if err != nil {
@@ -40,6 +40,11 @@ func ParseFile(r io.Reader) (entries []mailbox.Entry, problems []error) {
 		if err != nil {
 			problems = append(problems, fmt.Errorf("line %d: %w", n, err))
 			closed = closed || errors.Is(err, errUnreadableNegative)
+		}
+		if len(entries) > maxEntries {
+			problems = append(problems, fmt.Errorf("line %d: more than %d entries", n, maxEntries))
+			closed = true
+			break
 		}
 	}
 	if closed {

@@ -1,6 +1,7 @@
 package acl
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -204,5 +205,19 @@ func TestChangeOfWhatIsInherited(t *testing.T) {
 	s = mailbox.Standing{Name: imap.Inbox, Own: parsed(t, "user=bob lr\n"), Inbox: parsed(t, "user=bob lr\n")}
 	if got, err := inbox.Changed(s, func(e []mailbox.Entry) ([]mailbox.Entry, error) { return nil, nil }); len(got) != 0 || err != nil {
 		t.Errorf("the last entry of INBOX: %v, %v", got, err)
+	}
+}
+
+// TestTooManyEntries: of a file with more entries than a mailbox can have, what is left out might
+// have taken rights away.
+func TestTooManyEntries(t *testing.T) {
+	var text strings.Builder
+	text.WriteString("owner lr\n")
+	for i := range 20 * maxEntries {
+		fmt.Fprintf(&text, "user=u%d l\n", i)
+	}
+	entries, problems := ParseFile(strings.NewReader(text.String()))
+	if len(entries) != 1 || entries[0].Identifier != "owner" || len(problems) != 1 {
+		t.Errorf("%d entries, %d problems", len(entries), len(problems))
 	}
 }

@@ -89,17 +89,20 @@ func (x *Index) boxes(ctx context.Context, who acl.Identity) (list []mailbox.Lis
 // parse reads the ACL of a mailbox key. The entries are not to be changed.
 func (x *Index) parse(key, text string) []mailbox.Entry {
 	x.mu.Lock()
-	defer x.mu.Unlock()
-	if entries, ok := x.parsed[text]; ok {
+	entries, ok := x.parsed[text]
+	x.mu.Unlock()
+	if ok {
 		return entries
 	}
 	entries, problems := acl.ParseShared(text)
-	for _, p := range problems {
-		x.log.Warn("sharing index holds an ACL that can't be read", "key", key, "error", p)
+	if len(problems) > 0 {
+		x.log.Warn("sharing index holds an ACL that can't be read", "key", key, "error", problems[0], "problems", len(problems))
 	}
 	if len(text) > maxParsedText {
 		return entries
 	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	if len(x.parsed) >= maxParsed {
 		clear(x.parsed)
 	}

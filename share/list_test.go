@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -97,4 +98,16 @@ func (silentSource) Get(context.Context, string) (string, bool, error) { return 
 
 func (silentSource) Iterate(context.Context, string, func(key, value string) error) error {
 	return errAway
+}
+
+// TestUnreadableIsToldOnce: an ACL that can't be read is a line in the log, whatever is in it.
+func TestUnreadableIsToldOnce(t *testing.T) {
+	var log strings.Builder
+	x := NewIndex(dict.NewMemory(), slog.New(slog.NewTextHandler(&log, nil)))
+	for range 3 {
+		x.parse("shared/roost/box/alice/Work", "user=bob l\n"+strings.Repeat("nonsense\n", 10))
+	}
+	if n := strings.Count(log.String(), "\n"); n != 1 {
+		t.Errorf("%d lines: %s", n, log.String())
+	}
 }

@@ -116,9 +116,9 @@ func (g *Guard) local(ctx context.Context, name string) []mailbox.Entry {
 	return g.opts.Rules.local(s)
 }
 
-// moving are the events of renaming a mailbox: its own, and those of the mailboxes
+// renaming are the events of renaming a mailbox: its own, and those of the mailboxes
 // below it on which others have rights.
-func (g *Guard) moving(ctx context.Context, from, to string) []Event {
+func (g *Guard) renaming(ctx context.Context, from, to string) []Event {
 	events := []Event{{What: Rename, Mailbox: from, To: to, Before: g.local(ctx, from)}}
 	events[0].Shared = g.others(events[0].Before)
 	if g.opts.Audit == nil || from == imap.Inbox {
@@ -137,8 +137,8 @@ func (g *Guard) moving(ctx context.Context, from, to string) []Event {
 	return events
 }
 
-// moved tells of them.
-func (g *Guard) moved(ctx context.Context, events []Event, err error) {
+// renamed tells of them.
+func (g *Guard) renamed(ctx context.Context, events []Event, err error) {
 	if err != nil {
 		events[0].Before = nil
 		g.tell(events[0], err)

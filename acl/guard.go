@@ -314,9 +314,9 @@ func (g *Guard) Delete(ctx context.Context, name string) error {
 
 // Rename needs x on the mailbox and k where it goes.
 func (g *Guard) Rename(ctx context.Context, from, to string) error {
-	events := g.moving(ctx, from, to)
+	events := g.renaming(ctx, from, to)
 	err := g.rename(ctx, from, to)
-	g.moved(ctx, events, err)
+	g.renamed(ctx, events, err)
 	return err
 }
 

@@ -122,7 +122,7 @@ func aclOperations() []Operation {
 			Name: "acl recalc", Args: []Arg{
 				{Name: "user", Type: User, Flag: true, Short: "u", Help: "this owner"},
 				{Name: "all-users", Type: Bool, Flag: true, Short: "A", Help: "all owners that the userdb lists"},
-				tagFlag, aclHereArg, timeoutArg,
+				tagFlag, aclHereArg, workArg,
 			},
 			Help: "Bring the sharing index into line with owners' mailboxes", Long: "With -A each backend of a cluster sees to the owners that it serves.",
 			Changes: "the sharing index", Slow: true, New: newResult[ACLRecalc], run: aclRecalc,

@@ -23,6 +23,7 @@ var (
 	weightArg  = Arg{Name: "weight", Type: Weight, Required: true, Help: "share of the users, as vhosts; 100 is usual, 0 is none"}
 	whyArg     = Arg{Name: "why", Type: Text, Flag: true, Help: "the reason, which status shows"}
 	timeoutArg = Arg{Name: "timeout", Type: Time, Flag: true, Default: "30s", Help: "how long to wait until it is done; 0 does not wait"}
+	workArg    = Arg{Name: "timeout", Type: Time, Flag: true, Default: "30s", Help: "how much longer than a minute the command waits for the end; what is left then is not done"}
 )
 
 func backendOperations() []Operation {

@@ -64,7 +64,7 @@ func shareOperations() []Operation {
 				{Name: "repair", Type: Bool, Flag: true, Help: "mend what is wrong"},
 				{Name: "user", Type: User, Flag: true, Short: "u", Help: "this owner"},
 				{Name: "all-users", Type: Bool, Flag: true, Short: "A", Help: "all owners"},
-				tagFlag, aclHereArg, timeoutArg,
+				tagFlag, aclHereArg, workArg,
 			},
 			Help:    "Compare the sharing index with owners' mailboxes",
 			Long:    "With -A each backend of a cluster sees to the owners that it serves; a backend without a coordinator sees to those whose mail it has opened since it was started. It ends with 1 if something is wrong, and was not mended, with 75 if somebody could not be looked at.",

@@ -42,19 +42,14 @@ var errNotVouched = errors.New("this node can vouch for the user alone, and clus
 
 var errNoTrust = errors.New("this node takes no other node's word: it has no coordinator, or cluster_delegation = no")
 
-// checkDelegation finds out whether another node's word for the acting user is good.
-func (p *parts) checkDelegation(ctx context.Context, d *sasl.Delegation) (asker cluster.Node, err error) {
-	if p.verifier == nil {
-		return asker, imap.Wrap(imap.CodeCannot, "Not possible", errNoTrust)
-	}
-	return p.verifier.Check(ctx, d)
-}
-
 // logInDelegated is logIn for another node that asks for a user of its own. The word is good
 // once, and is used up only where the mail is: a director checks it and hands it on.
 func (n *node) logInDelegated(ctx context.Context, c *imapserver.Client, cred imapserver.Credentials) (*imapserver.Login, error) {
+	if n.verifier == nil {
+		return nil, imap.Wrap(imap.CodeCannot, "Not possible", errNoTrust)
+	}
 	d := cred.Delegation
-	asker, err := n.checkDelegation(ctx, d)
+	asker, err := n.verifier.Check(ctx, d)
 	if err != nil {
 		return nil, err
 	}

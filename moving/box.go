@@ -179,6 +179,15 @@ func (b *box) do(ctx context.Context, f func(mailbox.Mailbox) error) error {
 	return err
 }
 
+// got is do for a command with an answer.
+func got[T any](ctx context.Context, b *box, f func(mailbox.Mailbox) (T, error)) (answer T, err error) {
+	err = b.do(ctx, func(m mailbox.Mailbox) (err error) {
+		answer, err = f(m)
+		return err
+	})
+	return answer, err
+}
+
 // keep has emit's own error come through unchanged.
 func keep(own *error, emit func(*mailbox.Message) error) func(*mailbox.Message) error {
 	if emit == nil {
@@ -214,39 +223,23 @@ func (b *box) Prefetch(ctx context.Context, uids imap.UIDSet, items *imap.FetchI
 }
 
 // Search passes on.
-func (b *box) Search(ctx context.Context, program *imap.SearchKey) (found mailbox.Found, err error) {
-	err = b.do(ctx, func(m mailbox.Mailbox) (err error) {
-		found, err = m.Search(ctx, program)
-		return err
-	})
-	return found, err
+func (b *box) Search(ctx context.Context, program *imap.SearchKey) (mailbox.Found, error) {
+	return got(ctx, b, func(m mailbox.Mailbox) (mailbox.Found, error) { return m.Search(ctx, program) })
 }
 
 // Sort passes on.
-func (b *box) Sort(ctx context.Context, keys []imap.SortKey, program *imap.SearchKey) (sorted mailbox.Sorted, err error) {
-	err = b.do(ctx, func(m mailbox.Mailbox) (err error) {
-		sorted, err = m.Sort(ctx, keys, program)
-		return err
-	})
-	return sorted, err
+func (b *box) Sort(ctx context.Context, keys []imap.SortKey, program *imap.SearchKey) (mailbox.Sorted, error) {
+	return got(ctx, b, func(m mailbox.Mailbox) (mailbox.Sorted, error) { return m.Sort(ctx, keys, program) })
 }
 
 // Thread passes on.
-func (b *box) Thread(ctx context.Context, alg imap.ThreadAlgorithm, program *imap.SearchKey) (list []imap.ThreadMember, err error) {
-	err = b.do(ctx, func(m mailbox.Mailbox) (err error) {
-		list, err = m.Thread(ctx, alg, program)
-		return err
-	})
-	return list, err
+func (b *box) Thread(ctx context.Context, alg imap.ThreadAlgorithm, program *imap.SearchKey) ([]imap.ThreadMember, error) {
+	return got(ctx, b, func(m mailbox.Mailbox) ([]imap.ThreadMember, error) { return m.Thread(ctx, alg, program) })
 }
 
 // Vanished passes on.
-func (b *box) Vanished(ctx context.Context, uids imap.UIDSet, since imap.ModSeq) (gone imap.UIDSet, err error) {
-	err = b.do(ctx, func(m mailbox.Mailbox) (err error) {
-		gone, err = m.Vanished(ctx, uids, since)
-		return err
-	})
-	return gone, err
+func (b *box) Vanished(ctx context.Context, uids imap.UIDSet, since imap.ModSeq) (imap.UIDSet, error) {
+	return got(ctx, b, func(m mailbox.Mailbox) (imap.UIDSet, error) { return m.Vanished(ctx, uids, since) })
 }
 
 // Store passes on.
@@ -265,30 +258,18 @@ func (b *box) Expunge(ctx context.Context, uids imap.UIDSet, all bool) error {
 }
 
 // Copy passes on.
-func (b *box) Copy(ctx context.Context, uids imap.UIDSet, dest string) (data imap.CopyData, err error) {
-	err = b.do(ctx, func(m mailbox.Mailbox) (err error) {
-		data, err = m.Copy(ctx, uids, dest)
-		return err
-	})
-	return data, err
+func (b *box) Copy(ctx context.Context, uids imap.UIDSet, dest string) (imap.CopyData, error) {
+	return got(ctx, b, func(m mailbox.Mailbox) (imap.CopyData, error) { return m.Copy(ctx, uids, dest) })
 }
 
 // Move passes on.
-func (b *box) Move(ctx context.Context, uids imap.UIDSet, dest string) (data imap.CopyData, err error) {
-	err = b.do(ctx, func(m mailbox.Mailbox) (err error) {
-		data, err = m.Move(ctx, uids, dest)
-		return err
-	})
-	return data, err
+func (b *box) Move(ctx context.Context, uids imap.UIDSet, dest string) (imap.CopyData, error) {
+	return got(ctx, b, func(m mailbox.Mailbox) (imap.CopyData, error) { return m.Move(ctx, uids, dest) })
 }
 
 // MyRights are the acting user's on this mailbox, as far as a removal needs them.
-func (b *box) MyRights(ctx context.Context) (have imap.Rights, err error) {
-	err = b.do(ctx, func(m mailbox.Mailbox) (err error) {
-		have, err = mailbox.RemovalRights(ctx, m)
-		return err
-	})
-	return have, err
+func (b *box) MyRights(ctx context.Context) (imap.Rights, error) {
+	return got(ctx, b, func(m mailbox.Mailbox) (imap.Rights, error) { return mailbox.RemovalRights(ctx, m) })
 }
 
 // Sync tells first what a move has found.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -60,20 +61,40 @@ func partnerAt(location, host string, port int, dict string) string {
 }
 
 // TestForeignOwnFlags: with INDEXPVT readers of another installation's mail have flags of their
-// own, also where that keeps none.
+// own, also where that keeps none; and so have readers of users of the cluster itself whose backend is
+// no Roost, if a namespace leads to these by another address of the directors. By the namespace of all,
+// \Seen is everybody's there.
 func TestForeignOwnFlags(t *testing.T) {
 	needTool(t, "dovecot")
 	if os.Getuid() != 0 {
 		t.Skip("needs root to start dovecot")
 	}
-	other := newDovecotRig(t, freePort(t))
+	dovecot := newDovecotRig(t, freePort(t))
+	const another = "127.0.1.2"
 	r := startRigWith(t, "rig", func(r *rig) {
+		replaceIn(t, r.files["director"], "listen = "+rigAddrs["director"]+"\n", "listen = "+rigAddrs["director"]+" "+another+"\n")
+		route := "someone1:{PLAIN}pass::::::proxy=y port=%d\n"
+		replaceIn(t, filepath.Join(r.root, "etc/users.director"), fmt.Sprintf(route, r.port), fmt.Sprintf(route, dovecot.port))
 		for _, be := range []string{"be1", "be2"} {
-			appendTo(t, r.files[be], partnerAt("imapc:~/partner:INDEXPVT=~/partner-pvt", rigAddrs["be1"], other.port, other.sharedDict()))
+			appendTo(t, r.files[be], partnerAt("imapc:~/partner:INDEXPVT=~/partner-pvt", another, r.port, dovecot.sharedDict()))
 		}
 	})
-	address := net.JoinHostPort(rigAddrs["be1"], strconv.Itoa(other.port))
-	runTranscript(t, &partnerWorld{r, address}, "testdata/foreign/own-flags.txt")
+	runTranscript(t, &partnerWorld{r, r.address()}, "testdata/foreign/own-flags.txt")
+	runTranscript(t, &partnerWorld{r, r.address()}, "testdata/foreign/shared-flags.txt")
+}
+
+func replaceIn(t *testing.T, path, from, to string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err == nil && !strings.Contains(string(text), from) {
+		err = fmt.Errorf("%s has no %q", path, from)
+	}
+	if err == nil {
+		err = os.WriteFile(path, []byte(strings.Replace(string(text), from, to, 1)), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestForeignNamespace has a second shared namespace lead to another installation, with

@@ -91,7 +91,7 @@ type switcher struct {
 }
 
 // readerAfter is what r's spans become, or for nil those of the seed, and which
-// messages look different.
+// messages look different, or may do so to sessions that have not yet heard of the last change.
 func (w *switcher) readerAfter(r, seed *reader) (spans []ownSpan, changed imap.UIDSet) {
 	m := marks{reader: r, seed: seed}
 	last := -1 // the row of the last span
@@ -106,7 +106,7 @@ func (w *switcher) readerAfter(r, seed *reader) (spans []ownSpan, changed imap.U
 		flags := old.flags | shared&came
 		before := old.flags&w.from | shared&^w.from
 		after := flags&w.to | shared&^w.to
-		differs := (before^after)&(w.from|w.to) != 0
+		differs := (before^after)&(w.from|w.to) != 0 || max(row.modseq, old.modseq) < row.seenMod
 		if differs {
 			news = append(news, imap.UID(row.uid))
 		}
@@ -114,7 +114,7 @@ func (w *switcher) readerAfter(r, seed *reader) (spans []ownSpan, changed imap.U
 			continue // goes with the seed
 		}
 		modseq := old.modseq
-		if differs || max(row.modseq, modseq) < row.seenMod {
+		if differs {
 			modseq = w.modseq
 		}
 		switch n := len(spans); {

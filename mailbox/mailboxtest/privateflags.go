@@ -121,6 +121,15 @@ func privateModeTests() []test {
 			s.carolBox.store(uids(1), mailbox.FlagsAdd, imap.FlagSeen)
 			s.wantUnseen(1, 2, 1)
 		}},
+		{"ChangeAndSwitchAtOnce", func(s *shared) {
+			s.owner.annotate("Work", entry, "shared")
+			s.bobBox.wantTold(map[imap.UID][]imap.Flag{1: {imap.FlagSeen}})
+			s.carolBox.sync()
+			s.carolBox.store(uids(2), mailbox.FlagsAdd, imap.FlagSeen)
+			s.owner.annotate("Work", entry, "private")
+			s.bobBox.wantTold(map[imap.UID][]imap.Flag{1: nil, 2: {imap.FlagSeen}})
+			s.carolBox.wantFlags(2, imap.FlagSeen)
+		}},
 		{"WhatAllSawStays", func(s *shared) {
 			s.owner.annotate("Work", entry, "shared")
 			s.carolBox.store(uids(2), mailbox.FlagsAdd, imap.FlagSeen, imap.FlagFlagged)

@@ -23,30 +23,19 @@ func (s *session) loginCommand(ctx context.Context, cmd *command) error {
 	if err := s.checkSecured(); err != nil {
 		return err
 	}
-	if err := s.verifyPlain(ctx, user, password); err != nil {
-		return err
-	}
-	s.welcome(cmd)
-	return nil
-}
-
-// verifyPlain sends a name and a password the way of PLAIN, so that both have
-// the same form whichever command they come by.
-func (s *session) verifyPlain(ctx context.Context, user, password string) error {
-	rows, err := sasl.Select("PLAIN")
+	// The way of PLAIN, so that both have the same form whichever command they come by.
+	plain, err := sasl.ParsePlain([]byte("\x00" + user + "\x00" + password))
 	if err != nil {
 		return err
 	}
-	server := rows[0].NewServer(sasl.Exchange{Verify: func(c sasl.Credentials) error {
-		cred := &Credentials{AuthID: c.AuthID, Password: c.Password}
-		login, err := s.logIn(ctx, cred)
-		if err == nil {
-			s.adopt(login, cred)
-		}
+	cred := &Credentials{AuthID: plain.AuthID, Password: plain.Password}
+	login, err := s.logIn(ctx, cred)
+	if err != nil {
 		return err
-	}})
-	_, _, err = server.Next([]byte("\x00" + user + "\x00" + password))
-	return err
+	}
+	s.adopt(login, cred)
+	s.welcome(cmd)
+	return nil
 }
 
 // checkSecured refuses a plaintext password where others could read it.

@@ -23,14 +23,15 @@ func (s *plainServer) Next(response []byte) (challenge []byte, done bool, err er
 		return []byte{}, false, nil
 	}
 	s.done = true
-	c, err := parsePlain(response)
+	c, err := ParsePlain(response)
 	if err != nil {
 		return nil, false, err
 	}
 	return nil, true, s.verify(c)
 }
 
-func parsePlain(response []byte) (Credentials, error) {
+// ParsePlain is what a response of PLAIN says, if it has the form. RFC 4616 section 2.
+func ParsePlain(response []byte) (Credentials, error) {
 	if len(response) > MaxResponse {
 		return Credentials{}, malformed("too long")
 	}

@@ -44,7 +44,7 @@ func backUp(ctx context.Context, fsys FS, dir, to string) (r BackupReport, err e
 	case err != nil:
 		return r, err
 	case m == nil:
-		return r, fmt.Errorf("%s holds no account", dir)
+		return r, fmt.Errorf("%s %w", dir, errNoAccount)
 	}
 	b.report.User, b.report.Manifest = m.User, m.Number
 	if err := b.prepare(m); err != nil {

@@ -37,7 +37,7 @@ func UserOf(dir string) (string, error) {
 		return "", err
 	}
 	if m == nil {
-		return "", fmt.Errorf("%s holds no account", dir)
+		return "", fmt.Errorf("%s %w", dir, errNoAccount)
 	}
 	return m.User, nil
 }

@@ -216,6 +216,8 @@ func parseManifestName(s string) (uint64, bool) {
 
 var errNoManifest = errors.New("there is mail, but no manifest")
 
+var errNoAccount = errors.New("holds no account")
+
 // newestManifest reads the manifest with the highest number. It returns nil for
 // an account that does not exist yet.
 func (d *disk) newestManifest() (*manifest, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"slices"
@@ -17,11 +18,11 @@ import (
 func inspect(fsys FS, dir string) (*account, *loader, *manifest, error) {
 	d := disk{fs: fsys, dir: dir, pins: &pins{}, codec: newCodec(0)}
 	m, err := d.newestManifest()
+	if _, gone := fsys.List(dir); err == nil && m == nil || errors.Is(gone, fs.ErrNotExist) {
+		return nil, nil, nil, fmt.Errorf("%s %w", dir, errNoAccount)
+	}
 	if err != nil {
 		return nil, nil, nil, err
-	}
-	if m == nil {
-		return nil, nil, nil, fmt.Errorf("%s holds no account", dir)
 	}
 	quiet := slog.New(slog.DiscardHandler)
 	l := &loader{disk: &d, log: quiet}
@@ -50,6 +51,9 @@ func Check(dir string, w io.Writer) error { return check(OS{}, dir, w) }
 
 func check(fsys FS, dir string, w io.Writer) error {
 	a, l, m, err := inspect(fsys, dir)
+	if errors.Is(err, errNoAccount) {
+		return err
+	}
 	if err != nil {
 		fmt.Fprintf(w, "%s: %v\n", dir, err)
 		return fmt.Errorf("%s: %w: %w", dir, errCheck, err)
@@ -426,7 +430,7 @@ func takeover(fsys FS, user, dir string) (from string, err error) {
 	case err != nil:
 		return "", err
 	case m == nil:
-		return "", fmt.Errorf("%s holds no account", dir)
+		return "", fmt.Errorf("%s %w", dir, errNoAccount)
 	case m.User != user:
 		return "", fmt.Errorf("%s holds the mail of %q, not of %q", dir, m.User, user)
 	case m.Holder == "":

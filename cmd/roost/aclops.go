@@ -42,7 +42,7 @@ func lookupFailure(name string, err error) error {
 	if imap.CodeOf(err) == imap.CodeNonExistent {
 		return imap.Wrap(imap.CodeNonExistent, "user "+name+" doesn't exist", err)
 	}
-	return imap.Wrap(imap.CodeUnavailable, "user "+name+" can't be looked up now", err)
+	return imap.Wrap(imap.CodeUnavailable, fmt.Sprintf("user %s can't be looked up now: %s", name, reason(err)), err)
 }
 
 // located is where a name of a user's leads; shared is nil for one's own.

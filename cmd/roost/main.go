@@ -18,7 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/roost-mail/roost/imap"
+	"github.com/roost-mail/roost/admin"
 )
 
 func main() {
@@ -79,10 +79,7 @@ func exitCode(err error) int {
 	if exit, ok := errors.AsType[exitError](err); ok {
 		return exit.code
 	}
-	if imap.CodeOf(err) == imap.CodeNonExistent {
-		return exitNoUser
-	}
-	return 1
+	return admin.ExitCode(err)
 }
 
 func command() *cobra.Command {
@@ -100,7 +97,12 @@ although they live on different backends. It reads Dovecot 2.3's configuration.
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if words := cmd.Flags().Args(); cmd.HasSubCommands() && len(words) > 0 {
+			return cmd.RunE(cmd, words) // which says that there is no such command
+		}
+		return usageError{err}
+	})
 	root.AddCommand(
 		serveCommand(), reloadCommand(), demoCommand(), configCommand(), authCommand(), userCommand(), pwCommand(),
 		storeCommand(), quotaCommand(), dictCommand(), undeleteCommand(), backupCommand(), restoreCommand(), tokenCommand(),

@@ -63,7 +63,7 @@ func (o *offline) alone(ctx context.Context, user string, do func() error) (err 
 func (o *offline) find(ctx context.Context, name string) (user, dir string, err error) {
 	res, err := o.auth.Lookup(ctx, name)
 	if err != nil {
-		return "", "", fmt.Errorf("user %s: %w", name, err)
+		return "", "", shownError(lookupFailure(name, err))
 	}
 	dir, _, err = mailDir(o.set, res)
 	return res.User, dir, err

@@ -58,7 +58,7 @@ func showQuota(cmd *cobra.Command, file, name string, asJSON bool) error {
 	}
 	res, err := users.Lookup(cmd.Context(), name)
 	if err != nil {
-		return fmt.Errorf("user %s: %w", name, err)
+		return shownError(lookupFailure(name, err))
 	}
 	dir, own, err := mailDir(set, res)
 	if err != nil {

@@ -144,7 +144,7 @@ func findMail(ctx context.Context, file, arg string) (user, dir string, err erro
 	}
 	res, err := a.Lookup(ctx, arg)
 	if err != nil {
-		return "", "", fmt.Errorf("user %s: %w", arg, err)
+		return "", "", shownError(lookupFailure(arg, err))
 	}
 	if dir, _, err = mailDir(set, res); err == nil {
 		err = mailThere(set, res.User, dir)

@@ -112,6 +112,11 @@ func (m *Member) Stop() {
 	if left := m.watches.end(); left > 0 {
 		m.log.Warn("coordinator: watches do not end, so this member takes seconds to stop", "watches", left)
 	}
+	select {
+	case <-m.Ready():
+	default:
+		m.server.Server.Stop() // Close alone would wait until the others are there
+	}
 	m.server.Close()
 }
 

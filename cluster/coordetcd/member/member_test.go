@@ -359,3 +359,19 @@ func (r *rig) awaitVoters(t *testing.T, c *Changer, want int) {
 		}
 	}
 }
+
+// TestStopAlone: a member stops that has waited in vain for the others.
+func TestStopAlone(t *testing.T) {
+	r := &rig{client: porttest.Free(t, hosts(1)...), peer: porttest.Free(t, hosts(1)...), dir: t.TempDir()}
+	m, err := Start(t.Context(), r.config(hosts(1)[0], hosts(3)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped := make(chan struct{})
+	go func() { m.Stop(); close(stopped) }()
+	select {
+	case <-stopped:
+	case <-time.After(time.Minute):
+		t.Fatal("it does not stop")
+	}
+}

@@ -157,7 +157,7 @@ func (c *Coordinator) Range(ctx context.Context, prefix string) ([]cluster.KV, c
 	}
 	res, err := client.Get(ctx, c.cfg.Prefix+prefix, allBelow(c.cfg.Prefix+prefix))
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, c.unreached(client, err)
 	}
 	kvs := make([]cluster.KV, len(res.Kvs))
 	for i, kv := range res.Kvs {

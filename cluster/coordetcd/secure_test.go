@@ -3,8 +3,12 @@ package coordetcd
 import (
 	"context"
 	"crypto/tls"
+	"errors"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +16,7 @@ import (
 
 	"github.com/roost-mail/roost/cluster"
 	"github.com/roost-mail/roost/cluster/coordetcd/etcdtest"
+	"github.com/roost-mail/roost/porttest"
 	"github.com/roost-mail/roost/tlsconn/tlstest"
 )
 
@@ -48,13 +53,27 @@ func TestTLS(t *testing.T) {
 	if err := ask(good); err != nil {
 		t.Errorf("with a certificate: %v", err)
 	}
-	if err := ask(authority.Client(host)); err == nil {
-		t.Error("answered without a certificate")
+	if err := ask(authority.Client(host)); err == nil || !strings.Contains(err.Error(), s.Addr+": tls: ") {
+		t.Errorf("without a certificate: %v", err)
 	}
 	stranger := good.Clone()
 	stranger.RootCAs = tlstest.New(t).Pool()
-	if err := ask(stranger); err == nil {
-		t.Error("a member was believed whose authority is unknown")
+	if err := ask(stranger); err == nil || !strings.Contains(err.Error(), "certificate signed by unknown authority") {
+		t.Errorf("a member whose authority is unknown: %v", err)
+	}
+}
+
+// TestUnreached: who can't be reached is named, and why.
+func TestUnreached(t *testing.T) {
+	at := net.JoinHostPort(host, strconv.Itoa(porttest.Free(t, host)))
+	c, err := New(Config{Endpoints: []string{at}, CallTime: 100 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, _, err = c.Range(t.Context(), "")
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), at+": connect: connection refused") {
+		t.Error(err)
 	}
 }
 

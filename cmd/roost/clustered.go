@@ -176,24 +176,41 @@ func newCoordinator(set *config.Settings, log *slog.Logger) (cluster.Coordinator
 	})
 }
 
-// coordinatorTLS is nil without cluster_ssl_ca.
+// coordinatorTLS is nil without cluster_ssl_ca. A certificate that is renewed is shown from
+// the next connection on.
 func coordinatorTLS(s *config.Cluster) (*tls.Config, error) {
 	if s.CAFile == "" {
 		return nil, nil
 	}
 	client := tlsconn.ClientConfig{CAFile: s.CAFile}
 	if s.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(s.CertFile, s.KeyFile)
-		if err != nil {
+		if _, err := tls.LoadX509KeyPair(s.CertFile, s.KeyFile); err != nil {
 			return nil, fmt.Errorf("cluster_ssl_cert, cluster_ssl_key: %w", err)
 		}
-		client.Certificate = &pair
 	}
 	t, err := client.TLS()
 	if err != nil {
-		err = fmt.Errorf("cluster_ssl_ca: %w", err)
+		return nil, fmt.Errorf("cluster_ssl_ca: %w", err)
 	}
-	return t, err
+	if s.CertFile != "" {
+		t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(s.CertFile, s.KeyFile)
+			return &pair, err
+		}
+	}
+	return t, nil
+}
+
+// coordinatorDoubts are what an administrator should know of cluster_ssl_cert.
+func coordinatorDoubts(set *config.Settings) (doubts []config.Warning) {
+	pair, err := tls.LoadX509KeyPair(set.Cluster.CertFile, set.Cluster.KeyFile)
+	if set.Cluster.CertFile == "" || err != nil {
+		return nil // coordinatorTLS says so
+	}
+	for _, doubt := range tlsconn.Doubts(&pair, nil, time.Now()) {
+		doubts = append(doubts, config.Warning{Pos: set.Where("cluster_ssl_cert"), Text: "cluster_ssl_cert: " + doubt})
+	}
+	return doubts
 }
 
 // leftPause is how long changes of the map are gathered before sessions are compared

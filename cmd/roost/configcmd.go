@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -47,7 +48,7 @@ func checkFiles(set *config.Settings) ([]config.Warning, error) {
 	if _, err := coordinatorTLS(&set.Cluster); err != nil {
 		return nil, fmt.Errorf("%s: %w", set.Where("cluster_ssl_ca"), err)
 	}
-	return append(unreadable(set), volumesAway(set)...), nil
+	return slices.Concat(unreadable(set), coordinatorDoubts(set), volumesAway(set)), nil
 }
 
 func configShowCommand() *cobra.Command {

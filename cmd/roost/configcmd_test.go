@@ -5,6 +5,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/roost-mail/roost/tlsconn/tlstest"
 )
 
 // TestConfigCheckReadsFiles: what would keep a server from starting, or its users from
@@ -18,6 +21,8 @@ func TestConfigCheckReadsFiles(t *testing.T) {
 		}
 		return path
 	}
+	old := tlstest.New(t).Pair(t, time.Now().Add(-time.Hour), "localhost")
+	cert, key := write("cert", old.Cert), write("key", old.Key)
 	users, token := write("users", "alice:{PLAIN}x\n"), write("token", "secret\n")
 	for _, row := range []struct{ line, want string }{
 		{"passdb {\n  driver = passwd-file\n  args = " + users + "\n}\n", "roost.conf: ok"},
@@ -27,6 +32,10 @@ func TestConfigCheckReadsFiles(t *testing.T) {
 		{"admin_tokens_file = " + token + "\n", "roost.conf:3: admin_tokens_file: " + token + ": line 1: "},
 		{"ssl_client_ca_file = /nothing/here\n", "roost.conf:3: ssl_client_ca_file"},
 		{"cluster = etcd://127.0.0.1\ndirector_servers = 127.0.0.1\ncluster_ssl_ca = /nothing/here\n", "roost.conf:5: cluster_ssl_ca: open /nothing/here"},
+		{
+			"cluster = etcd://127.0.0.1\ndirector_servers = 127.0.0.1\ncluster_ssl_ca = " + cert + "\ncluster_ssl_cert = " + cert + "\ncluster_ssl_key = " + key + "\n",
+			"roost.conf:6: warning: cluster_ssl_cert: the certificate has expired on ",
+		},
 	} {
 		conf := write("roost.conf", "protocols = imap\nssl = no\n"+row.line)
 		if out, _ := run("config", "check", conf); !strings.Contains(out, row.want) {

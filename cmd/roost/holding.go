@@ -53,12 +53,7 @@ func registration(set *config.Settings, volumes []string) (cluster.Registration,
 			}
 			r.Host = host
 		}
-		switch {
-		case l.TLS:
-			r.TLS = "imaps"
-		case set.TLS.Mode == "required":
-			r.TLS = "starttls"
-		}
+		r.TLS = listenerTLS(set, &l)
 	}
 	switch {
 	case c.Address == "" && r.Host == "":
@@ -73,7 +68,23 @@ func registration(set *config.Settings, volumes []string) (cluster.Registration,
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	r.Host, r.Port = host, uint16(n)
+	for _, l := range set.Listeners {
+		if l.Port == int(n) && !l.HAProxy {
+			r.TLS = listenerTLS(set, &l)
+		}
+	}
 	return r, err
+}
+
+// listenerTLS is how directors have to connect to a listener.
+func listenerTLS(set *config.Settings, l *config.Listener) string {
+	switch {
+	case l.TLS:
+		return "imaps"
+	case set.TLS.Mode == "required":
+		return "starttls"
+	}
+	return ""
 }
 
 // claims is the store's way to the Holder.

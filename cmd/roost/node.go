@@ -227,7 +227,7 @@ func (p *parts) read(set *config.Settings) (*node, error) {
 	if n.auth, err = auth.New(authConfig(set, p.log)); err != nil {
 		return nil, err
 	}
-	for _, w := range unreadable(set) {
+	for _, w := range slices.Concat(unreadable(set), coordinatorDoubts(set)) {
 		p.log.Error(w.Text, "where", w.Pos.String())
 	}
 	if set.TLS.Mode != "no" {

@@ -80,7 +80,7 @@ func TestDefaultDictionary(t *testing.T) {
 
 	r.stop(t, "director")
 	r.start(t, "director", nil)
-	r.awaitHeld(t, nil)
+	r.awaitServed(t, owner, reader, here[1], there[1])
 	listed()
 	r.share(t, there[1], "More", here[1])
 	c := r.login(t, here[1])

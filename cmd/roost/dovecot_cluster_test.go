@@ -32,6 +32,7 @@ func TestDovecotCluster(t *testing.T) {
 	if os.Getuid() != 0 || testing.Short() {
 		t.Skip("needs root to start dovecot, and half a minute")
 	}
+	t.Parallel()
 	inNetworkNamespace(t, func(t *testing.T) {
 		runTranscript(t, startDovecotCluster(t), "testdata/dovecot/cluster.txt")
 	})

@@ -40,6 +40,9 @@ var killWorkers = []struct {
 // TestKill kills processes of a cluster at any moment while clients work, and
 // then asks what became of everything that a client was told.
 func TestKill(t *testing.T) {
+	if testing.Short() {
+		*killRounds = min(*killRounds, 3) // each kind of process once
+	}
 	seed := *killSeed
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())

@@ -61,7 +61,7 @@ func inNetworkNamespace(t *testing.T, f func(t *testing.T)) {
 		f(t)
 		return
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	out, err := runInNamespace(ctx, t.Name())
 	var refused *noNamespace

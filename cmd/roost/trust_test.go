@@ -98,6 +98,16 @@ func (r *trustRig) awaitHeld(t testing.TB, by func(*cluster.Map, cluster.Unit) s
 	}
 }
 
+// awaitServed waits until users can log in, after an outage that they may still be told of.
+func (r *trustRig) awaitServed(t *testing.T, users ...string) {
+	t.Helper()
+	for _, user := range users {
+		c := dialIMAP(t, r.address())
+		c.until("LOGIN "+user+" pass", func(answer string) bool { return strings.Contains(answer, "OK ") })
+		c.close()
+	}
+}
+
 // usersAt are those of the rig's users whom a backend holds.
 func (r *trustRig) usersAt(name string) (users []string) {
 	r.view.Read(func(m *cluster.Map) {

@@ -12,7 +12,8 @@ import (
 // newExpirer has rights removed when they expire, from the mail that this backend holds,
 // or without a coordinator has opened.
 func newExpirer(p *parts) *acl.Expirer {
-	return acl.NewExpirer(acl.ExpirerConfig{Log: p.log, Mine: adminACLs{p}.Here, Remove: p.removeExpired})
+	mine := func(owner string) bool { return p.holder == nil || p.holder.Keeps(owner) }
+	return acl.NewExpirer(acl.ExpirerConfig{Log: p.log, Mine: mine, Remove: p.removeExpired})
 }
 
 // noteExpiry takes in when the first of an owner's rights expires.

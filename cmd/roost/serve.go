@@ -32,7 +32,6 @@ connections and logins from then on; a FILE with errors changes nothing.`,
 			if file == "" {
 				return usageError{fmt.Errorf("serve needs -c FILE")}
 			}
-			takeSlack()
 			return serve(cmd.Context(), file)
 		},
 	}

@@ -19,12 +19,14 @@ const usualSlack = 50 * time.Microsecond
 
 const slackTried = "ROOST_TIMER_SLACK_TRIED"
 
+// init has main begin on the first thread, for takeSlack: what a parent has asked of its child,
+// as that it ends with the parent, is the first thread's alone.
+func init() { runtime.LockOSThread() }
+
 // takeSlack has this process begin anew with timerSlack, unless it has, or somebody chose
 // another one (TimerSlackNSec= of systemd): a thread has its slack from the one that made
 // it, and the monitor is made before main. Where that can't be done it returns.
 func takeSlack() {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	have, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
 	if err != nil || time.Duration(have) != usualSlack || os.Getenv(slackTried) != "" {
 		return

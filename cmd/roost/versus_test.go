@@ -24,7 +24,7 @@ var (
 	versus         = flag.Bool("versus", false, "run TestVersusDovecot, which takes minutes")
 	versusMessages = flag.Int("versus.messages", 10_000, "how many messages TestVersusDovecot searches")
 	versusCluster  = flag.Bool("versus.cluster", false, "our nodes have a coordinator in TestVersusDovecot")
-	versusTime     = flag.Duration("versus.time", 5*time.Second, "how long TestVersusDovecot measures each thing")
+	versusTime     = flag.Duration("versus.time", 2*time.Second, "how long TestVersusDovecot measures each round of APPENDs")
 )
 
 // contender is a cluster of a director and two backends that runs in processes
@@ -36,28 +36,50 @@ type contender struct {
 }
 
 // TestVersusDovecot measures Roost and Dovecot 2.3 side by side on the same mail
-// and the same commands, through their directors: Dovecot with mdbox and in its
-// performance mode.
+// and the same commands, through their directors: Dovecot with mdbox, with processes that
+// serve many logins and, logins only, as it comes, with a process for each.
 func TestVersusDovecot(t *testing.T) {
 	if !*versus {
 		t.Skip("needs -versus")
 	}
 	needTool(t, "dovecot")
-	both := []*contender{startVersusRoost(t), startVersusDovecot(t)}
-	for _, m := range []struct {
-		name string
-		unit string
-		run  func(*testing.T, *contender) float64
-	}{
-		{"CPU per command of a mixed load", "us", versusMixed},
-		{"warm SEARCH TEXT of all messages", "ms", versusSearch},
-		{"durable APPENDs by 16 users", "/s", func(t *testing.T, c *contender) float64 { return versusAppend(t, c, 16) }},
-		{"durable APPENDs by 64 users", "/s", func(t *testing.T, c *contender) float64 { return versusAppend(t, c, 64) }},
-		{"CPU per login through the director", "us", func(t *testing.T, c *contender) float64 { return versusLogin(t, c, 1) }},
-		{"the same, 16 clients at once", "us", func(t *testing.T, c *contender) float64 { return versusLogin(t, c, 16) }},
-	} {
-		ours, theirs := m.run(t, both[0]), m.run(t, both[1])
-		t.Logf("%-40s roost %10.1f %s   dovecot %10.1f %s   ratio %.2f", m.name, ours, m.unit, theirs, m.unit, theirs/ours)
+	ours := startVersusRoost(t)
+	logins := []versusRow{
+		{"CPU per login through the director", "us", 5, func(t *testing.T, c *contender) float64 { return versusLogin(t, c, 1) }},
+		{"the same, 16 clients at once", "us", 5, func(t *testing.T, c *contender) float64 { return versusLogin(t, c, 16) }},
+	}
+	t.Run("processes stay", func(t *testing.T) {
+		compare(t, ours, startVersusDovecot(t, versusSettings), append([]versusRow{
+			{"CPU per command of a mixed load", "us", 1, versusMixed},
+			{"warm SEARCH TEXT of all messages", "ms", 1, versusSearch},
+			{"durable APPENDs by 16 users", "/s", 5, func(t *testing.T, c *contender) float64 { return versusAppend(t, c, 16) }},
+			{"durable APPENDs by 64 users", "/s", 5, func(t *testing.T, c *contender) float64 { return versusAppend(t, c, 64) }},
+		}, logins...))
+	})
+	t.Run("a process for each login", func(t *testing.T) { compare(t, ours, startVersusDovecot(t, ""), logins) })
+}
+
+// versusRow is one thing to measure, so many times in turn.
+type versusRow struct {
+	name, unit string
+	rounds     int
+	run        func(*testing.T, *contender) float64
+}
+
+// compare logs the medians, that of the rounds' ratios, and what these were between.
+func compare(t *testing.T, ours, theirs *contender, rows []versusRow) {
+	for _, m := range rows {
+		var roost, dovecot, ratios []float64
+		for range m.rounds {
+			a, b := m.run(t, ours), m.run(t, theirs)
+			roost, dovecot = append(roost, a), append(dovecot, b)
+			if m.unit != "/s" {
+				a, b = b, a
+			}
+			ratios = append(ratios, a/b)
+		}
+		t.Logf("%-40s roost %10.1f %s   dovecot %10.1f %s   better by %.2f (%.2f to %.2f)", m.name,
+			median(roost), m.unit, median(dovecot), m.unit, median(ratios), slices.Min(ratios), slices.Max(ratios))
 	}
 }
 
@@ -132,7 +154,7 @@ func writeVersusUsers(t *testing.T, root string, port int) {
 	}
 }
 
-// versusSettings favour Dovecot: no process is started for a login.
+// versusSettings favour Dovecot: hardly a process is started for a login.
 const versusSettings = `
 service imap-login {
   service_count = 0
@@ -146,7 +168,7 @@ service imap {
 `
 
 // startVersusDovecot starts the cluster whose files our tests use as well.
-func startVersusDovecot(t *testing.T) *contender {
+func startVersusDovecot(t *testing.T, settings string) *contender {
 	t.Helper()
 	root, err := os.MkdirTemp("", "versus")
 	if err != nil {
@@ -154,7 +176,7 @@ func startVersusDovecot(t *testing.T) *contender {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(root) })
 	port := freePort(t)
-	files := writeDovecotRig(t, root, port)
+	files := writeDovecotRig(t, root, port, settings)
 	var pids []int
 	for _, name := range []string{"be1", "be2", "director"} {
 		pids = append(pids, runDovecot(t, files[name], filepath.Join(root, name, "dovecot.log")))
@@ -170,7 +192,7 @@ func startVersusDovecot(t *testing.T) *contender {
 }
 
 // writeDovecotRig writes the cluster's files for Dovecot itself.
-func writeDovecotRig(t *testing.T, root string, port int) map[string]string {
+func writeDovecotRig(t *testing.T, root string, port int, settings string) map[string]string {
 	t.Helper()
 	files := writeRig(t, "rig", root, port)
 	writeVersusUsers(t, root, port)
@@ -179,7 +201,7 @@ func writeDovecotRig(t *testing.T, root string, port int) map[string]string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := strings.Replace(string(text), "mail_location = roost:~/mail", "mail_location = mdbox:~/mdbox", 1) + versusSettings
+		s := strings.Replace(string(text), "mail_location = roost:~/mail", "mail_location = mdbox:~/mdbox", 1) + settings
 		for _, dir := range []string{"base", "state"} {
 			if err := os.MkdirAll(filepath.Join(root, name, dir), 0o755); err != nil {
 				t.Fatal(err)
@@ -391,7 +413,7 @@ func versusAppend(t *testing.T, c *contender, users int) float64 {
 
 // versusLogin is the processor time of a login and logout, by so many clients at once.
 func versusLogin(t *testing.T, c *contender, clients int) float64 {
-	const logins = 2000
+	const logins = 400
 	before := c.cpu()
 	var all sync.WaitGroup
 	for first := range clients {

@@ -73,7 +73,7 @@ func TestEntriesWithoutDates(t *testing.T) {
 		r.entries[1].Expires = 7
 	}
 	list := (&box{entries: r.entries}).extras()
-	if list[len(list)-1].tag != extraDates || len(list[len(list)-1].content.buf) == 0 {
+	if !slices.ContainsFunc(list, func(x extra) bool { return x.tag == extraDates && len(x.content.buf) > 0 }) {
 		t.Error("the folded state has the dates in no extra")
 	}
 }

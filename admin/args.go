@@ -148,6 +148,11 @@ func (op *Operation) Words(words []string) (map[string]string, error) {
 			continue
 		}
 		if a.Rest {
+			for _, word := range words {
+				if strings.HasPrefix(word, "--") {
+					return nil, imap.BadCommand("%s: %.40s: flags stand before all other words", op.Name, word)
+				}
+			}
 			given[a.Name], words = strings.Join(words, " "), nil
 			continue
 		}

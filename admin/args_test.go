@@ -207,3 +207,14 @@ func TestTableText(t *testing.T) {
 		t.Errorf("%q, want %q", b.String(), want)
 	}
 }
+
+// TestLateFlags: behind words that may begin with - a flag would be taken for one of them.
+func TestLateFlags(t *testing.T) {
+	op, _ := Find("acl set")
+	if _, err := op.Words([]string{"Work", "user=bob", "lookup", "-read"}); err != nil {
+		t.Error(err)
+	}
+	if _, err := op.Words([]string{"Work", "user=bob", "lookup", "--expires", "12h"}); err == nil || !strings.Contains(err.Error(), "--expires: flags stand before") {
+		t.Error(err)
+	}
+}

@@ -88,10 +88,11 @@ const oneGrant = 12
 func (c *client) change(ctx context.Context) (outcome, error) {
 	if len(c.others) > 0 && c.rand.IntN(oneGrant) == 0 {
 		g := grant{Mailboxes[c.rand.IntN(len(Mailboxes))], c.others[c.rand.IntN(len(c.others))]}
-		on := !c.ledger.grants[g].on
-		err := c.session.Grant(ctx, g.mailbox, g.reader, on)
-		c.ledger.granted(g, on, outcomeOf(err))
-		return outcomeOf(err), err
+		if t := c.ledger.grants[g]; !t.pending { // else a command may arrive yet, after the next
+			err := c.session.Grant(ctx, g.mailbox, g.reader, !t.on)
+			c.ledger.granted(g, !t.on, outcomeOf(err))
+			return outcomeOf(err), err
+		}
 	}
 	id, what := c.choose()
 	p, err := c.do(ctx, id, what)

@@ -3,6 +3,7 @@ package scenario
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -343,5 +344,33 @@ func TestMovedToItsCopy(t *testing.T) {
 	l.see(map[string][]Message{"INBOX": {{ID: "m", UID: 3}, {ID: "m", UID: 4}}, "Other": nil})
 	if len(l.problems) != 1 {
 		t.Errorf("%q", l.problems)
+	}
+}
+
+// lateGrants is a session whose grants get no answer.
+type lateGrants struct {
+	Session
+	given int
+}
+
+func (s *lateGrants) Grant(context.Context, string, string, bool) error {
+	s.given++
+	return errors.New("connection lost")
+}
+
+// What may arrive yet is not changed again: it would undo what was acknowledged.
+func TestGrantWithoutAnswer(t *testing.T) {
+	w := newSimple("")
+	honest, err := w.Open(t.Context(), "user1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &lateGrants{Session: honest}
+	c := &client{world: w, rand: rand.New(rand.NewPCG(1, 0)), ledger: newLedger("user1"), others: []string{"user2"}, session: s}
+	for range 50 * oneGrant {
+		_, _ = c.change(t.Context())
+	}
+	if s.given != len(Mailboxes) {
+		t.Errorf("%d grants for %d mailboxes", s.given, len(Mailboxes))
 	}
 }

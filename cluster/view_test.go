@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -99,7 +101,8 @@ func del(key string, at Revision) Event { return Event{KV: KV{Key: key, Changed:
 // describe is a short text of all that a Map knows.
 func describe(m *Map) string {
 	var b strings.Builder
-	for _, n := range m.nodes {
+	for _, name := range slices.Sorted(maps.Keys(m.nodes)) {
+		n := m.nodes[name]
 		fmt.Fprintf(&b, "%s %q@%d %s/%d@%d alive=%d@%d; ", n.Name, n.Registration.Host, n.RegisteredAt, n.Wish.State, n.Wish.Weight, n.WishAt, n.Lease, n.AliveAt)
 	}
 	for u := range m.Units() {

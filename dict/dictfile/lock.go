@@ -90,7 +90,11 @@ func (d *Dict) breakStale(name string) (bool, error) {
 	if err != nil || !st.Mode().IsRegular() || age(st) < staleAge {
 		return false, err
 	}
-	if f, err := os.OpenFile(name, os.O_RDWR|unix.O_NOFOLLOW, 0); err == nil {
+	f, err := os.OpenFile(name, os.O_RDWR|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil // another has broken it, and what is there next is a new lock
+	}
+	if err == nil {
 		defer f.Close()
 		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == unix.EWOULDBLOCK {
 			return false, nil

@@ -172,7 +172,9 @@ func (b *box) do(ctx context.Context, f func(mailbox.Mailbox) error) error {
 		return err
 	}
 	here := b.here != nil
-	if err = f(m); here {
+	err = f(m)
+	b.revoked = b.revoked && err != nil // once given back it may be taken again
+	if here {
 		b.lost = b.lost || isLost(err)
 		err = b.account.cfg.Arrived(err)
 	}

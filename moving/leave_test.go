@@ -260,6 +260,16 @@ func TestTakenAwayWhileItLeaves(t *testing.T) {
 	if _, err := a.Open(t.Context(), "Work", false); imap.CodeOf(err) != imap.CodeNonExistent {
 		t.Errorf("open: %v", err)
 	}
+	for range 2 {
+		here.Store(true)
+		rights(imap.AllRights)
+		search("")
+		here.Store(false)
+		rights(0)
+		if c, err := m.Sync(t.Context(), false); err != nil || !c.Revoked {
+			t.Errorf("sync after it was given back: %+v, %v", c, err)
+		}
+	}
 	rights(imap.AllRights)
 	search("")
 	here.Store(true)

@@ -74,6 +74,7 @@ func TestTagChanges(t *testing.T) {
 
 // TestTagChangesWhileHung: what hangs counts no more, and is not waited for for long.
 func TestTagChangesWhileHung(t *testing.T) {
+	notShort(t)
 	inTags(t, "b1", func(w *world) {
 		b1 := w.nodes["b1"]
 		c, err := b1.account("user0")
@@ -97,6 +98,7 @@ func TestTagChangesWhileHung(t *testing.T) {
 // TestTagChangesAfterOutage: a backend that lost its lease and got it back has its accounts
 // open still, in an epoch below its record's revision. It is asked, and its Claims end.
 func TestTagChangesAfterOutage(t *testing.T) {
+	notShort(t)
 	inTags(t, "w1", func(w *world) {
 		b1 := w.nodes["b1"]
 		b1.client.Cut(true)
@@ -113,6 +115,7 @@ func TestTagChangesAfterOutage(t *testing.T) {
 // TestTagChangesDuringOutage: one that may get its lease back does not get the user's slot
 // back, so that its accounts are dropped.
 func TestTagChangesDuringOutage(t *testing.T) {
+	notShort(t)
 	inTags(t, "b1", func(w *world) {
 		b1 := w.nodes["b1"]
 		b1.client.Cut(true)
@@ -140,6 +143,7 @@ func TestTagChangesDuringOutage(t *testing.T) {
 // TestTagChangesOfDead: mail of a backend that has died, and of one that is made anew, is
 // opened in another tag.
 func TestTagChangesOfDead(t *testing.T) {
+	notShort(t)
 	inTags(t, "b1", func(w *world) {
 		w.killed("b1")
 		w.awaitTag("user0", "w1", "b1")

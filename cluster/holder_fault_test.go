@@ -41,6 +41,14 @@ func TestHolderFaults(t *testing.T) {
 	}
 }
 
+// notShort skips a test of one fault: in short tests TestHolderFaults stands for those.
+func notShort(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("TestHolderFaults has its faults")
+	}
+}
+
 // faults is one program.
 type faults struct {
 	*world
@@ -194,6 +202,7 @@ func (f *faults) heal() {
 // What a session holds on to while its backend gives a user up: until the sessions have
 // ended the claim is good, then it is not, and then only others can have the user.
 func TestHolderReleaseOrder(t *testing.T) {
+	notShort(t)
 	inWorld(t, []string{"b1", "b2"}, func(w *world) {
 		n, other := w.nodes["b1"], w.nodes["b2"]
 		user := w.users[slices.IndexFunc(w.users, func(u string) bool { return w.at(u) == "b1" })]

@@ -53,6 +53,7 @@ func TestHolderDrainWhileTaking(t *testing.T) {
 // TestHolderOtherKind: a backend that would come into a tag of others that are no Roost does
 // not even register, and says why.
 func TestHolderOtherKind(t *testing.T) {
+	notShort(t)
 	inWorld(t, []string{"b1"}, func(w *world) {
 		w.put("backends/dove", cluster.Registration{Host: "192.0.2.9", Port: 143, Tag: "old", Foreign: true})
 		w.tags = map[string]string{"b2": "old"}

@@ -118,6 +118,7 @@ func TestHolderName(t *testing.T) {
 // A process that is stopped loses its users, and acknowledges nothing when it goes on,
 // whether it can see that by its clock or not.
 func TestHolderPause(t *testing.T) {
+	notShort(t)
 	for _, row := range []struct {
 		name  string
 		clock bool // stands still too
@@ -176,6 +177,7 @@ func TestHolderPauseByClock(t *testing.T) {
 // While the coordinator is away backends are read-only; what nobody has taken is theirs
 // again, with accounts that stayed open.
 func TestHolderOutage(t *testing.T) {
+	notShort(t)
 	inWorld(t, []string{"b1", "b2"}, func(w *world) {
 		before := w.everywhere()
 		n := w.nodes["b1"]
@@ -220,6 +222,7 @@ func TestHolderOutage(t *testing.T) {
 
 // After half a minute accounts are closed.
 func TestHolderLongOutage(t *testing.T) {
+	notShort(t)
 	inWorld(t, []string{"b1"}, func(w *world) {
 		w.everywhere()
 		n := w.nodes["b1"]
@@ -276,6 +279,7 @@ func TestHolderPartition(t *testing.T) {
 
 // Storage hangs, the keepalive would go on: the lease ends all the same.
 func TestHolderStorageHangs(t *testing.T) {
+	notShort(t)
 	inWorld(t, []string{"b1", "b2"}, func(w *world) {
 		before := w.everywhere()
 		n := w.nodes["b1"]
@@ -346,6 +350,7 @@ func TestHolderDrain(t *testing.T) {
 
 // Sessions that hang delay nobody beyond the limit.
 func TestHolderReleaseHangs(t *testing.T) {
+	notShort(t)
 	inWorld(t, []string{"b1", "b2"}, func(w *world) {
 		w.everywhere()
 		n := w.nodes["b1"]
@@ -368,6 +373,7 @@ func TestHolderReleaseHangs(t *testing.T) {
 // More than half of the backends are gone: the rest serves all, and moves nobody to a
 // newcomer for a while.
 func TestHolderFreeze(t *testing.T) {
+	notShort(t)
 	inWorld(t, []string{"b1", "b2", "b3"}, func(w *world) {
 		w.everywhere()
 		w.killed("b2", "b3")
@@ -442,6 +448,7 @@ func TestHolderPin(t *testing.T) {
 
 // A pin is changed while the backends that it is about die.
 func TestHolderPinInFailover(t *testing.T) {
+	notShort(t)
 	inWorld(t, []string{"b1", "b2", "b3"}, func(w *world) {
 		const user = "user0"
 		home := w.at(user)
@@ -474,6 +481,7 @@ func TestHolderPinInFailover(t *testing.T) {
 // A coordinator that was restored from an old copy knows holders that are none, and
 // nobody is served until the generation is raised.
 func TestHolderRestored(t *testing.T) {
+	notShort(t)
 	inWorld(t, []string{"b1", "b2"}, func(w *world) {
 		w.everywhere()
 		old := w.mem.Snapshot()

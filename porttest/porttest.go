@@ -5,22 +5,29 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"testing"
 )
 
 // The kernel gives clients' connections ports from 32768 on: one of these stays free
-// until its server listens, and while it is restarted. That another test takes it in
-// that time is one in twenty thousand.
+// until its server listens, and while it is restarted. No process gives one twice; that
+// another process's test takes it meanwhile is one in many thousand.
 const (
 	first = 10_000
 	count = 20_000
 )
 
-// Free is a port at which nobody listens on any of the hosts.
+var (
+	begin = rand.Uint32N(count)
+	given atomic.Uint32
+)
+
+// Free is a port at which nobody listens on any of the hosts. It is given once in the
+// process. Many goroutines may ask.
 func Free(t testing.TB, hosts ...string) int {
 	t.Helper()
 	for range 100 {
-		if port := first + rand.N(count); free(port, hosts) {
+		if port := first + int((begin+given.Add(1))%count); free(port, hosts) {
 			return port
 		}
 	}

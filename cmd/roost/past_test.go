@@ -144,10 +144,11 @@ func (p *mailboxPast) settle() {
 	p.most, p.code = 0, 0
 }
 
-// missed names a message that has changed since the client was told of it.
+// missed names a message that looks otherwise than the client was told. One whose flags came back to
+// what they were may have a higher MODSEQ, of which a busy server does not always tell.
 func (p *mailboxPast) missed(before map[int]toldFlags) string {
 	for _, uid := range slices.Sorted(maps.Keys(before)) {
-		if now := p.told[uid]; now.modSeq != before[uid].modSeq {
+		if now := p.told[uid]; !slices.Equal(now.flags, before[uid].flags) {
 			return fmt.Sprintf("UID %d was %v, is %v", uid, before[uid], now)
 		}
 	}
